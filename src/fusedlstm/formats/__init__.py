@@ -1,0 +1,103 @@
+"""Weight files: one module per format, recognised by content.
+
+A format module has
+
+- ``NAME``: what to call it in messages,
+- ``matches(path, head) -> bool``: whether the file is of this format, judged by content
+  (`head` is its first 512 bytes),
+- ``read(path) -> dict[str, Callable[[], LSTMWeights]]``: every LSTM in the file by its prefix, the
+  source framework's own name for it (``""`` at the root). The weights are built when called, so one
+  LSTM that is refused does not stand in the way of another.
+
+It raises :class:`FormatError` without the file's name, which is added here, and imports the library
+it needs inside its functions (`_need.need` names the extra). Modules whose name starts with an underscore are
+parts that several formats share, not formats; one format never imports another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from ..weights import FormatError, LSTMWeights
+
+Reader = Callable[[], LSTMWeights]
+T = TypeVar("T")
+
+# One line per format; the first that matches reads the file.
+FORMATS = (
+    "safetensors",
+    "pytorch",
+    "keras3",
+    "hdf5",
+    "npz",
+    "onnx",
+    "flax",
+)
+
+
+def find(path: str | os.PathLike[str]) -> dict[str, Reader]:
+    """Every LSTM in a weights file, by prefix.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read (missing, a directory, no permission).
+    ImportError
+        The format needs a library that is not installed; the message names the extra.
+    FormatError
+        The file is damaged, hostile, of an unknown format, or holds no LSTM.
+    """
+    path = Path(path)
+    module = recognise(path)
+    found = _guarded(path, module.NAME, lambda: module.read(path))
+    if not found:
+        raise FormatError(f"{path}: expected an LSTM, found none in this {module.NAME}")
+    return {prefix: _named(path, module.NAME, prefix, reader) for prefix, reader in found.items()}
+
+
+def load(path: str | os.PathLike[str], prefix: str | None = None) -> LSTMWeights:
+    """The weights of the LSTM called `prefix`, or of the only one in the file."""
+    found = find(path)
+    listed = ", ".join(repr(name) for name in found)
+    if prefix is None:
+        if len(found) > 1:
+            raise FormatError(f"{path}: expected one LSTM, found {len(found)}; choose one with prefix=: {listed}")
+        return next(iter(found.values()))()
+    if prefix not in found:
+        raise FormatError(f"{path}: expected an LSTM called {prefix!r}, found {listed}")
+    return found[prefix]()
+
+
+def recognise(path: Path) -> ModuleType:
+    """The format module for a file, judged by its content."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    for name in FORMATS:
+        module = import_module(f".{name}", __name__)
+        if _guarded(path, module.NAME, lambda module=module: module.matches(path, head)):  # type: ignore[misc]
+            return module
+    raise FormatError(
+        f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, Flax or npz), "
+        f"found {'an empty file' if not head else f'unknown content starting with {head[:8]!r}'}"
+    )
+
+
+def _named(path: Path, format_name: str, prefix: str, reader: Reader) -> Reader:
+    return lambda: _guarded(path, f"{format_name}, LSTM {prefix!r}" if prefix else format_name, reader)
+
+
+def _guarded(path: Path, what: str, run: Callable[[], T]) -> T:
+    """Run a reader so that nothing but the documented errors comes out of a bad file."""
+    try:
+        return run()
+    except (ImportError, MemoryError):
+        raise
+    except (FormatError, ValueError, TypeError) as error:
+        raise FormatError(f"{path}: {error}") from error
+    except Exception as error:  # whatever a library says of a damaged file
+        raise FormatError(f"{path}: damaged {what} ({type(error).__name__}: {error})") from error
