@@ -32,6 +32,7 @@ void bind_machine(py::module_& module) {
         return names;
       },
       "The instruction sets that this CPU and this build have, best first.");
+  module.def("use_isa", &use_kernels, py::arg("name"), "For LSTMs made from now on; for tests.");
   module.def("cpu_model", &cpu_model, "The CPU's own name.");
   module.def("get_num_threads", &num_threads);
   module.def("set_num_threads", &set_num_threads, py::arg("count"));

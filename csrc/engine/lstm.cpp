@@ -22,12 +22,12 @@ constexpr std::size_t full_rows = 12;
 
 }  // namespace
 
-Lstm::Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays) : shape_(shape) {
+Lstm::Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays) : table_(kernels()), shape_(shape) {
   if (arrays.empty() || arrays.size() != shape.num_layers * shape.num_directions)
     throw std::invalid_argument("expected " + std::to_string(shape.num_layers * shape.num_directions) + " directions, found " +
                                 std::to_string(arrays.size()));
   directions_.reserve(arrays.size());
-  for (const DirectionArrays& one : arrays) directions_.push_back(pack(kernels(), shape_, one));
+  for (const DirectionArrays& one : arrays) directions_.push_back(pack(table_, shape_, one));
 }
 
 void Lstm::run(const Call& call) const {
@@ -48,7 +48,7 @@ void Lstm::run(const Call& call) const {
   for (std::size_t i = 0; i < rows.size(); ++i) shares[i % passes].push_back(rows[i]);
   std::deque<Pass> pass;
   for (std::vector<std::size_t>& share : shares) 
-    pass.emplace_back(*this, kernels(), call, std::move(share), split_rows ? 1 : team.size());
+    pass.emplace_back(*this, table_, call, std::move(share), split_rows ? 1 : team.size());
 
   if (split_rows) {
     team.run([&](std::size_t member) {

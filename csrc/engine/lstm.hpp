@@ -36,6 +36,7 @@ class Lstm {
   }
 
  private:
+  const KernelTable& table_;
   Shape shape_;
   std::vector<PackedDirection> directions_;
 };

@@ -12,6 +12,9 @@ using fusedlstm::Recurrence;
 
 constexpr std::size_t gates = 4;  // i, f, g, o
 constexpr std::size_t panel_width = gates * lanes;
+// Terms that one chain of multiply-adds takes before it is added to the total. Rounding errors grow with the length of a
+// chain: in blocks, sums are as accurate as PyTorch's at any size, and it costs no measurable time.
+constexpr std::size_t sum_block = 32;
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FL_INLINE __forceinline
@@ -36,17 +39,27 @@ struct Sums {
           at[p][r][g] = load(rows[r] + static_cast<std::size_t>(p) * panel_width + g * lanes);
   }
 
-  // at += W in, one k after the other. weights is the first panel's [k][gate][lane].
+  // at += W in. weights is the first panel's [k][gate][lane].
   FL_INLINE void add_product(const float* weights, const float* const (&in)[ROWS], std::size_t size) {
     const std::size_t panel = size * panel_width;
-    for (std::size_t k = 0; k < size; ++k) {
-      FL_UNROLL for (int p = 0; p < PANELS; ++p) {
-        const float* w = weights + static_cast<std::size_t>(p) * panel + k * panel_width;
-        FL_UNROLL for (int r = 0; r < ROWS; ++r) {
-          const vec a = broadcast(in[r][k]);
-          FL_UNROLL for (std::size_t g = 0; g < gates; ++g) at[p][r][g] = fma(a, load(w + g * lanes), at[p][r][g]);
+    for (std::size_t first = 0; first < size; first += sum_block) {
+      const std::size_t last = size - first < sum_block ? size : first + sum_block;
+      vec sum[PANELS][ROWS][gates];
+      FL_UNROLL for (int p = 0; p < PANELS; ++p)
+        FL_UNROLL for (int r = 0; r < ROWS; ++r)
+          FL_UNROLL for (std::size_t g = 0; g < gates; ++g) sum[p][r][g] = broadcast(0.0f);
+      for (std::size_t k = first; k < last; ++k) {
+        FL_UNROLL for (int p = 0; p < PANELS; ++p) {
+          const float* w = weights + static_cast<std::size_t>(p) * panel + k * panel_width;
+          FL_UNROLL for (int r = 0; r < ROWS; ++r) {
+            const vec a = broadcast(in[r][k]);
+            FL_UNROLL for (std::size_t g = 0; g < gates; ++g) sum[p][r][g] = fma(a, load(w + g * lanes), sum[p][r][g]);
+          }
         }
       }
+      FL_UNROLL for (int p = 0; p < PANELS; ++p)
+        FL_UNROLL for (int r = 0; r < ROWS; ++r)
+          FL_UNROLL for (std::size_t g = 0; g < gates; ++g) at[p][r][g] = add(at[p][r][g], sum[p][r][g]);
     }
   }
 

@@ -1,5 +1,6 @@
 #include "dispatch.hpp"
 
+#include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 
@@ -19,22 +20,30 @@ std::vector<const KernelTable*> available_kernels() {
   return found;
 }
 
-static const KernelTable& choose() {
-  const std::vector<const KernelTable*> found = available_kernels();
-  const char* wanted = std::getenv("FUSEDLSTM_ISA");
-  if (wanted == nullptr || *wanted == '\0') return *found.front();
+namespace {
+
+const KernelTable* named(const std::string& wanted) {
   std::string names;
-  for (const KernelTable* table : found) {
-    if (std::string(wanted) == table->name) return *table;
+  for (const KernelTable* table : available_kernels()) {
+    if (wanted == table->name) return table;
     names += (names.empty() ? "" : ", ") + std::string(table->name);
   }
   throw std::invalid_argument("FUSEDLSTM_ISA: expected one of " + names + " on this CPU, found '" + wanted + "'");
 }
 
-const KernelTable& kernels() {
-  static const KernelTable& chosen = choose();
-  return chosen;
+std::atomic<const KernelTable*>& chosen() {
+  static std::atomic<const KernelTable*> table = [] {
+    const char* wanted = std::getenv("FUSEDLSTM_ISA");
+    return wanted == nullptr || *wanted == '\0' ? available_kernels().front() : named(wanted);
+  }();
+  return table;
 }
+
+}  // namespace
+
+const KernelTable& kernels() { return *chosen().load(std::memory_order_relaxed); }
+
+void use_kernels(const std::string& name) { chosen().store(named(name), std::memory_order_relaxed); }
 
 std::string cpu_model() { return cpu_name(); }
 

@@ -5,9 +5,9 @@
 //   bias, z  [panel][gate][lane]        z: the pre-activations of one row
 // Lanes past the last unit hold zeros and are never read back.
 //
-// Every output adds its terms in one order (bias, then x by k, then h by k), each with one fused multiply-add. The
-// number of rows or panels computed together, the threads and the width of the vectors do not change that order, so
-// they do not change the bits.
+// Every output is summed in one order: the bias, then x by k, then h by k, in blocks of 32 terms, each block a chain of
+// fused multiply-adds that starts at zero and is added to the total. The number of rows or panels computed together, the
+// threads and the width of the vectors do not change that order, so they do not change the bits.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -244,8 +244,10 @@ def _check_out(out: FloatArray) -> None:
         raise TypeError(f"out: expected a numpy array of float32, found {found}")
     if not out.flags.writeable:
         raise ValueError("out: expected a writeable array, found a read-only one")
-    # Steps of whole elements, and no two elements in one place (as broadcast_to or as_strided make).
-    if _rows_contiguous(out) is not out or any(
-        stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape)
-    ):
+    if _rows_contiguous(out) is not out:
         raise ValueError(f"out: expected the last axis to be contiguous, found strides {out.strides}")
+    reach = 4  # bytes that the axes so far span: the next one must step over them, or elements would share memory
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(out.strides, out.shape) if size > 1):
+        if stride < reach:
+            raise ValueError(f"out: expected elements that do not share memory, found strides {out.strides}")
+        reach += stride * (size - 1)
