@@ -1,0 +1,66 @@
+"""The demo's chart in the terminal: the forecast as a braille line, the measurements as dots on it."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from . import Dates, Floats, Result
+
+FORECAST, OBSERVED, FAINT = "bold orange1", "bold cyan", "bright_black"
+HEIGHT, MARGIN, YEAR_WIDTH = 16, 5, 18
+# Bits of a braille character: dots are numbered down the left column, then the right, the lowest row last.
+_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+
+def chart(result: Result, console: Console) -> Text:
+    """The last held-out years, as many as fit the console's width."""
+    years = max(1, min(len(result.dates), (console.width - MARGIN - 1) // YEAR_WIDTH))
+    dates, observed = result.dates[-years:], result.observed[-years:]
+    forecast = result.forecasts["LSTM"][-years:]
+    plain = console.options.ascii_only
+    line_mark, point_mark, up, corner, along, month = "*o|+- " if plain else "⠤●│└─┊"
+
+    low = np.floor(min(observed.min(), forecast.min()) / 2) * 2
+    high = np.ceil(max(observed.max(), forecast.max()) / 2) * 2
+    width = years * YEAR_WIDTH
+
+    def column(when: Dates, dots: int) -> Floats:
+        start, stop = dates[0, 0].astype("datetime64[Y]"), dates[-1, 0].astype("datetime64[Y]") + 1
+        days = (stop.astype("datetime64[D]") - start.astype("datetime64[D]")).astype(float)
+        return (when - start.astype("datetime64[D]")).astype(float) / days * width * dots
+
+    def row(ppm: Floats, dots: int) -> Floats:
+        return (high - ppm) / (high - low) * (HEIGHT * dots - 1)
+
+    cells: dict[tuple[int, int], tuple[str, str]] = {}
+    for k in range(1, years):  # each 1 January, where a new forecast starts
+        cells.update({(r, k * YEAR_WIDTH): (month, FAINT) for r in range(HEIGHT)})
+    braille: dict[tuple[int, int], int] = {}
+    for when, ppm in zip(dates, forecast, strict=True):
+        x = np.linspace(*column(when[[0, -1]], 2), 40 * YEAR_WIDTH)  # fine enough to leave no gap in the line
+        y = row(np.interp(x, column(when, 2), ppm), 4)
+        for dot_x, dot_y in zip(x.astype(int), np.rint(y).astype(int), strict=True):
+            cell = (int(dot_y) // 4, int(dot_x) // 2)
+            braille[cell] = braille.get(cell, 0) | _BITS[dot_y % 4][dot_x % 2]
+    for cell, bits in braille.items():
+        cells[cell] = (line_mark if plain else chr(0x2800 + bits), FORECAST)
+    every = slice(None, None, 4)
+    for x, y in zip(column(dates[:, every], 1).flat, row(observed[:, every], 1).flat, strict=True):
+        cells[round(y), int(x)] = (point_mark, OBSERVED)
+
+    text = Text(no_wrap=True)
+    text.append("ppm".rjust(MARGIN - 1), FAINT).append("  ")
+    text.append(line_mark * 3, FORECAST).append(" forecast on 1 January for the year   ")
+    text.append(point_mark, OBSERVED).append(" measured, every 4th week\n")
+    ticks = {round(float(row(np.array(ppm), 1))): f"{ppm:.0f}" for ppm in np.arange(low, high + 1, 2)}
+    for r in range(HEIGHT):
+        text.append(ticks.get(r, "").rjust(MARGIN - 1), FAINT).append(up, FAINT)
+        for c in range(width):
+            mark, style = cells.get((r, c), (" ", ""))
+            text.append(mark, style)
+        text.append("\n")
+    text.append(" " * (MARGIN - 1) + corner + along * width + "\n", FAINT)
+    text.append(" " * MARGIN + "".join(str(when[0])[:4].center(YEAR_WIDTH) for when in dates))
+    return text
