@@ -1,0 +1,66 @@
+#include "lstm.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+#include "../kernels/dispatch.hpp"
+#include "pass.hpp"
+
+namespace fusedlstm {
+
+namespace {
+
+// Multiply-adds below which a call is over before another thread has woken up.
+constexpr double worth_a_team = 400e3;
+// The same for one step, after which the members of a team meet.
+constexpr double worth_meeting = 60e3;
+// Rows each thread needs for its registers to be full: then rows are split, and threads never meet.
+constexpr std::size_t full_rows = 12;
+
+}  // namespace
+
+Lstm::Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays) : shape_(shape) {
+  if (arrays.empty() || arrays.size() != shape.num_layers * shape.num_directions)
+    throw std::invalid_argument("expected " + std::to_string(shape.num_layers * shape.num_directions) + " directions, found " +
+                                std::to_string(arrays.size()));
+  directions_.reserve(arrays.size());
+  for (const DirectionArrays& one : arrays) directions_.push_back(pack(kernels(), shape_, one));
+}
+
+void Lstm::run(const Call& call) const {
+  std::vector<std::size_t> rows(call.batch);
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  if (call.lengths != nullptr)
+    std::stable_sort(rows.begin(), rows.end(), [&](std::size_t a, std::size_t b) { return call.lengths[a] > call.lengths[b]; });
+
+  const double parameters = 4.0 * static_cast<double>(shape_.hidden_size) * static_cast<double>(input_size() + shape_.output_size);
+  const double step = parameters * static_cast<double>(call.batch);
+  const double total = step * static_cast<double>(call.time * directions_.size());
+  const bool worth = total >= worth_a_team && (step >= worth_meeting || shape_.num_directions == 2);
+  TeamLease team(worth ? num_threads() : 1);
+
+  const bool split_rows = team.size() > 1 && call.batch >= full_rows * team.size() && team.size() != shape_.num_directions;
+  const std::size_t passes = split_rows ? team.size() : 1;
+  std::vector<std::vector<std::size_t>> shares(passes);  // dealt out in turn, so that lengths are shared fairly
+  for (std::size_t i = 0; i < rows.size(); ++i) shares[i % passes].push_back(rows[i]);
+  std::deque<Pass> pass;
+  for (std::vector<std::size_t>& share : shares) 
+    pass.emplace_back(*this, kernels(), call, std::move(share), split_rows ? 1 : team.size());
+
+  if (split_rows) {
+    team.run([&](std::size_t member) {
+      pass[member].prepare();
+      pass[member].run(0);
+      pass[member].finish();
+    });
+  } else {
+    pass[0].prepare();
+    team.run([&](std::size_t member) { pass[0].run(member); });
+    pass[0].finish();
+  }
+}
+
+}  // namespace fusedlstm

@@ -1,0 +1,43 @@
+// A trained LSTM, packed and ready to run. Immutable: any number of threads may call run at once.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "packing.hpp"
+
+namespace fusedlstm {
+
+// One call. Strides are in floats. Rows of x and y are contiguous.
+struct Call {
+  std::size_t batch, time;
+  const float* x;
+  std::ptrdiff_t x_batch, x_time;
+  float* y;  // may not overlap x
+  std::ptrdiff_t y_batch, y_time;
+  const float* h_0;  // (layers * directions, batch, output), or null for zeros
+  const float* c_0;  // (layers * directions, batch, hidden), or null for zeros
+  float* h_n;
+  float* c_n;
+  const std::int64_t* lengths;  // (batch), each from 0 to time, or null: all rows are `time` long
+};
+
+class Lstm {
+ public:
+  // arrays: layer by layer, the forward direction before the backward one.
+  Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays);
+
+  void run(const Call& call) const;
+
+  const Shape& shape() const { return shape_; }
+  std::size_t input_size() const { return directions_.front().input.inputs; }
+  const PackedDirection& direction(std::size_t layer, std::size_t direction) const {
+    return directions_[layer * shape_.num_directions + direction];
+  }
+
+ private:
+  Shape shape_;
+  std::vector<PackedDirection> directions_;
+};
+
+}  // namespace fusedlstm

@@ -1,0 +1,81 @@
+// Some rows of one call, run by the members of a team that meet at barriers.
+//
+// Rows are sorted by length, longest first, so that the rows still running at any time are the first ones. Each member
+// owns a range of panels for the whole call (its slice of the weights stays in its core's cache) and all members go
+// through the same steps; when a bidirectional layer has members enough, each direction gets its own group.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "lstm.hpp"
+#include "team.hpp"
+
+namespace fusedlstm {
+
+class Pass {
+ public:
+  // rows: the call's rows that this pass runs, sorted by length, longest first.
+  Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::vector<std::size_t> rows, std::size_t members);
+
+  void prepare();                    // one thread: initial states, zeros past the lengths
+  void run(std::size_t member);      // every member
+  void finish();                     // one thread: final states
+
+ private:
+  // The hidden state is double-buffered: a step reads one and writes the other. c is updated in place.
+  struct State {
+    float* h[2];
+    float* c;
+    float* unprojected;  // o tanh(c), when a projection follows
+  };
+
+  // A sequence as the kernels see it: row b at time t starts at rows[b] + t * time_step + offset.
+  struct View {
+    float* const* rows;
+    std::ptrdiff_t time_step, offset;
+    std::ptrdiff_t at(std::size_t t) const { return static_cast<std::ptrdiff_t>(t) * time_step + offset; }
+  };
+
+  // Who works on one direction: member `id` of `size`, meeting at `barrier`; z and x_rows are scratch.
+  struct Group {
+    std::size_t id, size;
+    Barrier* barrier;
+    float* z;
+    const float** x_rows;
+  };
+
+  void lay_out(Cursor& cursor);
+  void run_direction(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, const View& in,
+                     const View& out, const Group& group);
+  void run_steps(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, std::size_t active,
+                 bool project_first, const View& in, const View& out, const Group& group);
+  void project_hidden(const PackedDirection& packed, const float* hidden, float* h, std::size_t active, const View& out,
+                      std::size_t t, const Group& group);
+  View between(std::size_t layer, std::size_t first_time) const;
+  State& state(std::size_t layer, std::size_t direction) { return states_[layer * shape_.num_directions + direction]; }
+  std::size_t length(std::size_t row) const;
+
+  const Lstm& lstm_;
+  const KernelTable& table_;
+  const Call& call_;
+  const Shape& shape_;
+  std::vector<std::size_t> rows_;  // into the call's batch
+  std::size_t members_, groups_;
+  std::size_t longest_ = 0;
+  std::size_t block_;                       // time steps that stacked layers pass on at once
+  std::size_t z_rows_;                      // rows of pre-activations computed at once
+  std::size_t h_row_, c_row_, z_row_;       // floats from row to row
+  Barrier all_, of_group_[2];
+
+  Buffer memory_;
+  std::vector<State> states_;
+  float** x_rows_ = nullptr;
+  float** y_rows_ = nullptr;
+  float* between_[2] = {nullptr, nullptr};  // sequences between layers, (time, row, directions * output)
+  float** between_rows_[2] = {nullptr, nullptr};
+  std::vector<float*> z_;                   // one a group
+  std::vector<const float**> scratch_rows_; // one a member
+};
+
+}  // namespace fusedlstm

@@ -1,0 +1,40 @@
+// AVX2 with FMA: eight lanes, sixteen registers.
+#pragma once
+#include <immintrin.h>
+
+#include <cstddef>
+
+namespace {
+
+using vec = __m256;
+constexpr std::size_t lanes = 8;
+constexpr int row_block = 3;    // rows that share one load of the weights: 3 x 4 accumulators
+constexpr int panel_block = 3;  // panels that one row takes at a time
+
+inline vec load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, vec a) { _mm256_storeu_ps(p, a); }
+inline void store_first(float* p, vec a, std::size_t count) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane), a);
+}
+inline vec broadcast(float a) { return _mm256_set1_ps(a); }
+inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }
+inline vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+inline vec mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+inline vec div(vec a, vec b) { return _mm256_div_ps(a, b); }
+inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }   // a * b + c
+inline vec fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a * b
+inline vec max_or_nan(vec low, vec a) { return _mm256_max_ps(low, a); }     // a, when a is not a number
+inline vec sign_bit(vec a) { return _mm256_and_ps(a, _mm256_set1_ps(-0.0f)); }
+inline vec absolute(vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+inline vec with_sign(vec a, vec sign) { return _mm256_or_ps(a, sign); }  // for a without a sign: a or -a, sign being 0.0 or -0.0
+inline vec if_negative(vec a, vec then, vec otherwise) { return _mm256_blendv_ps(otherwise, then, a); }  // by the sign bit of a
+// 2^n, where shifted is n + 1.5 * 2^23; n = -127 gives 0.
+inline vec power_of_two(vec shifted) {
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23), _mm256_set1_epi32(0x3f800000)));
+}
+inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+
+}  // namespace
+
+#include "x86_control.hpp"

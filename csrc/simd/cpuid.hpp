@@ -1,0 +1,74 @@
+// What this CPU is and what it and the operating system support. Baseline code, included by dispatch.cpp alone.
+#pragma once
+#if defined(__x86_64__) || defined(_M_X64)
+#include <cstring>
+#include <string>
+#if defined(_MSC_VER)
+#include <immintrin.h>
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+
+namespace {
+
+struct Registers {
+  unsigned eax, ebx, ecx, edx;
+};
+
+inline Registers cpuid(unsigned leaf, unsigned subleaf = 0) {
+  Registers r = {0, 0, 0, 0};
+#if defined(_MSC_VER)
+  int out[4];
+  __cpuidex(out, static_cast<int>(leaf), static_cast<int>(subleaf));
+  std::memcpy(&r, out, sizeof r);
+#else
+  __cpuid_count(leaf, subleaf, r.eax, r.ebx, r.ecx, r.edx);
+#endif
+  return r;
+}
+
+// The register sets that the operating system saves (XCR0).
+inline unsigned saved_registers() {
+  if (!(cpuid(1).ecx & (1u << 27))) return 0;
+#if defined(_MSC_VER)
+  return static_cast<unsigned>(_xgetbv(0));
+#else
+  unsigned low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return low;
+#endif
+}
+
+inline bool cpu_has_avx2() {
+  if (cpuid(0).eax < 7 || (saved_registers() & 0x06) != 0x06) return false;
+  const bool fma = cpuid(1).ecx & (1u << 12);
+  const bool avx2 = cpuid(7).ebx & (1u << 5);
+  return fma && avx2;
+}
+
+inline bool cpu_has_avx512() {
+  if (!cpu_has_avx2() || (saved_registers() & 0xe6) != 0xe6) return false;
+  const unsigned needed = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
+  return (cpuid(7).ebx & needed) == needed;
+}
+
+inline std::string cpu_name() {
+  if (cpuid(0x80000000u).eax < 0x80000004u) return "x86-64";
+  char name[49] = {};
+  for (unsigned i = 0; i < 3; ++i) {
+    const Registers r = cpuid(0x80000002u + i);
+    std::memcpy(name + 16 * i, &r, sizeof r);
+  }
+  std::string text(name);
+  text.erase(0, text.find_first_not_of(' '));
+  return text;
+}
+
+}  // namespace
+#else
+#include <string>
+namespace {
+inline std::string cpu_name() { return "arm64"; }
+}  // namespace
+#endif
