@@ -131,8 +131,7 @@ def main() -> None:
     torch.save(net.state_dict(), out / "co2.pt")
     about = {
         "title": "Weekly atmospheric CO2 at Mauna Loa, Hawaii, in ppm; missing weeks interpolated",
-        "source": "C. D. Keeling and T. P. Whorf, Scripps Institution of Oceanography, 2004, by way of CDIAC "
-        "(U.S. Department of Energy) and statsmodels.datasets.co2; public domain",
+        "source": "Keeling and Whorf (Scripps, CDIAC) by way of statsmodels; public domain",
         "held_out_from": HELD_OUT_FROM,
         "pytorch_rmse": rmse,
         "scale": SCALE,

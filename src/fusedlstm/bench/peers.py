@@ -49,7 +49,7 @@ class FusedLSTM:
     def __init__(
         self, weights: LSTMWeights, x: FloatArray, state: tuple[FloatArray, FloatArray] | None, threads: int
     ) -> None:
-        getattr(fusedlstm, "set_num_threads", lambda n: None)(threads)
+        fusedlstm.set_num_threads(threads)
         self._lstm, self._x, self._state = fusedlstm.LSTM(weights), x, state
 
     def run(self, times: int) -> FloatArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from .peers import Engine, FusedLSTM
 
 ROUND_SECONDS = 2e-3
 MIN_ROUNDS = 5
+TOLERANCE = 1e-4  # two float32 engines differ by about 1e-6; more than this is another function
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Row:
         """The best peer's time by fusedlstm's; None without peers."""
         ours, *peers = self.microseconds.values()
         return min(peers) / ours if peers else None
+
+    @property
+    def agree(self) -> bool:
+        """Whether every peer computed the same function."""
+        return all(difference <= TOLERANCE for difference in self.difference.values())
 
 
 def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, seconds: float = 1.0) -> Row:
@@ -90,14 +95,11 @@ def _calls_per_round(engine: Engine) -> int:
 
 
 def machine() -> str:
-    """This machine's processor, cores and, where the engine tells, its instruction set."""
-    name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores"
+    """This machine's processor, its cores and the instruction set that fusedlstm uses."""
+    cpu = fusedlstm.cpu_info()
+    return f"{cpu['model']}, {os.cpu_count()} cores, {cpu['isa']}"
 
 
 def versions(peers: Sequence[type[Engine]]) -> dict[str, str]:
     """The version of each engine's package."""
-    return {engine.needs[0]: version(engine.needs[0]) for engine in (FusedLSTM, *peers)}
+    return {"fusedlstm": fusedlstm.__version__} | {peer.name: version(peer.needs[0]) for peer in peers}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from . import Dates, Floats, Result
+from . import WEIGHTS, Dates, Floats, Result
 
 FORECAST, OBSERVED, FAINT = "bold orange1", "bold cyan", "bright_black"
 HEIGHT, MARGIN, YEAR_WIDTH = 16, 5, 18
@@ -20,23 +21,24 @@ def chart(result: Result, console: Console) -> Text:
     dates, observed = result.dates[-years:], result.observed[-years:]
     forecast = result.forecasts["LSTM"][-years:]
     plain = console.options.ascii_only
-    line_mark, point_mark, up, corner, along, month = "*o|+- " if plain else "⠤●│└─┊"
+    line_mark, point_mark, up, tick, corner, along, start = "*o|++-:" if plain else "⠤●│┤└─┊"
 
     low = np.floor(min(observed.min(), forecast.min()) / 2) * 2
     high = np.ceil(max(observed.max(), forecast.max()) / 2) * 2
     width = years * YEAR_WIDTH
 
     def column(when: Dates, dots: int) -> Floats:
-        start, stop = dates[0, 0].astype("datetime64[Y]"), dates[-1, 0].astype("datetime64[Y]") + 1
-        days = (stop.astype("datetime64[D]") - start.astype("datetime64[D]")).astype(float)
-        return (when - start.astype("datetime64[D]")).astype(float) / days * width * dots
+        first, last = dates[[0, -1], 0].astype("datetime64[Y]")
+        first, end = first.astype("datetime64[D]"), (last + 1).astype("datetime64[D]")
+        fraction: Floats = (when - first) / (end - first)
+        return fraction * width * dots
 
     def row(ppm: Floats, dots: int) -> Floats:
         return (high - ppm) / (high - low) * (HEIGHT * dots - 1)
 
     cells: dict[tuple[int, int], tuple[str, str]] = {}
     for k in range(1, years):  # each 1 January, where a new forecast starts
-        cells.update({(r, k * YEAR_WIDTH): (month, FAINT) for r in range(HEIGHT)})
+        cells.update({(r, k * YEAR_WIDTH): (start, FAINT) for r in range(HEIGHT)})
     braille: dict[tuple[int, int], int] = {}
     for when, ppm in zip(dates, forecast, strict=True):
         x = np.linspace(*column(when[[0, -1]], 2), 40 * YEAR_WIDTH)  # fine enough to leave no gap in the line
@@ -52,11 +54,11 @@ def chart(result: Result, console: Console) -> Text:
 
     text = Text(no_wrap=True)
     text.append("ppm".rjust(MARGIN - 1), FAINT).append("  ")
-    text.append(line_mark * 3, FORECAST).append(" forecast on 1 January for the year   ")
+    text.append(line_mark * 3, FORECAST).append(" forecast on 1 January of each year   ")
     text.append(point_mark, OBSERVED).append(" measured, every 4th week\n")
     ticks = {round(float(row(np.array(ppm), 1))): f"{ppm:.0f}" for ppm in np.arange(low, high + 1, 2)}
     for r in range(HEIGHT):
-        text.append(ticks.get(r, "").rjust(MARGIN - 1), FAINT).append(up, FAINT)
+        text.append(ticks.get(r, "").rjust(MARGIN - 1) + (tick if r in ticks else up), FAINT)
         for c in range(width):
             mark, style = cells.get((r, c), (" ", ""))
             text.append(mark, style)
@@ -64,3 +66,27 @@ def chart(result: Result, console: Console) -> Text:
     text.append(" " * (MARGIN - 1) + corner + along * width + "\n", FAINT)
     text.append(" " * MARGIN + "".join(str(when[0])[:4].center(YEAR_WIDTH) for when in dates))
     return text
+
+
+def show(result: Result, console: Console) -> None:
+    """Print what was done, the chart and the errors."""
+    years, weeks = result.observed.shape
+    console.print(f"[bold]CO2 over Mauna Loa, forecast a year ahead[/]; {years} years never seen in training")
+    console.print(f"Data: {result.source}\n", style="bright_black")
+    console.print(chart(result, console))
+    console.print()
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(f"error over {years} years", no_wrap=True)
+    table.add_column("RMSE", justify="right")
+    table.add_column("MAE ppm", justify="right")
+    block = "#" if console.options.ascii_only else "━"
+    for method in result.forecasts:
+        name, style = ("LSTM", FORECAST) if method == "LSTM" else (f"naive: {method}", "")
+        bar = Text(block * round(10 * result.rmse(method)), style or FAINT)
+        table.add_row(Text(name, style), f"{result.rmse(method):.3f}", f"{result.mae(method):.3f}", bar)
+    console.print(table)
+    console.print(
+        f"\nRMSE in PyTorch, which trained it: {result.pytorch_rmse:.6f} ppm; here: {result.rmse('LSTM'):.6f} ppm\n"
+        f"{WEIGHTS.name}, as torch.save wrote it: LSTM of {result.hidden_size} units, loaded in {result.load_ms:.1f} ms\n"
+        f"{years} forecasts of {weeks} weeks, each week from the one before: {result.step_us:.1f} µs a step (median)"
+    )
