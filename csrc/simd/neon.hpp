@@ -44,6 +44,7 @@ inline vec power_of_two(vec shifted) {
   return vreinterpretq_f32_s32(vaddq_s32(vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23), vdupq_n_s32(0x3f800000)));
 }
 
+
 #if defined(_MSC_VER) && !defined(__clang__)
 inline void prefetch(const float* p) { __prefetch(p); }
 inline unsigned long long enter_flush_to_zero() {
