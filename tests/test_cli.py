@@ -1,8 +1,11 @@
 """The commands as a user meets them: what they print, write and refuse, and their exit codes."""
 
+import io
 import json
+import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -95,7 +98,7 @@ def test_missing_file_folder_and_unknown_content(command, tmp_path, x):
     assert "text.pt" in invoke(command, text, *rest, code=1)
 
 
-@pytest.mark.parametrize("shape", [(7, 3), (2, 7, 3), (2, 0, 3), (0, 7, 3)])
+@pytest.mark.parametrize("shape", [(7, 3), (2, 7, 3), (0, 7, 3)])
 def test_run_writes_what_the_oracle_computes(shape, tmp_path, x):
     array, out, state = normal(*shape), tmp_path / "y.npy", tmp_path / "state.npz"
     invoke("run", WEIGHTS, x(array), "-o", out, "--state-out", state)
@@ -140,6 +143,19 @@ def test_run_bidirectional_by_prefix(two_lstms, tmp_path, x):
     np.testing.assert_allclose(np.load(out), expected, atol=2e-6)
 
 
+def test_outputs_go_to_files_only(tmp_path, x):
+    array = x(normal(7, 3))
+    for place, message in (("none/y.npy", "No such directory"), ("", "Not a regular file")):
+        assert message in invoke("run", WEIGHTS, array, "-o", tmp_path / place, code=1)
+        assert message in invoke("convert", WEIGHTS, tmp_path / place, "--force", code=1)
+    link = tmp_path / "link.npy"
+    link.symlink_to(tmp_path / "y.npy")
+    invoke("run", WEIGHTS, array, "-o", link)
+    assert link.is_symlink() and np.load(tmp_path / "y.npy").shape == (7, 32)
+    if os.path.exists("/dev/null"):
+        assert "Not a regular file" in invoke("run", WEIGHTS, array, "-o", "/dev/null", code=1)
+
+
 def test_run_accepts_float64_and_fortran_order(tmp_path, x):
     array, out = np.asfortranarray(normal(2, 7, 3).astype(np.float64)), tmp_path / "y.npy"
     invoke("run", WEIGHTS, x(array), "-o", out)
@@ -151,6 +167,7 @@ def test_run_accepts_float64_and_fortran_order(tmp_path, x):
     [
         (normal(2, 7, 4), "3"),  # input size
         (normal(3), "(3,)"),  # rank
+        (normal(2, 0, 3), "(2, 0, 3)"),  # no time
         (np.zeros((7, 3), np.int64), "int64"),
         (np.array([[None] * 3]), "x.npy"),  # objects: a pickle, which must not be loaded
     ],
@@ -180,6 +197,23 @@ def test_run_refuses_wrong_states_and_lengths(tmp_path, x):
     assert "[7, 8]" in invoke("run", WEIGHTS, array, *rest, "--lengths", "7,8", code=1)
     assert "[7]" in invoke("run", WEIGHTS, array, *rest, "--lengths", "7", code=1)
     invoke("run", WEIGHTS, array, *rest, "--lengths", "7,a", code=2)
+
+
+def test_run_refuses_arrays_that_lie(tmp_path, x):
+    """An .npy and an .npz whose headers declare 40 GB."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (10**10, 1)})
+    header = stream.getvalue()
+    lie = tmp_path / "lie.npy"
+    lie.write_bytes(header)
+    assert "lie.npy" in invoke("run", WEIGHTS, lie, "-o", tmp_path / "y.npy", code=1)
+    with zipfile.ZipFile(tmp_path / "lie.npz", "w") as archive:
+        archive.writestr("h.npy", header)
+        archive.writestr("c.npy", header)
+    error = invoke(
+        "run", WEIGHTS, x(normal(7, 3)), "-o", tmp_path / "y.npy", "--state-in", tmp_path / "lie.npz", code=1
+    )
+    assert "lie.npz" in error or "out of memory" in error
 
 
 def test_run_without_a_prefix_lists_them(two_lstms, tmp_path, x):
@@ -234,7 +268,7 @@ def test_bench_tells_when_engines_disagree(monkeypatch):
     from fusedlstm import bench
 
     class Wrong(bench.FusedLSTM):
-        name = "wrong"
+        name, needs = "wrong", ("numpy",)
 
         def run(self, times):
             return super().run(times) + np.float32(0.1)

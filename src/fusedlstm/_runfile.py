@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ def run_file(
     time, batch = x.shape[axis], 1 if x.ndim == 2 else x.shape[1 - axis]
     valid = None if lengths is None else np.asarray(lengths)
     if valid is not None and (valid.shape != (batch,) or (valid < 0).any() or (valid > time).any()):
-        raise ValueError(f"lengths: expected {batch} number(s) from 0 to {time}, found {list(valid)}")
+        raise ValueError(f"lengths: expected {batch} number(s) from 0 to {time}, found {valid.tolist()}")
     steps = CHUNK // (lstm.weights.num_parameters * max(batch, 1))
     steps = max(1, time if lstm.bidirectional else steps)
     width = (lstm.proj_size or lstm.hidden_size) * (2 if lstm.bidirectional else 1)
@@ -94,7 +95,18 @@ def write_state(path: Path, state: State) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its name at the end, and never if something fails."""
+    """Write a temporary file beside `path` that takes its name at the end, and never if something fails.
+
+    Raises
+    ------
+    OSError
+        `path` is not a place for a file.
+    """
+    path = path.resolve()  # the file behind a link, not the link
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "No such directory", str(path.parent))
+    if path.exists() and not path.is_file():  # a directory; /dev/null would not survive being replaced
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from . import LSTM, __version__, formats
@@ -47,9 +46,11 @@ class OneLineErrors(click.Group):
             raise  # click ends quietly
         except MemoryError as error:
             raise click.ClickException("out of memory") from error
-        except (OSError, ValueError, TypeError, ImportError) as error:
-            told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-            raise click.ClickException(" ".join(told.split())) from error
+        except OSError as error:
+            told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise click.ClickException(told) from error
+        except (ValueError, TypeError, ImportError) as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,14 +81,14 @@ def info(file: Path, as_json: bool) -> None:
 
     console = Console(highlight=False)
     console.print(f"[bold]{escape(str(file))}[/]: {format_name}, {decimal(size)}", soft_wrap=True)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("prefix", overflow="fold")
-    for name in ("input→hidden", "layers", "directions", "parameters", "size", "bias", "x"):
-        numeric = name in ("layers", "directions", "parameters", "size")
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("prefix", overflow="fold", min_width=10)
+    for name in ("input→hidden", "layers", "dirs", "parameters", "size", "bias", "first"):
+        numeric = name in ("layers", "dirs", "parameters", "size")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for prefix, about in found.items():
         if "refused" not in about:
-            projection = f" (proj {about['proj_size']})" if about["proj_size"] else ""
+            projection = f", proj {about['proj_size']}" if about["proj_size"] else ""
             table.add_row(
                 escape(prefix) or "[dim](root)[/]",
                 f"{about['input_size']}→{about['hidden_size']}{projection}",
@@ -96,7 +97,7 @@ def info(file: Path, as_json: bool) -> None:
                 f"{about['parameters']:,}",
                 decimal(about["bytes"]),
                 "yes" if about["bias"] else "no",
-                "batch first" if about["batch_first"] else "time first",
+                "batch" if about["batch_first"] else "time",
             )
     if table.row_count:
         console.print(table)
@@ -173,7 +174,8 @@ def run(
 ) -> None:
     """Run an LSTM of FILE over an array.
 
-    IN.npy is of floating point, (batch, time, input) or (time, input); OUT.npy gets y, float32. Shapes, state and lengths mean what they mean in torch.nn.LSTM. IN.npy may be larger than memory.
+    IN.npy is of floating point, (batch, time, input) or (time, input), and may be larger than memory; OUT.npy gets y,
+    float32. Shapes, state and lengths mean what they mean in torch.nn.LSTM.
     """
     lstm = LSTM.load(file, prefix, batch_first=batch_first)
     array = open_array(x)
@@ -185,7 +187,7 @@ def run(
 
 
 @cli.command()
-@click.option("--png", type=FILE, help="Where to draw the picture. Default: fusedlstm-demo.png, if matplotlib is there.")
+@click.option("--png", type=FILE, help="Where to draw. Default: fusedlstm-demo.png, if matplotlib is installed.")
 def demo(png: Path | None) -> None:
     """Forecast the CO2 over Hawaii with a PyTorch model."""
     from . import demo as forecast
@@ -243,7 +245,7 @@ def _peers(context: click.Context, option: click.Parameter, value: str) -> list[
 @cli.command()
 @click.option("--cases", metavar="NAME,...", callback=_cases, help="Which cases. Default: all fifteen.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="For every engine.")
-@click.option("--peers", default="auto", show_default=True, callback=_peers, help="auto, all, none, or names: torch,...")
+@click.option("--peers", default="auto", show_default=True, callback=_peers, help="auto, all, none, or names.")
 @click.option("--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="Time for each case.")
 @click.option("--json", "target", metavar="FILE", type=FILE, help="Write the figures to FILE too.")
 def bench(cases: list[Case], threads: int, peers: list[type[Engine]], seconds: float, target: Path | None) -> None:
@@ -260,10 +262,11 @@ def bench(cases: list[Case], threads: int, peers: list[type[Engine]], seconds: f
     console.print(", ".join(f"{name} {version}" for name, version in engines.items()))
     rows = []
     with _progress("timing") as progress:
+        progress(0, len(cases))
         for case in cases:
             rows.append(suite.measure(case, peers, threads, seconds))
             progress(len(rows), len(cases))
-    console.print("Median µs per call; speed-up over the best peer; how far the peers' outputs differ\n")
+    console.print("Median µs per call, speed-up over the best peer, largest difference of outputs\n")
     console.print(table(rows))
     console.print()
     console.print(summary(rows))
@@ -279,8 +282,7 @@ def bench(cases: list[Case], threads: int, peers: list[type[Engine]], seconds: f
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr, for whatever takes more than a second; nothing where stderr is no terminal."""
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn()
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(what, total=None)
     later = threading.Timer(1.0, bar.start)
     later.start()

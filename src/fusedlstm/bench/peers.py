@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,8 +13,10 @@ import fusedlstm
 
 from ..weights import FloatArray, LSTMWeights
 
+State = tuple[FloatArray, FloatArray]
 
-class Engine(Protocol):
+
+class Engine(ABC):
     """One LSTM with its input in one engine, ready to run.
 
     Parameters
@@ -31,46 +35,39 @@ class Engine(Protocol):
     needs: ClassVar[tuple[str, ...]]
     """Modules to import, the engine's own first."""
 
-    def __init__(
-        self, weights: LSTMWeights, x: FloatArray, state: tuple[FloatArray, FloatArray] | None, threads: int
-    ) -> None: ...
+    @abstractmethod
+    def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None: ...
 
+    @abstractmethod
     def run(self, times: int) -> FloatArray:
         """Run the same input `times` times; the last y, (time, batch, directions * hidden)."""
-        ...
 
 
-class FusedLSTM:
+class FusedLSTM(Engine):
     """This package, called as a user calls it."""
 
     name = "fusedlstm"
     needs = ("fusedlstm",)
 
-    def __init__(
-        self, weights: LSTMWeights, x: FloatArray, state: tuple[FloatArray, FloatArray] | None, threads: int
-    ) -> None:
+    def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
         fusedlstm.set_num_threads(threads)
         self._lstm, self._x, self._state = fusedlstm.LSTM(weights), x, state
 
     def run(self, times: int) -> FloatArray:
-        """See `Engine.run`."""
         lstm, x, state = self._lstm, self._x, self._state
         for _ in range(times):
             y, _ = lstm(x, state=state)
         return y
 
 
-class Torch:
+class Torch(Engine):
     """torch.nn.LSTM in inference mode."""
 
     name = "torch"
     needs = ("torch",)
 
-    def __init__(
-        self, weights: LSTMWeights, x: FloatArray, state: tuple[FloatArray, FloatArray] | None, threads: int
-    ) -> None:
-        import torch
-
+    def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
+        torch = import_module("torch")
         torch.set_num_threads(threads)
         first = weights.layers[0][0]
         self._torch = torch
@@ -90,7 +87,6 @@ class Torch:
         self._state = None if state is None else tuple(torch.tensor(part) for part in state)
 
     def run(self, times: int) -> FloatArray:
-        """See `Engine.run`."""
         lstm, x, state = self._lstm, self._x, self._state
         with self._torch.inference_mode():
             for _ in range(times):
@@ -99,17 +95,14 @@ class Torch:
         return result
 
 
-class OnnxRuntime:
+class OnnxRuntime(Engine):
     """onnxruntime with one LSTM node per layer."""
 
     name = "onnxruntime"
     needs = ("onnxruntime", "onnx")
 
-    def __init__(
-        self, weights: LSTMWeights, x: FloatArray, state: tuple[FloatArray, FloatArray] | None, threads: int
-    ) -> None:
-        import onnxruntime
-
+    def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
+        onnxruntime = import_module("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         model = _onnx_model(weights, state is not None)
@@ -122,10 +115,9 @@ class OnnxRuntime:
                 self._feeds |= {f"{part}{k}": array[rows] for part, array in zip("hc", state, strict=True)}
 
     def run(self, times: int) -> FloatArray:
-        """See `Engine.run`."""
         run, feeds = self._session.run, self._feeds
         for _ in range(times):
-            (y, *_) = run(None, feeds)  # y, h and c, as the others return them
+            y, *_ = run(None, feeds)  # y, h and c, as the others give them
         time, directions, batch, hidden = y.shape
         result: FloatArray = np.moveaxis(y, 1, 2).reshape(time, batch, directions * hidden)
         return result
@@ -133,15 +125,15 @@ class OnnxRuntime:
 
 def _onnx_model(weights: LSTMWeights, with_state: bool) -> bytes:
     """A chain of LSTM nodes; inputs x, and h0, c0, h1, ... when the state is given."""
-    from onnx import TensorProto, helper, numpy_helper
-
+    onnx = import_module("onnx")
+    helper = onnx.helper
     if weights.proj_size:
         raise ValueError("the ONNX LSTM has no projection")
     directions, hidden = len(weights.layers[0]), weights.hidden_size
     constants, nodes, inputs, outputs = [], [], ["x"], []
 
     def constant(name: str, array: np.ndarray[Any, Any]) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        constants.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def onnx_gates(array: FloatArray) -> FloatArray:
@@ -172,7 +164,7 @@ def _onnx_model(weights: LSTMWeights, with_state: bool) -> bytes:
     outputs = [f"y{weights.num_layers - 1}", *outputs]
 
     def value(name: str, rank: int) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank)
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * rank)
 
     graph = helper.make_graph(
         nodes, "lstm", [value(name, 3) for name in inputs],

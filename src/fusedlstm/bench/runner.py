@@ -58,7 +58,8 @@ def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, seconds
         About how long to time; every engine gets five rounds at least.
     """
     weights, (x, state) = case.weights(), case.inputs()
-    engines = [engine(weights, x, state, threads) for engine in (FusedLSTM, *peers)]
+    kinds: list[type[Engine]] = [FusedLSTM, *peers]
+    engines = [kind(weights, x, state, threads) for kind in kinds]
     ours, *theirs = [engine.run(1) for engine in engines]
     difference = {peer.name: float(np.abs(y - ours).max()) for peer, y in zip(peers, theirs, strict=True)}
 

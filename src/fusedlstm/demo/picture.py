@@ -16,7 +16,8 @@ BARS = {"LSTM": ACCENT, "a year ago + 10-year trend": "#3a7ca5", "a year ago": "
 
 def save(result: Result, path: str | os.PathLike[str]) -> None:
     """Draw all held-out years: above, forecast and measurements; below, each year's error beside naive forecasts."""
-    figure = Figure(figsize=(11, 6.8), dpi=160, facecolor="white", layout=ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.16))
+    layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.16)
+    figure = Figure(figsize=(11, 6.8), dpi=160, facecolor="white", layout=layout)
     above, below = figure.subplots(2, sharex=True, height_ratios=[2.7, 1])
 
     dates, ppm = result.history
@@ -47,7 +48,8 @@ def save(result: Result, path: str | os.PathLike[str]) -> None:
         middle = result.dates[:, 26] + np.timedelta64(90, "D") * (k - 1)
         label = f"{method}: {result.rmse(method):.2f}"
         below.bar(middle, np.sqrt(np.mean(error**2, axis=1)), np.timedelta64(84, "D"), color=colour, label=label)
-    below.legend(title=f"RMSE of all {len(result.dates)} years", loc="upper left", frameon=False, fontsize=8.5, alignment="left")
+    title = f"RMSE of all {len(result.dates)} years"
+    below.legend(title=title, loc="upper left", frameon=False, fontsize=8.5, alignment="left")
     below.set_ylabel("RMSE, ppm")
 
     for axes in (above, below):

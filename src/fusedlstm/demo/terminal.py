@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,37 +27,40 @@ def chart(result: Result, console: Console) -> Text:
     low = np.floor(min(observed.min(), forecast.min()) / 2) * 2
     high = np.ceil(max(observed.max(), forecast.max()) / 2) * 2
     width = years * YEAR_WIDTH
+    first, last = dates[[0, -1], 0].astype("datetime64[Y]")
+    day_0, day_n = first.astype("datetime64[D]"), (last + 1).astype("datetime64[D]")
 
-    def column(when: Dates, dots: int) -> Floats:
-        first, last = dates[[0, -1], 0].astype("datetime64[Y]")
-        first, end = first.astype("datetime64[D]"), (last + 1).astype("datetime64[D]")
-        fraction: Floats = (when - first) / (end - first)
-        return fraction * width * dots
+    def columns(when: Dates, dots: int) -> Floats:
+        position: Floats = (when - day_0).astype(float) / (day_n - day_0).astype(float) * width * dots
+        return position
 
-    def row(ppm: Floats, dots: int) -> Floats:
-        return (high - ppm) / (high - low) * (HEIGHT * dots - 1)
+    def rows(ppm: Floats, dots: int) -> npt.NDArray[np.int64]:
+        position: npt.NDArray[np.int64] = np.rint((high - ppm) / (high - low) * (HEIGHT * dots - 1)).astype(np.int64)
+        return position
 
     cells: dict[tuple[int, int], tuple[str, str]] = {}
-    for k in range(1, years):  # each 1 January, where a new forecast starts
+    for k in range(1, years):
         cells.update({(r, k * YEAR_WIDTH): (start, FAINT) for r in range(HEIGHT)})
     braille: dict[tuple[int, int], int] = {}
     for when, ppm in zip(dates, forecast, strict=True):
-        x = np.linspace(*column(when[[0, -1]], 2), 40 * YEAR_WIDTH)  # fine enough to leave no gap in the line
-        y = row(np.interp(x, column(when, 2), ppm), 4)
-        for dot_x, dot_y in zip(x.astype(int), np.rint(y).astype(int), strict=True):
-            cell = (int(dot_y) // 4, int(dot_x) // 2)
+        weeks = columns(when, 2)
+        x = np.linspace(weeks[0], weeks[-1], 40 * YEAR_WIDTH)  # fine enough to leave no gap in the line
+        y = rows(np.interp(x, weeks, ppm), 4)
+        for dot_x, dot_y in zip(x.astype(int).tolist(), y.tolist(), strict=True):
+            cell = dot_y // 4, dot_x // 2
             braille[cell] = braille.get(cell, 0) | _BITS[dot_y % 4][dot_x % 2]
     for cell, bits in braille.items():
         cells[cell] = (line_mark if plain else chr(0x2800 + bits), FORECAST)
     every = slice(None, None, 4)
-    for x, y in zip(column(dates[:, every], 1).flat, row(observed[:, every], 1).flat, strict=True):
-        cells[round(y), int(x)] = (point_mark, OBSERVED)
+    where = zip(rows(observed[:, every], 1).flat, columns(dates[:, every], 1).astype(int).flat, strict=True)
+    cells.update({(int(r), int(c)): (point_mark, OBSERVED) for r, c in where})
 
     text = Text(no_wrap=True)
     text.append("ppm".rjust(MARGIN - 1), FAINT).append("  ")
     text.append(line_mark * 3, FORECAST).append(" forecast on 1 January of each year   ")
     text.append(point_mark, OBSERVED).append(" measured, every 4th week\n")
-    ticks = {round(float(row(np.array(ppm), 1))): f"{ppm:.0f}" for ppm in np.arange(low, high + 1, 2)}
+    labels = np.arange(low, high + 1, 2)
+    ticks = {r: f"{ppm:.0f}" for r, ppm in zip(rows(labels, 1).tolist(), labels, strict=True)}
     for r in range(HEIGHT):
         text.append(ticks.get(r, "").rjust(MARGIN - 1) + (tick if r in ticks else up), FAINT)
         for c in range(width):
@@ -86,7 +90,7 @@ def show(result: Result, console: Console) -> None:
         table.add_row(Text(name, style), f"{result.rmse(method):.3f}", f"{result.mae(method):.3f}", bar)
     console.print(table)
     console.print(
-        f"\nRMSE in PyTorch, which trained it: {result.pytorch_rmse:.6f} ppm; here: {result.rmse('LSTM'):.6f} ppm\n"
-        f"{WEIGHTS.name}, as torch.save wrote it: LSTM of {result.hidden_size} units, loaded in {result.load_ms:.1f} ms\n"
+        f"\nRMSE in PyTorch, where it was trained: {result.pytorch_rmse:.6f} ppm; here: {result.rmse('LSTM'):.6f} ppm\n"
+        f"{WEIGHTS.name}, written by torch.save: LSTM of {result.hidden_size} units, loaded in {result.load_ms:.1f} ms\n"
         f"{years} forecasts of {weeks} weeks, each week from the one before: {result.step_us:.1f} µs a step (median)"
     )
