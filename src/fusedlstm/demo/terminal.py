@@ -91,6 +91,6 @@ def show(result: Result, console: Console) -> None:
     console.print(table)
     console.print(
         f"\nRMSE in PyTorch, where it was trained: {result.pytorch_rmse:.6f} ppm; here: {result.rmse('LSTM'):.6f} ppm\n"
-        f"{WEIGHTS.name}, written by torch.save: LSTM of {result.hidden_size} units, loaded in {result.load_ms:.1f} ms\n"
+        f"{WEIGHTS.name}, written by torch.save: {result.hidden_size} units, loaded in {result.load_ms:.1f} ms\n"
         f"{years} forecasts of {weeks} weeks, each week from the one before: {result.step_us:.1f} µs a step (median)"
     )
