@@ -1,0 +1,294 @@
+"""The command line: info, convert, run, demo, bench."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from . import LSTM, __version__, formats
+from ._runfile import open_array, read_state, replacing, run_file, write_state
+from .weights import LSTMWeights
+
+if TYPE_CHECKING:
+    from .bench import Case, Engine
+
+FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
+prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
+layout_option = click.option(
+    "--batch-first/--time-first",
+    default=None,
+    help="The layout of x, for files that do not say, such as PyTorch's. Default: batch first.",
+)
+
+
+class OneLineErrors(click.Group):
+    """Bad input is told in one line on stderr, with exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends quietly
+        except MemoryError as error:
+            raise click.ClickException("out of memory") from error
+        except OSError as error:
+            told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise click.ClickException(told) from error
+        except (ValueError, TypeError, ImportError) as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fusedlstm")
+def cli() -> None:
+    """Run trained LSTMs from the weights file that the training framework wrote."""
+
+
+def main() -> None:
+    """Entry point of the `fusedlstm` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode gets a "?", not a traceback
+    cli()
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(file: Path, as_json: bool) -> None:
+    """Show every LSTM in FILE: prefix, shape, bytes."""
+    format_name, size = formats.recognise(file).NAME, file.stat().st_size
+    found = {prefix: _describe(file, read) for prefix, read in formats.find(file).items()}
+    if as_json:
+        lstms = [{"prefix": prefix, **about} for prefix, about in found.items()]
+        click.echo(json.dumps({"file": str(file), "format": format_name, "bytes": size, "lstms": lstms}, indent=2))
+        return
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(str(file))}[/]: {format_name}, {decimal(size)}", soft_wrap=True)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("prefix", overflow="fold", min_width=10)
+    for name in ("input→hidden", "layers", "dirs", "parameters", "size", "bias", "first"):
+        numeric = name in ("layers", "dirs", "parameters", "size")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for prefix, about in found.items():
+        if "refused" not in about:
+            projection = f", proj {about['proj_size']}" if about["proj_size"] else ""
+            table.add_row(
+                escape(prefix) or "[dim](root)[/]",
+                f"{about['input_size']}→{about['hidden_size']}{projection}",
+                str(about["num_layers"]),
+                "2" if about["bidirectional"] else "1",
+                f"{about['parameters']:,}",
+                decimal(about["bytes"]),
+                "yes" if about["bias"] else "no",
+                "batch" if about["batch_first"] else "time",
+            )
+    if table.row_count:
+        console.print(table)
+    for prefix, about in found.items():
+        if "refused" in about:
+            console.print(f"[red]refused[/] [bold]{escape(prefix) or '(root)'}[/]: {escape(about['refused'])}")
+
+
+def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
+    try:
+        weights = read()
+    except (ValueError, TypeError, ImportError) as error:
+        return {"refused": str(error).removeprefix(f"{file}: ")}
+    return {
+        "input_size": weights.input_size,
+        "hidden_size": weights.hidden_size,
+        "num_layers": weights.num_layers,
+        "bidirectional": weights.bidirectional,
+        "proj_size": weights.proj_size,
+        "batch_first": weights.batch_first,
+        "bias": any(one.bias is not None for layer in weights.layers for one in layer),
+        "parameters": weights.num_parameters,
+        "bytes": 4 * weights.num_parameters,
+    }
+
+
+@cli.command()
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
+@prefix_option
+@layout_option
+@click.option("--force", is_flag=True, help="Overwrite OUT.")
+def convert(source: Path, target: Path, prefix: str | None, batch_first: bool | None, force: bool) -> None:
+    """Write an LSTM of IN to OUT in the native form.
+
+    The native form is a safetensors file that says all there is to know, its layout as well.
+    """
+    lstm = LSTM.load(source, prefix, batch_first=batch_first)
+    if target.exists():
+        if target.samefile(source):
+            raise ValueError(f"{target}: expected another file than IN")
+        if not force:
+            raise ValueError(f"{target}: exists already; --force overwrites it")
+    with replacing(target) as temporary:
+        lstm.save(temporary)
+    click.echo(f"{target}: {lstm}, {lstm.weights.num_parameters:,} parameters, {decimal(target.stat().st_size)}")
+
+
+def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> list[int] | None:
+    try:
+        return None if value is None else [int(number) for number in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"expected whole numbers such as 7,3,5, found {value!r}") from None
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.argument("x", metavar="IN.npy", type=FILE)
+@click.option("-o", "--output", metavar="OUT.npy", type=FILE, required=True, help="Where to write y.")
+@prefix_option
+@layout_option
+@click.option("--state-in", metavar="NPZ", type=FILE, help="The initial state, h and c. Default: zeros.")
+@click.option("--state-out", metavar="NPZ", type=FILE, help="Where to write the final state, h and c.")
+@click.option("--lengths", metavar="N,N,...", callback=_numbers, help="Valid steps of each row of the batch.")
+def run(
+    file: Path,
+    x: Path,
+    output: Path,
+    prefix: str | None,
+    batch_first: bool | None,
+    state_in: Path | None,
+    state_out: Path | None,
+    lengths: list[int] | None,
+) -> None:
+    """Run an LSTM of FILE over an array.
+
+    IN.npy is of floating point, (batch, time, input) or (time, input), and may be larger than memory; OUT.npy gets y,
+    float32. Shapes, state and lengths mean what they mean in torch.nn.LSTM.
+    """
+    lstm = LSTM.load(file, prefix, batch_first=batch_first)
+    array = open_array(x)
+    state = None if state_in is None else read_state(state_in)
+    with _progress("running") as progress:
+        state = run_file(lstm, array, output, state, lengths, progress)
+    if state_out is not None:
+        write_state(state_out, state)
+
+
+@cli.command()
+@click.option("--png", type=FILE, help="Where to draw. Default: fusedlstm-demo.png, if matplotlib is installed.")
+def demo(png: Path | None) -> None:
+    """Forecast the CO2 over Hawaii with a PyTorch model."""
+    from . import demo as forecast
+    from .demo.terminal import show
+
+    with_picture = find_spec("matplotlib") is not None
+    if png is not None and not with_picture:
+        raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
+    with _progress("forecasting") as progress:
+        result = forecast.run(progress)
+    console = Console(highlight=False)
+    show(result, console)
+    if not with_picture:
+        console.print('\nThe same as a picture: pip install "fusedlstm[plot]" and run this again.', markup=False)
+        return
+    from .demo.picture import save
+
+    target = png or Path("fusedlstm-demo.png")
+    try:
+        save(result, target)
+    except OSError:
+        if png is not None:
+            raise
+        target = Path()  # nobody asked for it, and this folder cannot be written
+    if target.name:
+        console.print(f"\nThe picture of all {len(result.dates)} years: [bold]{escape(str(target))}[/]", soft_wrap=True)
+
+
+def _cases(context: click.Context, option: click.Parameter, value: str | None) -> list[Case]:
+    from .bench import CASES
+
+    known = {case.name: case for case in CASES}
+    names = list(known) if value is None else value.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}: expected some of {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def _peers(context: click.Context, option: click.Parameter, value: str) -> list[type[Engine]]:
+    from .bench import PEERS, installed
+
+    known = {peer.name: peer for peer in PEERS}
+    if value == "auto":
+        return [peer for peer in PEERS if installed(peer)]
+    names = {"all": list(known), "none": []}.get(value, value.split(","))
+    for name in names:
+        if name not in known:
+            raise click.BadParameter(f"{name}: expected auto, all, none or some of {', '.join(known)}")
+        if not installed(known[name]):
+            raise click.BadParameter(f"{name} is not installed: pip install {' '.join(known[name].needs)}")
+    return [known[name] for name in names]
+
+
+@cli.command()
+@click.option("--cases", metavar="NAME,...", callback=_cases, help="Which cases. Default: all fifteen.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="For every engine.")
+@click.option("--peers", default="auto", show_default=True, callback=_peers, help="auto, all, none, or names.")
+@click.option("--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="Time for each case.")
+@click.option("--json", "target", metavar="FILE", type=FILE, help="Write the figures to FILE too.")
+def bench(cases: list[Case], threads: int, peers: list[type[Engine]], seconds: float, target: Path | None) -> None:
+    """Time fusedlstm beside the engines installed here.
+
+    All of them are checked to give the same output first.
+    """
+    from . import bench as suite
+    from .bench.report import as_json, summary, table
+
+    console = Console(highlight=False)
+    engines = suite.versions(peers)
+    console.print(f"{suite.machine()}; {threads} thread{'s' if threads > 1 else ''} each")
+    console.print(", ".join(f"{name} {version}" for name, version in engines.items()))
+    rows = []
+    with _progress("timing") as progress:
+        progress(0, len(cases))
+        for case in cases:
+            rows.append(suite.measure(case, peers, threads, seconds))
+            progress(len(rows), len(cases))
+    console.print("Median µs per call, speed-up over the best peer, largest difference of outputs\n")
+    console.print(table(rows))
+    console.print()
+    console.print(summary(rows))
+    if target is not None:
+        about = as_json(rows, machine=suite.machine(), threads=threads, versions=engines)
+        target.write_text(json.dumps(about, indent=2) + "\n")
+    wrong = [row.case.name for row in rows if not row.agree]
+    if wrong:
+        raise ValueError(f"engines disagree on {', '.join(wrong)}: their times mean nothing")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, for whatever takes more than a second; nothing where stderr is no terminal."""
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(what, total=None)
+    later = threading.Timer(1.0, bar.start)
+    later.start()
+    try:
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+    finally:
+        later.cancel()
+        later.join()
+        bar.stop()

@@ -1,0 +1,119 @@
+"""safetensors files: PyTorch names, and our own native form of them.
+
+The native form holds ``weight_ih_l0``, ``weight_hh_l0``, ``weight_hr_l0`` as PyTorch calls them, ``bias_l0`` for the sum of
+the biases, all float32, and in the metadata under ``fusedlstm`` what the tensors do not say (as JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+from safetensors.numpy import save as serialize
+
+from ..weights import FormatError, LSTMWeights
+from ._state_dict import Reader, bfloat16, by_prefix, lstms
+
+NAME = "safetensors file"
+
+VERSION = 1
+"""Of the native form; raised when an older reader would get other numbers from it."""
+MAX_HEADER = 16 << 20
+"""About 100 000 tensors."""
+
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """Whether the file starts with a length and a JSON object, as https://github.com/huggingface/safetensors says."""
+    return re.match(rb"(?s).{8}\{\s*[\"}]", head) is not None
+
+
+def read(path: Path) -> dict[str, Reader]:
+    """Every LSTM in the file, by module path; the only one of the native form has the path ``""``."""
+    header, start = _header(path)
+    size = path.stat().st_size
+    metadata = header.pop("__metadata__", None) or {}
+    native = _native(metadata["fusedlstm"]) if "fusedlstm" in metadata else {}
+
+    def tensor(name: str) -> npt.NDArray[np.generic]:
+        kind, shape, (begin, end) = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
+        if kind not in _DTYPES:
+            raise FormatError(f"{name}: expected F32, F64, F16 or BF16, found {kind}")
+        dtype = np.dtype(_DTYPES[kind])
+        expected = prod(shape) * dtype.itemsize
+        if end - begin != expected or start + end > size:
+            raise FormatError(f"{name}: expected {expected} bytes within {size}, found bytes {begin} to {end}")
+        # Not through the library: its NumPy side knows bfloat16 only where ml_dtypes is imported.
+        array = np.fromfile(path, dtype, prod(shape), offset=start + begin).reshape(shape)
+        return bfloat16(array) if kind == "BF16" else array
+
+    shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+    return by_prefix({"": lstms(shapes, tensor, batch_first=native.get("batch_first", True))})
+
+
+def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
+    """Write the native form; the file is either written whole or left as it was.
+
+    Parameters
+    ----------
+    weights : LSTMWeights
+        Kept bit for bit.
+    path : path-like
+        An existing file is replaced.
+    """
+    tensors = {
+        f"{name}_l{k}{direction}": array
+        for k, layer in enumerate(weights.layers)
+        for one, direction in zip(layer, ("", "_reverse"))
+        for name, array in one.arrays.items()
+    }
+    metadata = {"fusedlstm": json.dumps({"version": VERSION, "batch_first": weights.batch_first})}
+    target = Path(os.path.realpath(path))  # a link keeps pointing to what it names
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(serialize(tensors, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header, once the library has found that it and the offsets fit the file, and where the data starts."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER:
+            raise FormatError(f"header: expected at most {MAX_HEADER} bytes, found {length} declared")
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except Exception as error:  # SafetensorError, or what the operating system says to mapping the file
+            raise FormatError(f"damaged safetensors file ({error})") from error
+        header: dict[str, Any] = json.loads(file.read(length))
+    return header, 8 + length
+
+
+def _native(text: str) -> dict[str, Any]:
+    """What the native form says beside its tensors."""
+    native = json.loads(text) if len(text) < 1000 else None
+    if not isinstance(native, dict) or type(native.get("version")) is not int:
+        raise FormatError(f"metadata 'fusedlstm': expected a JSON object with a version, found {text[:99]!r}")
+    if native["version"] != VERSION:
+        raise FormatError(
+            f"metadata 'fusedlstm': expected version {VERSION}, found {native['version']} (written later?)"
+        )
+    if type(native.get("batch_first")) is not bool:
+        raise FormatError(f"metadata 'fusedlstm': expected batch_first to be true or false, found {text[:99]!r}")
+    return native
