@@ -53,17 +53,23 @@ class Tensor:
     metadata: Any
 
 
+class Items:
+    """A list or set; what is put into it is dropped."""
+
+
 class Ignored:
-    """Something that is no tensor, dictionary or plain value; writing to it has no effect."""
+    """Another object; what is put into it is dropped."""
 
 
+ITEMS = Items()
 IGNORED = Ignored()
 MARK = object()
 
 _STORAGE = re.compile(r"torch(?:\.cuda|\.storage)?\.(\w+Storage)")
 # Names whose objects hold no weights. They are carried as IGNORED: naming them runs nothing.
 _HARMLESS = re.compile(
-    r"(?:__builtin__|builtins)\.(?:bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|range|set|slice|str|tuple)"
+    r"(?:__builtin__|builtins)\.(?:bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|range|set|slice|str|tuple"
+    r"|long|unicode|xrange)"
     r"|_codecs\.encode|argparse\.Namespace|collections\.(?:Counter|OrderedDict|defaultdict|deque)"
     r"|datetime\.\w+|decimal\.Decimal|pathlib(?:\._local)?\.\w*Path|uuid\.UUID"
     r"|numpy\.(?:dtype|ndarray|dtypes\.\w+DType|_?core\.(?:multiarray|numeric)\.(?:scalar|_reconstruct|_frombuffer))"
@@ -75,7 +81,7 @@ _HARMLESS = re.compile(
 
 def unpickle(data: bytes) -> Any:
     """What a checkpoint's pickle describes: dictionaries (only their items with str keys), tuples, plain values,
-    :class:`Tensor`, and `IGNORED` for everything else, lists and sets included.
+    :class:`Tensor`, `ITEMS` for lists and sets, `IGNORED` for everything else.
 
     Raises
     ------
@@ -141,13 +147,13 @@ def _run(data: bytes) -> Any:
                 items = since_mark()
                 _set_items(stack[-1], items)
             case "EMPTY_LIST" | "EMPTY_SET":
-                stack.append(IGNORED)
+                stack.append(ITEMS)
             case "FROZENSET":
                 since_mark()
-                stack.append(IGNORED)
+                stack.append(ITEMS)
             case "APPEND" | "APPENDS" | "ADDITEMS":
                 _ = stack.pop() if opcode.name == "APPEND" else since_mark()
-                _expect(stack[-1], Ignored, "an addition to a list or set")
+                _expect(stack[-1], (Items, Ignored), "an addition to a list or set")
             case "GLOBAL":
                 stack.append(_global(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
