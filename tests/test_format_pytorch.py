@@ -150,6 +150,9 @@ def test_colliding_names_get_their_place(torch, tmp_path):
     check(torch, three, fl.LSTM.load(tmp_path / "b.pt", "dec.b"))
     torch.save({**as_rnn(one), **{f"module.{k}": v for k, v in as_rnn(two).items()}}, tmp_path / "c.pt")
     assert sorted(names(tmp_path / "c.pt")) == ["module.rnn", "rnn"]
+    torch.save({"m": as_rnn(one), "a": {"b": as_rnn(two)}, "a.b": as_rnn(three)}, tmp_path / "e.pt")
+    with pytest.raises(fl.FormatError, match=r"expected one LSTM called 'a\.b\.rnn', found two"):
+        names(tmp_path / "e.pt")
     shared = one.state_dict()
     torch.save({"model": shared, "best": shared}, tmp_path / "d.pt")
     assert names(tmp_path / "d.pt") == [""]
@@ -161,12 +164,37 @@ def test_what_else_a_checkpoint_may_hold(torch, tmp_path):
     module(torch.randn(2, 2, 4))[0].sum().backward()
     optimizer.step()
     extras = [
-        torch.tensor(3), torch.zeros(2, dtype=torch.bool), torch.zeros(2, dtype=torch.uint16), torch.zeros(2, 2).to_sparse(),
-        torch.zeros(2, dtype=torch.float8_e4m3fn), torch.zeros(2, dtype=torch.complex64).conj(), torch.zeros(2, device="meta"),
-        torch.zeros(3).expand(4, 3), torch.nn.Parameter(torch.zeros(2)), torch.Size([1, 2]), torch.float32, torch.device("cpu"),
-        np.zeros(3), np.float64(3), np.dtype("f4"), {1, 2}, frozenset("a"), [1, [2]], (1, (2,)), 1j, b"x", 2**70, -1.5, "\u20ac",
-        argparse.Namespace(lr=1), pathlib.Path("a"), datetime.datetime.now(), collections.Counter("aab"), range(3), slice(2),
-    ]  # fmt: skip
+        torch.tensor(3),
+        torch.zeros(2, dtype=torch.bool),
+        torch.zeros(2, dtype=torch.uint16),
+        torch.zeros(2, 2).to_sparse(),
+        torch.zeros(2, dtype=torch.float8_e4m3fn),
+        torch.zeros(2, dtype=torch.complex64).conj(),
+        torch.zeros(2, device="meta"),
+        torch.zeros(3).expand(4, 3),
+        torch.nn.Parameter(torch.zeros(2)),
+        torch.Size([1, 2]),
+        torch.float32,
+        torch.device("cpu"),
+        np.zeros(3),
+        np.float64(3),
+        np.dtype("f4"),
+        {1, 2},
+        frozenset("a"),
+        [1, [2]],
+        (1, (2,)),
+        1j,
+        b"x",
+        2**70,
+        -1.5,
+        "\u20ac",
+        argparse.Namespace(lr=1),
+        pathlib.Path("a"),
+        datetime.datetime.now(),
+        collections.Counter("aab"),
+        range(3),
+        slice(2),
+    ]
     for protocol in (2, 4):
         path = tmp_path / f"{protocol}.pt"
         everything = {"extras": extras, "as keys": {str(i): extra for i, extra in enumerate(extras)}, 5: {(1, 2): 3}}

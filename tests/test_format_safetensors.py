@@ -1,5 +1,6 @@
 """safetensors files of PyTorch, and our own form, which keeps every bit."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -194,6 +195,14 @@ def test_a_name_twice(tmp_path):
     refused(file(tmp_path / "a", f"{{{good}, {lie}}}".encode(), DATA_160), "damaged|weight_hh_l0: expected")
     found = formats.load(file(tmp_path / "b", f"{{{lie}, {good}}}".encode(), DATA_160)).layers[0][0]
     np.testing.assert_array_equal(found.weight_hh, np.arange(24, 40).reshape(8, 2))
+
+
+@pytest.mark.parametrize("begin, end", [(96, 2**40), (96, 160), (150, 2**40 + 150)])
+def test_offsets_are_not_taken_on_trust(tmp_path, monkeypatch, begin, end):
+    """Should the library ever read a header in another way than we do."""
+    monkeypatch.setattr(safetensors, "safe_open", lambda *_, **__: contextlib.nullcontext())
+    header = {"weight_ih_l0": entry([2**19, 2**19], begin, end), "weight_hh_l0": entry([2**19, 2**17], begin, end)}
+    refused(file(tmp_path / "a", header, DATA_160), "weight_ih_l0: expected 1099511627776 bytes within")
 
 
 @pytest.mark.parametrize(

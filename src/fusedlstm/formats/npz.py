@@ -44,7 +44,7 @@ def read(path: Path) -> dict[str, Reader]:
         array: npt.NDArray[np.generic] = np.load(BytesIO(archive.read(member)), allow_pickle=False)
         return array
 
-    return by_prefix({"": lstms(shapes, tensor)})
+    return by_prefix([("", lstms(shapes, tensor))])
 
 
 def _header(archive: Archive, member: str) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:

@@ -57,7 +57,7 @@ def read(path: Path) -> dict[str, Reader]:
         return bfloat16(array) if kind == "BF16" else array
 
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-    return by_prefix({"": lstms(shapes, tensor, batch_first=native.get("batch_first", True))})
+    return by_prefix([("", lstms(shapes, tensor, batch_first=native.get("batch_first", True)))])
 
 
 def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
