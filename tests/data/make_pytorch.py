@@ -1,4 +1,4 @@
-"""Writes the stored PyTorch files and PyTorch's own outputs for them (torch 2.13.0): python tests/data/make_pytorch.py"""
+"""Writes the stored PyTorch files and PyTorch's outputs for them (torch 2.13.0): python tests/data/make_pytorch.py"""
 
 from pathlib import Path
 

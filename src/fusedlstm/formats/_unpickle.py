@@ -2,8 +2,8 @@
 
 A pickle is a program. This interpreter knows the opcodes that ``torch.save`` writes for plain containers and tensors;
 it follows the documentation in the standard library's :mod:`pickletools`, which also splits the opcodes. Calls of
-functions that rebuild tensors are recognised by name and become :class:`Tensor`; what else a checkpoint may carry (optimizer
-settings, dates, NumPy scalars) becomes ``IGNORED``; every other name is refused.
+functions that rebuild tensors are recognised by name and become :class:`Tensor`; what else a checkpoint may carry
+(settings, dates, NumPy scalars) becomes ``IGNORED``; every other name is refused.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _global(module: Any, attribute: Any) -> Global:
         return Global(name)
     what = "a whole pickled module" if name.startswith("torch.nn.") else "an object that is no plain data"
     raise FormatError(
-        f"data.pkl: expected a state dict, found {what} ({name!r}), which is not loaded because that runs code; {RESAVE}"
+        f"data.pkl: expected a state dict, found {what} ({name!r}), not loaded because that runs code; {RESAVE}"
     )
 
 

@@ -1,4 +1,4 @@
-"""NumPy's .npz with PyTorch's names, such as ``np.savez("w.npz", **{k: v.numpy() for k, v in lstm.state_dict().items()})``."""
+"""NumPy archives with PyTorch names: ``np.savez(path, **{k: v.numpy() for k, v in lstm.state_dict().items()})``."""
 
 from __future__ import annotations
 

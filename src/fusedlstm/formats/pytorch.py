@@ -56,8 +56,8 @@ def read(path: Path) -> dict[str, Reader]:
         raise FormatError(f"expected a zip file, found a tar archive (an early PyTorch, or a packed folder); {RESAVE}")
     if _is_pickle(head):
         raise FormatError(
-            "expected the zip file that torch.save writes, found a bare pickle or a checkpoint from before PyTorch 1.6, "
-            f"which cannot be read without running code; {RESAVE}"
+            "expected the zip file that torch.save writes, found a bare pickle or a checkpoint from before PyTorch "
+            f"1.6, which cannot be read without running code; {RESAVE}"
         )
     root = _root(Archive(path))
     archive = Archive(path, stored_only=True)
