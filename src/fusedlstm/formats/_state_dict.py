@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -70,23 +70,24 @@ def lstms(
     return found
 
 
-def by_prefix(found: Mapping[str, Mapping[str, Reader]]) -> dict[str, Reader]:
+def by_prefix(found: Sequence[tuple[str, Mapping[str, Reader]]]) -> dict[str, Reader]:
     """Name LSTMs by module path, with the path of their state dict before it where two collide.
 
     Parameters
     ----------
-    found : mapping of str to mapping of str to reader
-        For each state dict, by its place in the file, its LSTMs by module path.
+    found : sequence of (str, mapping of str to reader)
+        For each state dict, its place in the file and its LSTMs by module path.
     """
-    # DataParallel keeps the model in an attribute called `module`.
-    short = {
-        path: "" if path == "module" else path.removeprefix("module.") for inner in found.values() for path in inner
-    }
-    count = Counter(short[path] for inner in found.values() for path in inner)
+
+    def short(path: str) -> str:
+        # DataParallel keeps the model in an attribute called `module`.
+        return "" if path == "module" else path.removeprefix("module.")
+
+    count = Counter(short(path) for _, inner in found for path in inner)
     named: dict[str, Reader] = {}
-    for outer, inner in found.items():
+    for outer, inner in found:
         for path, reader in inner.items():
-            name = short[path] if count[short[path]] == 1 else (_dotted(outer) + path).removesuffix(".")
+            name = short(path) if count[short(path)] == 1 else ".".join(filter(None, (outer, path)))
             if name in named:
                 raise FormatError(f"expected one LSTM called {name!r}, found two")
             named[name] = reader

@@ -2,8 +2,8 @@
 
 A pickle is a program. This interpreter knows the opcodes that ``torch.save`` writes for plain containers and tensors;
 it follows the documentation in the standard library's :mod:`pickletools`, which also splits the opcodes. Calls of
-functions that rebuild tensors are recognised by name and become :class:`Tensor`; what else a checkpoint may carry (optimizer
-settings, dates, NumPy scalars) becomes ``IGNORED``; every other name is refused.
+functions that rebuild tensors are recognised by name and become :class:`Tensor`; what else a checkpoint may carry
+(settings, dates, NumPy scalars) becomes ``IGNORED``; every other name is refused.
 """
 
 from __future__ import annotations
@@ -53,17 +53,23 @@ class Tensor:
     metadata: Any
 
 
+class Items:
+    """A list or set; what is put into it is dropped."""
+
+
 class Ignored:
-    """Something that is no tensor, dictionary or plain value; writing to it has no effect."""
+    """Another object; what is put into it is dropped."""
 
 
+ITEMS = Items()
 IGNORED = Ignored()
 MARK = object()
 
 _STORAGE = re.compile(r"torch(?:\.cuda|\.storage)?\.(\w+Storage)")
 # Names whose objects hold no weights. They are carried as IGNORED: naming them runs nothing.
 _HARMLESS = re.compile(
-    r"(?:__builtin__|builtins)\.(?:bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|range|set|slice|str|tuple)"
+    r"(?:__builtin__|builtins)\.(?:bool|bytearray|bytes|complex|dict|float|frozenset|int|list|object|range|set|slice|str|tuple"
+    r"|long|unicode|xrange)"
     r"|_codecs\.encode|argparse\.Namespace|collections\.(?:Counter|OrderedDict|defaultdict|deque)"
     r"|datetime\.\w+|decimal\.Decimal|pathlib(?:\._local)?\.\w*Path|uuid\.UUID"
     r"|numpy\.(?:dtype|ndarray|dtypes\.\w+DType|_?core\.(?:multiarray|numeric)\.(?:scalar|_reconstruct|_frombuffer))"
@@ -75,7 +81,7 @@ _HARMLESS = re.compile(
 
 def unpickle(data: bytes) -> Any:
     """What a checkpoint's pickle describes: dictionaries (only their items with str keys), tuples, plain values,
-    :class:`Tensor`, and `IGNORED` for everything else, lists and sets included.
+    :class:`Tensor`, `ITEMS` for lists and sets, `IGNORED` for everything else.
 
     Raises
     ------
@@ -141,13 +147,13 @@ def _run(data: bytes) -> Any:
                 items = since_mark()
                 _set_items(stack[-1], items)
             case "EMPTY_LIST" | "EMPTY_SET":
-                stack.append(IGNORED)
+                stack.append(ITEMS)
             case "FROZENSET":
                 since_mark()
-                stack.append(IGNORED)
+                stack.append(ITEMS)
             case "APPEND" | "APPENDS" | "ADDITEMS":
                 _ = stack.pop() if opcode.name == "APPEND" else since_mark()
-                _expect(stack[-1], Ignored, "an addition to a list or set")
+                _expect(stack[-1], (Items, Ignored), "an addition to a list or set")
             case "GLOBAL":
                 stack.append(_global(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
@@ -197,7 +203,7 @@ def _global(module: Any, attribute: Any) -> Global:
         return Global(name)
     what = "a whole pickled module" if name.startswith("torch.nn.") else "an object that is no plain data"
     raise FormatError(
-        f"data.pkl: expected a state dict, found {what} ({name!r}), which is not loaded because that runs code; {RESAVE}"
+        f"data.pkl: expected a state dict, found {what} ({name!r}), not loaded because that runs code; {RESAVE}"
     )
 
 

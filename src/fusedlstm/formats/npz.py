@@ -1,4 +1,4 @@
-"""NumPy's .npz with PyTorch's names, such as ``np.savez("w.npz", **{k: v.numpy() for k, v in lstm.state_dict().items()})``."""
+"""NumPy archives with PyTorch names: ``np.savez(path, **{k: v.numpy() for k, v in lstm.state_dict().items()})``."""
 
 from __future__ import annotations
 
@@ -44,15 +44,16 @@ def read(path: Path) -> dict[str, Reader]:
         array: npt.NDArray[np.generic] = np.load(BytesIO(archive.read(member)), allow_pickle=False)
         return array
 
-    return by_prefix({"": lstms(shapes, tensor)})
+    return by_prefix([("", lstms(shapes, tensor))])
 
 
 def _header(archive: Archive, member: str) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
     """Shape, dtype and where the data starts, as declared: np.load would allocate before it reads."""
     file = BytesIO(archive.read(member, MAX_HEADER))
     try:
+        version = npy.read_magic(file)
         # 3.0 differs from 2.0 in the encoding of field names only.
-        parse = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+        parse = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0, 3: npy.read_array_header_2_0}[version[0]]
         shape, _, dtype = parse(file)
     except Exception as error:
         raise FormatError(f"{member}: damaged array header ({str(error)[:200]})") from error

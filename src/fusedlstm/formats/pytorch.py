@@ -56,14 +56,14 @@ def read(path: Path) -> dict[str, Reader]:
         raise FormatError(f"expected a zip file, found a tar archive (an early PyTorch, or a packed folder); {RESAVE}")
     if _is_pickle(head):
         raise FormatError(
-            "expected the zip file that torch.save writes, found a bare pickle or a checkpoint from before PyTorch 1.6, "
-            f"which cannot be read without running code; {RESAVE}"
+            "expected the zip file that torch.save writes, found a bare pickle or a checkpoint from before PyTorch "
+            f"1.6, which cannot be read without running code; {RESAVE}"
         )
     root = _root(Archive(path))
     archive = Archive(path, stored_only=True)
     records = _Records(archive, root)
     limit = path.stat().st_size  # one byte for each number: more than any dtype needs
-    found: dict[str, dict[str, Reader]] = {}
+    found: list[tuple[str, dict[str, Reader]]] = []
     for outer, tensors in _state_dicts(unpickle(archive.read(f"{root}data.pkl"))):
         if len(found) == MAX_STATE_DICTS:
             raise FormatError(f"data.pkl: expected at most {MAX_STATE_DICTS} dictionaries of tensors, found more")
@@ -72,21 +72,8 @@ def read(path: Path) -> dict[str, Reader]:
         def tensor(name: str, tensors: dict[str, Tensor] = tensors) -> npt.NDArray[np.generic]:
             return records.tensor(name, tensors[name])
 
-        found[outer] = lstms(shapes, tensor, max_parameters=limit)
+        found.append((outer, lstms(shapes, tensor, max_parameters=limit)))
     return by_prefix(found)
-
-
-def _root(archive: Archive) -> str:
-    """The folder of the archive that holds everything; other kinds of archive are refused by name."""
-    if any(_PT2.fullmatch(name) for name in archive.names):
-        raise FormatError(f"expected a checkpoint, found a program exported by torch.export (.pt2); {RESAVE}")
-    roots = [name.removesuffix("data.pkl") for name in archive.names if re.fullmatch(r"[^/]+/data\.pkl", name)]
-    if len(roots) != 1:
-        raise FormatError(f"expected one data.pkl in a folder of the archive, found {len(roots)}")
-    (root,) = roots
-    if f"{root}constants.pkl" in archive or any(name.startswith(f"{root}code/") for name in archive.names):
-        raise FormatError(f"expected a checkpoint, found a TorchScript archive (torch.jit.save); {RESAVE}")
-    return root
 
 
 def from_module(module: Any) -> LSTMWeights:
@@ -110,6 +97,19 @@ def from_module(module: Any) -> LSTMWeights:
         batch_first=getattr(module, "batch_first", True),
     )
     return found[""]()
+
+
+def _root(archive: Archive) -> str:
+    """The folder of the archive that holds everything; other kinds of archive are refused by name."""
+    if any(_PT2.fullmatch(name) for name in archive.names):
+        raise FormatError(f"expected a checkpoint, found a program exported by torch.export (.pt2); {RESAVE}")
+    roots = [name.removesuffix("data.pkl") for name in archive.names if re.fullmatch(r"[^/]+/data\.pkl", name)]
+    if len(roots) != 1:
+        raise FormatError(f"expected one data.pkl in a folder of the archive, found {len(roots)}")
+    (root,) = roots
+    if f"{root}constants.pkl" in archive or any(name.startswith(f"{root}code/") for name in archive.names):
+        raise FormatError(f"expected a checkpoint, found a TorchScript archive (torch.jit.save); {RESAVE}")
+    return root
 
 
 class _Records:
@@ -136,13 +136,11 @@ class _Records:
             raise FormatError(f"{name}: expected an offset and {len(size)} strides of 0 or more, found others")
         dtype = np.dtype(_DTYPES[tensor.kind]).newbyteorder(self._order)
         record = f"{self._root}data/{storage.key}"
-        numel = self._archive.size(record) // dtype.itemsize
-        declared = storage.numel if storage.kind != "UntypedStorage" else storage.numel // dtype.itemsize
-        if declared != numel or self._archive.size(record) % dtype.itemsize:
-            raise FormatError(
-                f"{name}: expected a storage of {declared} numbers of {dtype.itemsize} bytes, "
-                f"found {self._archive.size(record)} bytes in {record}"
-            )
+        declared = storage.numel * (1 if storage.kind == "UntypedStorage" else dtype.itemsize)
+        held = self._archive.size(record)
+        if declared != held:
+            raise FormatError(f"{name}: expected a storage of {declared} bytes, found {held} in {record}")
+        numel = held // dtype.itemsize
         # A dimension of 1 is never stepped along, so its stride means nothing.
         steps = [step if count > 1 else 0 for step, count in zip(stride, size)]
         last = offset + sum(step * (count - 1) for step, count in zip(steps, size))
@@ -155,7 +153,7 @@ class _Records:
             )
         if record not in self._read:
             self._read[record] = self._archive.read(record)
-        numbers = np.frombuffer(self._read[record], dtype)[offset:]
+        numbers = np.frombuffer(self._read[record], dtype, numel)[offset:]
         strides = [step * dtype.itemsize for step in steps]
         view = np.lib.stride_tricks.as_strided(numbers, size, strides, writeable=False)
         return bfloat16(view) if dtype.kind == "u" else view

@@ -1,7 +1,7 @@
 """safetensors files: PyTorch names, and our own native form of them.
 
-The native form holds ``weight_ih_l0``, ``weight_hh_l0``, ``weight_hr_l0`` as PyTorch calls them, ``bias_l0`` for the sum of
-the biases, all float32, and in the metadata under ``fusedlstm`` what the tensors do not say (as JSON).
+The native form holds ``weight_ih_l0``, ``weight_hh_l0``, ``weight_hr_l0`` as PyTorch calls them, ``bias_l0`` for the
+sum of the biases, all float32, and in the metadata under ``fusedlstm`` what the tensors do not say (as JSON).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def read(path: Path) -> dict[str, Reader]:
         return bfloat16(array) if kind == "BF16" else array
 
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-    return by_prefix({"": lstms(shapes, tensor, batch_first=native.get("batch_first", True))})
+    return by_prefix([("", lstms(shapes, tensor, batch_first=native.get("batch_first", True)))])
 
 
 def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
