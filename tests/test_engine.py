@@ -51,27 +51,31 @@ def torch_run(case: Case):
 
 
 def test_error_is_no_larger_than_pytorchs():
-    """300 random configurations of everything that torch.nn.LSTM can be.
+    """300 random configurations of everything that torch.nn.LSTM can be, each held against PyTorch on the same data.
 
-    Each one's root-mean-square error is held against PyTorch's on the same data. The largest error is one element's luck
-    (PyTorch's own moves by a factor of 2 with its thread count), so it is compared over all configurations together.
+    By the root-mean-square error: the largest one is a single element's luck, and is compared over all configurations
+    together. Where PyTorch's error happens to be below the last place of the results, ours may be that large too.
     """
     pytest.importorskip("torch")
     largest = dict.fromkeys([*ISAS, "torch"], 0.0)
+    ratios = {isa: [] for isa in ISAS}
     for seed in range(300):
         case = random_case(np.random.default_rng(seed), smallest_batch=1, shortest_length=1)
         expected = oracle(case.weights, case.x, case.state, case.lengths)
+        last_place = np.spacing(max(np.abs(a).max() for a in (expected[0], *expected[1])).astype(np.float32))
         torch_largest, torch_rms = errors(torch_run(case), expected)
         largest["torch"] = max(largest["torch"], torch_largest)
-        # Where PyTorch is luckier than that: no result is better than half a unit in its last place.
-        rounding = np.spacing(max(np.abs(a).max() for a in (expected[0], *expected[1])).astype(np.float32)) / 2
         for isa in ISAS:
             error, rms = run_on(isa, case, expected)
             largest[isa] = max(largest[isa], error)
-            assert rms <= max(1.5 * torch_rms, rounding), (seed, isa, rms, torch_rms)
+            ratios[isa].append(rms / torch_rms)
             assert error <= LIMIT, (seed, isa, error)
-    print({name: f"{error:.2e}" for name, error in largest.items()})
-    assert all(largest[isa] <= 1.5 * largest["torch"] for isa in ISAS)
+            assert rms <= max(1.5 * torch_rms, last_place), (seed, isa, rms, torch_rms)
+    for isa in ISAS:
+        print(f"{isa}: largest {largest[isa]:.2e} (torch {largest['torch']:.2e}), median ratio {np.median(ratios[isa]):.2f}")
+        assert largest[isa] <= 1.5 * largest["torch"]
+        assert np.median(ratios[isa]) <= 1
+        assert np.quantile(ratios[isa], 0.99) <= 1.5
 
 
 def run_on(isa, case, expected):

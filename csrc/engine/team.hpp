@@ -49,11 +49,12 @@ class Barrier {
     }
     for (unsigned spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
       table.pause();
-      if (spins > 20000) give_way();
+      if (spins > patience) give_way();
     }
   }
 
  private:
+  static constexpr unsigned patience = 500;  // pauses, some 20 microseconds: after that the other may not even be running
   static void give_way();
 
   std::size_t members_ = 1;
