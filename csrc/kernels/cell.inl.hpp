@@ -16,17 +16,6 @@ constexpr std::size_t panel_width = gates * lanes;
 // chain: in blocks, sums are as accurate as PyTorch's at any size, and it costs no measurable time.
 constexpr std::size_t sum_block = 32;
 
-#if defined(_MSC_VER) && !defined(__clang__)
-#define FL_INLINE __forceinline
-#define FL_UNROLL
-#elif defined(__clang__)
-#define FL_INLINE inline __attribute__((always_inline))
-#define FL_UNROLL _Pragma("unroll")
-#else
-#define FL_INLINE inline __attribute__((always_inline))
-#define FL_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 // The pre-activations of PANELS panels for ROWS rows, all in registers.
 template <int ROWS, int PANELS>
 struct Sums {
@@ -71,12 +60,15 @@ struct Sums {
   }
 };
 
-// c = f c + i g, h = o tanh(c), for one vector of units. Three divisions instead of five.
-FL_INLINE vec update_cell(const vec (&z)[gates], vec& c) {
-  const vec forget = value(sigmoid(z[1]));
-  const vec fresh = value(product(sigmoid(z[0]), tanh(z[2])));
-  c = fma(forget, c, fresh);
-  return value(product(sigmoid(z[3]), tanh(c)));
+// c = f c + i g, h = o tanh(c), for N vectors of units; z[n] holds the four gates of vector n.
+template <int N>
+FL_INLINE Many<N> update_cells(const vec (*z)[gates], Many<N>& c) {
+  Many<N> gate[gates];
+  FL_UNROLL for (std::size_t g = 0; g < gates; ++g)
+    FL_UNROLL for (int n = 0; n < N; ++n) gate[g].at[n] = z[n][g];
+  const Quotient<N> input = sigmoid(gate[0]), forget = sigmoid(gate[1]), candidate = tanh(gate[2]);
+  c = fma(value(forget), c, product(input, candidate));
+  return product(sigmoid(gate[3]), tanh(c));
 }
 
 template <int ROWS, int PANELS>
@@ -93,6 +85,30 @@ void project_block(const Projection& a, std::size_t row, std::size_t panel) {
   sums.start(bias);
   sums.add_product(a.weights + panel * a.input_size * panel_width, x, a.input_size);
   sums.store_all(z);
+}
+
+// The gates of vectors [first, first + N) of a block are known: update c, write h and y. Vector n is that of row n % ROWS and
+// panel n / ROWS of the block.
+template <int ROWS, int N>
+FL_INLINE void finish(const Recurrence& a, std::size_t step, std::size_t row, std::size_t panel, int first, const vec (*z)[gates]) {
+  std::size_t rows[N], units[N];
+  Many<N> c;
+  FL_UNROLL for (int n = 0; n < N; ++n) {
+    rows[n] = row + static_cast<std::size_t>((first + n) % ROWS);
+    units[n] = (panel + static_cast<std::size_t>((first + n) / ROWS)) * lanes;
+    c.at[n] = load(a.c + rows[n] * a.c_row + units[n]);
+  }
+  const Many<N> h = update_cells<N>(z + first, c);
+  FL_UNROLL for (int n = 0; n < N; ++n) {
+    store(a.c + rows[n] * a.c_row + units[n], c.at[n]);
+    store(a.h_out[step % 2] + rows[n] * a.h_out_row + units[n], h.at[n]);
+    if (a.y == nullptr) continue;
+    float* y = a.y[rows[n]] + a.y_offset + static_cast<std::ptrdiff_t>(step) * a.y_step + units[n];
+    if (a.units - units[n] >= lanes)
+      store(y, h.at[n]);
+    else
+      store_first(y, h.at[n], a.units - units[n]);
+  }
 }
 
 template <int ROWS, int PANELS>
@@ -116,24 +132,10 @@ void recur_block(const Recurrence& a, std::size_t step, std::size_t row, std::si
     FL_UNROLL for (int r = 0; r < ROWS; ++r) h[r] = a.h_in[step % 2] + (row + static_cast<std::size_t>(r)) * a.h_in_row;
     sums.add_product(a.recurrent_weights + panel * a.recurrent_size * panel_width, h, a.recurrent_size);
   }
-  FL_UNROLL for (int p = 0; p < PANELS; ++p) {
-    const std::size_t unit = (panel + static_cast<std::size_t>(p)) * lanes;
-    FL_UNROLL for (int r = 0; r < ROWS; ++r) {
-      const std::size_t at_row = row + static_cast<std::size_t>(r);
-      float* cell = a.c + at_row * a.c_row + unit;
-      vec c = load(cell);
-      const vec h = update_cell(sums.at[p][r], c);
-      store(cell, c);
-      store(a.h_out[step % 2] + at_row * a.h_out_row + unit, h);
-      if (a.y != nullptr) {
-        float* y = a.y[at_row] + a.y_offset + at_step * a.y_step + unit;
-        if (a.units - unit >= lanes)
-          store(y, h);
-        else
-          store_first(y, h, a.units - unit);
-      }
-    }
-  }
+  const vec(*z)[gates] = &sums.at[0][0];
+  constexpr int vectors = ROWS * PANELS, paired = vectors / cells_beside * cells_beside;
+  FL_UNROLL for (int n = 0; n < paired; n += cells_beside) finish<ROWS, cells_beside>(a, step, row, panel, n, z);
+  if constexpr (paired < vectors) finish<ROWS, vectors - paired>(a, step, row, panel, paired, z);
 }
 
 // How many panels a group of rows takes at a time, so that the sums fill the registers.

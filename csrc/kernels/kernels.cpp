@@ -21,10 +21,10 @@ void over_array(const float* x, float* y, std::size_t count, Activation f) {
 }
 
 void sigmoid_array(const float* x, float* y, std::size_t count) noexcept {
-  over_array(x, y, count, [](vec a) { return value(sigmoid(a)); });
+  over_array(x, y, count, [](vec a) { return value(sigmoid(Many<1>{{a}})).at[0]; });
 }
 void tanh_array(const float* x, float* y, std::size_t count) noexcept {
-  over_array(x, y, count, [](vec a) { return value(tanh(a)); });
+  over_array(x, y, count, [](vec a) { return value(tanh(Many<1>{{a}})).at[0]; });
 }
 unsigned long long enter() noexcept { return enter_flush_to_zero(); }
 void leave(unsigned long long before) noexcept { leave_flush_to_zero(before); }
