@@ -75,6 +75,11 @@ def load(path: str | os.PathLike[str], prefix: str | None = None) -> LSTMWeights
 
 def recognise(path: Path) -> ModuleType:
     """The format module for a file, judged by its content."""
+    if (path / "saved_model.pb").is_file():
+        raise FormatError(
+            f"{path}: expected a weights file, found a TensorFlow SavedModel directory, which has no variable names; "
+            'load it in TensorFlow and save it again: tf_keras.models.load_model(directory).save("model.h5")'
+        )
     with open(path, "rb") as file:
         head = file.read(512)
     for name in FORMATS:
