@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,6 +102,29 @@ class LSTM:
         from .formats import keras3
 
         return cls(keras3.from_layer(layer))
+
+    @classmethod
+    def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> LSTM:
+        """Take the weights of a Flax ``LSTMCell`` or ``OptimizedLSTMCell``: alone, in an ``RNN`` or ``Bidirectional``.
+
+        Parameters
+        ----------
+        params : mapping
+            linen: the variables or parameters, as `init` returns them. nnx: ``nnx.state(module)``, or a dict of it.
+        prefix : str, optional
+            Which LSTM, by its path in the tree without "params", such as ``"encoder/cell"``. Not needed when there is
+            only one.
+
+        Raises
+        ------
+        TypeError
+            `params` is not a mapping.
+        FormatError
+            No LSTM, several and `prefix` is not one of them, or parameters that do not fit together.
+        """
+        from .formats import flax
+
+        return cls(formats.choose(flax.lstms(params), prefix)())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
