@@ -40,7 +40,9 @@ def check(name, bits):
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_a_sample_of_all_floats(isa, name):
     block = 2**14
-    worst = max(check(name, np.arange(start, start + block)) for start in range(0, 2**32, 2**32 // 509 // block * block))
+    worst = max(
+        check(name, np.arange(start, start + block)) for start in range(0, 2**32, 2**32 // 509 // block * block)
+    )
     for edge in (1e-3, 0.1, 0.17, 0.34, 0.35, 0.5, 1.0, 8.6, 9.0, 17.3, 43.9, 87.3, 88.0):
         start = int(np.float32(edge).view(np.uint32)) - block // 2
         for sign in (0, 2**31):
@@ -64,7 +66,6 @@ def test_special_values(isa, name):
     x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38, 1e-45], np.float32)
     low, middle = (0, 0.5) if name == "sigmoid" else (-1, 0)
     np.testing.assert_array_equal(function(x), np.array([np.nan, 1, low, middle, middle, 1, low, middle], np.float32))
-    assert np.signbit(_core.tanh(np.array([-0.0], np.float32)))[0]
 
 
 def test_any_length(isa):

@@ -27,7 +27,8 @@ Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::ve
   z_rows_ = std::clamp<std::size_t>(ahead_bytes / (z_row_ * sizeof(float)), 24, 512);
   z_rows_ = std::min(std::max(z_rows_, rows_.size()), std::max<std::size_t>(1, longest_ * rows_.size()));
   const bool pipelined = shape_.num_directions == 1 && shape_.num_layers > 1;
-  block_ = pipelined ? std::max<std::size_t>(1, z_rows_ / std::max<std::size_t>(1, rows_.size())) : std::max<std::size_t>(1, longest_);
+  block_ = pipelined ? std::max<std::size_t>(1, z_rows_ / std::max<std::size_t>(1, rows_.size()))
+                     : std::max<std::size_t>(1, longest_);
   all_.expect(members_);
   for (std::size_t g = 0; g < groups_; ++g) of_group_[g].expect((members_ + groups_ - 1 - g) / groups_);
 
@@ -98,7 +99,8 @@ void Pass::finish() {
       const std::size_t at = s * call_.batch + rows_[b];
       // Buffers swap at every step: forward a row stops at its length, backward all rows stop together.
       const std::size_t steps = s % shape_.num_directions == 0 ? length(b) : longest_;
-      std::memcpy(call_.h_n + at * shape_.output_size, states_[s].h[steps % 2] + b * h_row_, shape_.output_size * sizeof(float));
+      std::memcpy(call_.h_n + at * shape_.output_size, states_[s].h[steps % 2] + b * h_row_,
+                  shape_.output_size * sizeof(float));
       std::memcpy(call_.c_n + at * shape_.hidden_size, states_[s].c + b * c_row_, shape_.hidden_size * sizeof(float));
     }
 }

@@ -22,10 +22,9 @@ struct Sums {
   vec at[PANELS][ROWS][gates];
 
   FL_INLINE void start(const float* const (&rows)[ROWS]) {
-    FL_UNROLL for (int p = 0; p < PANELS; ++p)
-      FL_UNROLL for (int r = 0; r < ROWS; ++r)
-        FL_UNROLL for (std::size_t g = 0; g < gates; ++g)
-          at[p][r][g] = load(rows[r] + static_cast<std::size_t>(p) * panel_width + g * lanes);
+    FL_UNROLL for (int p = 0; p < PANELS; ++p) FL_UNROLL for (int r = 0; r < ROWS; ++r)
+        FL_UNROLL for (std::size_t g = 0; g < gates; ++g) at[p][r][g] =
+            load(rows[r] + static_cast<std::size_t>(p) * panel_width + g * lanes);
   }
 
   // at += W in. weights is the first panel's [k][gate][lane].
@@ -34,8 +33,7 @@ struct Sums {
     for (std::size_t first = 0; first < size; first += sum_block) {
       const std::size_t last = size - first < sum_block ? size : first + sum_block;
       vec sum[PANELS][ROWS][gates];
-      FL_UNROLL for (int p = 0; p < PANELS; ++p)
-        FL_UNROLL for (int r = 0; r < ROWS; ++r)
+      FL_UNROLL for (int p = 0; p < PANELS; ++p) FL_UNROLL for (int r = 0; r < ROWS; ++r)
           FL_UNROLL for (std::size_t g = 0; g < gates; ++g) sum[p][r][g] = broadcast(0.0f);
       for (std::size_t k = first; k < last; ++k) {
         FL_UNROLL for (int p = 0; p < PANELS; ++p) {
@@ -46,17 +44,15 @@ struct Sums {
           }
         }
       }
-      FL_UNROLL for (int p = 0; p < PANELS; ++p)
-        FL_UNROLL for (int r = 0; r < ROWS; ++r)
+      FL_UNROLL for (int p = 0; p < PANELS; ++p) FL_UNROLL for (int r = 0; r < ROWS; ++r)
           FL_UNROLL for (std::size_t g = 0; g < gates; ++g) at[p][r][g] = add(at[p][r][g], sum[p][r][g]);
     }
   }
 
   FL_INLINE void store_all(float* const (&rows)[ROWS]) const {
-    FL_UNROLL for (int p = 0; p < PANELS; ++p)
-      FL_UNROLL for (int r = 0; r < ROWS; ++r)
+    FL_UNROLL for (int p = 0; p < PANELS; ++p) FL_UNROLL for (int r = 0; r < ROWS; ++r)
         FL_UNROLL for (std::size_t g = 0; g < gates; ++g)
-          store(rows[r] + static_cast<std::size_t>(p) * panel_width + g * lanes, at[p][r][g]);
+            store(rows[r] + static_cast<std::size_t>(p) * panel_width + g * lanes, at[p][r][g]);
   }
 };
 
@@ -64,8 +60,7 @@ struct Sums {
 template <int N>
 FL_INLINE Many<N> update_cells(const vec (*z)[gates], Many<N>& c) {
   Many<N> gate[gates];
-  FL_UNROLL for (std::size_t g = 0; g < gates; ++g)
-    FL_UNROLL for (int n = 0; n < N; ++n) gate[g].at[n] = z[n][g];
+  FL_UNROLL for (std::size_t g = 0; g < gates; ++g) FL_UNROLL for (int n = 0; n < N; ++n) gate[g].at[n] = z[n][g];
   const Quotient<N> input = sigmoid(gate[0]), forget = sigmoid(gate[1]), candidate = tanh(gate[2]);
   c = fma(value(forget), c, product(input, candidate));
   return product(sigmoid(gate[3]), tanh(c));
@@ -87,10 +82,11 @@ void project_block(const Projection& a, std::size_t row, std::size_t panel) {
   sums.store_all(z);
 }
 
-// The gates of vectors [first, first + N) of a block are known: update c, write h and y. Vector n is that of row n % ROWS and
-// panel n / ROWS of the block.
+// The gates of vectors [first, first + N) of a block are known: update c, write h and y. Vector n is that of row n % ROWS
+// and panel n / ROWS of the block.
 template <int ROWS, int N>
-FL_INLINE void finish(const Recurrence& a, std::size_t step, std::size_t row, std::size_t panel, int first, const vec (*z)[gates]) {
+FL_INLINE void finish(const Recurrence& a, std::size_t step, std::size_t row, std::size_t panel, int first,
+                      const vec (*z)[gates]) {
   std::size_t rows[N], units[N];
   Many<N> c;
   FL_UNROLL for (int n = 0; n < N; ++n) {
@@ -117,9 +113,9 @@ void recur_block(const Recurrence& a, std::size_t step, std::size_t row, std::si
   Sums<ROWS, PANELS> sums;
   {
     const float* start[ROWS];
-    FL_UNROLL for (int r = 0; r < ROWS; ++r)
-      start[r] = a.start + static_cast<std::ptrdiff_t>(row + static_cast<std::size_t>(r)) * a.start_row +
-                 at_step * a.start_step + panel * panel_width;
+    FL_UNROLL for (int r = 0; r < ROWS; ++r) start[r] =
+        a.start + static_cast<std::ptrdiff_t>(row + static_cast<std::size_t>(r)) * a.start_row + at_step * a.start_step +
+        panel * panel_width;
     sums.start(start);
   }
   if (a.input_size > 0) {
@@ -159,7 +155,7 @@ constexpr RecurBlock recur_entry() {
 }
 #define FL_ROW(entry, rows) {entry<rows, 1>(), entry<rows, 2>(), entry<rows, 3>(), entry<rows, 4>()}
 #define FL_BLOCKS(entry) \
-  { FL_ROW(entry, 1), FL_ROW(entry, 2), FL_ROW(entry, 3), FL_ROW(entry, 4), FL_ROW(entry, 5), FL_ROW(entry, 6) }
+  {FL_ROW(entry, 1), FL_ROW(entry, 2), FL_ROW(entry, 3), FL_ROW(entry, 4), FL_ROW(entry, 5), FL_ROW(entry, 6)}
 constexpr ProjectBlock project_blocks[6][4] = FL_BLOCKS(project_entry);
 constexpr RecurBlock recur_blocks[6][4] = FL_BLOCKS(recur_entry);
 #undef FL_BLOCKS

@@ -1,9 +1,11 @@
 // Compiled once per instruction set, with FL_ISA and that set's flags. Its table is the only symbol it defines.
+// clang-format off
 #define FL_TEXT_(a) #a
 #define FL_TEXT(a) FL_TEXT_(a)
 #define FL_JOIN_(a, b) a##b
 #define FL_JOIN(a, b) FL_JOIN_(a, b)
 #define FL_SIMD_HEADER FL_TEXT(../simd/FL_ISA.hpp)
+// clang-format on
 
 #include FL_SIMD_HEADER
 #include "cell.inl.hpp"
@@ -34,6 +36,7 @@ void spin() noexcept { pause(); }
 
 namespace fusedlstm {
 
-const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA), lanes, project, recur, sigmoid_array, tanh_array, enter, leave, spin};
+const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA), lanes, project, recur, sigmoid_array,
+                                               tanh_array,      enter, leave,   spin};
 
 }  // namespace fusedlstm

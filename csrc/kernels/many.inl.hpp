@@ -27,26 +27,26 @@ FL_INLINE Many<N> all(float a) {
   return r;
 }
 
-#define FL_LIFT_1(operation)                                                   \
-  template <int N>                                                             \
-  FL_INLINE Many<N> operation(const Many<N>& a) {                              \
-    Many<N> r;                                                                 \
-    FL_UNROLL for (int i = 0; i < N; ++i) r.at[i] = operation(a.at[i]);        \
-    return r;                                                                  \
+#define FL_LIFT_1(operation)                                            \
+  template <int N>                                                      \
+  FL_INLINE Many<N> operation(const Many<N>& a) {                       \
+    Many<N> r;                                                          \
+    FL_UNROLL for (int i = 0; i < N; ++i) r.at[i] = operation(a.at[i]); \
+    return r;                                                           \
   }
-#define FL_LIFT_2(operation)                                                        \
-  template <int N>                                                                  \
-  FL_INLINE Many<N> operation(const Many<N>& a, const Many<N>& b) {                 \
-    Many<N> r;                                                                      \
-    FL_UNROLL for (int i = 0; i < N; ++i) r.at[i] = operation(a.at[i], b.at[i]);    \
-    return r;                                                                       \
+#define FL_LIFT_2(operation)                                                     \
+  template <int N>                                                               \
+  FL_INLINE Many<N> operation(const Many<N>& a, const Many<N>& b) {              \
+    Many<N> r;                                                                   \
+    FL_UNROLL for (int i = 0; i < N; ++i) r.at[i] = operation(a.at[i], b.at[i]); \
+    return r;                                                                    \
   }
-#define FL_LIFT_3(operation)                                                                  \
-  template <int N>                                                                            \
-  FL_INLINE Many<N> operation(const Many<N>& a, const Many<N>& b, const Many<N>& c) {         \
-    Many<N> r;                                                                                \
-    FL_UNROLL for (int i = 0; i < N; ++i) r.at[i] = operation(a.at[i], b.at[i], c.at[i]);     \
-    return r;                                                                                 \
+#define FL_LIFT_3(operation)                                                              \
+  template <int N>                                                                        \
+  FL_INLINE Many<N> operation(const Many<N>& a, const Many<N>& b, const Many<N>& c) {     \
+    Many<N> r;                                                                            \
+    FL_UNROLL for (int i = 0; i < N; ++i) r.at[i] = operation(a.at[i], b.at[i], c.at[i]); \
+    return r;                                                                             \
   }
 FL_LIFT_1(rough_reciprocal)
 FL_LIFT_2(add)

@@ -12,7 +12,7 @@ struct vec {
 constexpr std::size_t lanes = 4;
 constexpr int row_block = 2;
 constexpr int panel_block = 2;
-constexpr int cells_beside = 1;   // vectors of cells that are updated side by side
+constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
 
 inline std::uint32_t bits(float a) {
   union {

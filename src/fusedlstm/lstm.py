@@ -45,9 +45,7 @@ class LSTM:
         )
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], prefix: str | None = None, *, batch_first: bool | None = None
-    ) -> LSTM:
+    def load(cls, path: str | os.PathLike[str], prefix: str | None = None, *, batch_first: bool | None = None) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
         The format is recognised by content: PyTorch, safetensors, Keras, ONNX, Flax, npz (see docs/formats.md).
@@ -231,11 +229,11 @@ def _float32(name: str, value: npt.ArrayLike) -> FloatArray:
     array = np.asarray(value)
     if array.dtype == np.float32 and array.dtype.isnative:
         return array
-    # "f" and not "i": whole numbers here are mostly raw samples or token ids that still lack their scaling or embedding.
+    # Not "i": whole numbers here are mostly raw samples or token ids that still lack their scaling or embedding.
     if array.dtype.kind != "f":
         raise TypeError(
-            f"{name}: expected a floating-point array, found dtype {array.dtype}; convert it with .astype(numpy.float32) "
-            "if that is what you mean"
+            f"{name}: expected a floating-point array, found dtype {array.dtype}; "
+            "convert it with .astype(numpy.float32) if that is what you mean"
         )
     with np.errstate(over="ignore"):
         return array.astype(np.float32)

@@ -165,7 +165,8 @@ def _shape(where: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _token(data: bytes, at: int) -> tuple[str, int, int]:
     """What starts at a position: its kind; entries of a map, length of a string or code of an extension; where it goes
-    on."""
+    on.
+    """
     first = data[at]
     at += 1
 
