@@ -60,6 +60,16 @@ def test_all_floats(isa, name):
     assert worst <= 2
 
 
+def test_products_inside_the_cell(isa):
+    """sigmoid(a) tanh(b) is divided once; magnitudes from far below 1 into saturation, all signs."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((2, 2**20)) * 10 ** rng.uniform(-4, 1.3, (2, 2**20))).astype(np.float32)
+    expected = exact("sigmoid", a) * exact("tanh", b)
+    y = _core.sigmoid_times_tanh(a, b)
+    assert np.abs(y).max() <= 1
+    assert (np.abs(y - expected) / np.spacing(np.abs(expected).astype(np.float32))).max() <= 5
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_special_values(isa, name):
     function = getattr(_core, name)

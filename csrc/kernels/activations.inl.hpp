@@ -35,7 +35,7 @@ FL_INLINE Many<N> value(const Quotient<N>& a) {
   return fma(remainder, reciprocal, quotient);
 }
 
-// a b, with one division; what was lost is left out, and the result is within 4 units in the last place. The divider works
+// a b, with one division; what was lost is left out, and the result is within 5 units in the last place. The divider works
 // beside the multipliers, which are what a wide batch waits for.
 template <int N>
 FL_INLINE Many<N> product(const Quotient<N>& a, const Quotient<N>& b) {
