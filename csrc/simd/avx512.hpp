@@ -42,7 +42,7 @@ inline vec power_of_two(vec shifted) {
 inline vec rough_reciprocal(vec a) {
   return _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_set1_epi32(0x7ef127ea), _mm512_castps_si512(a)));
 }
-inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }  // into L2
 
 }  // namespace
 
