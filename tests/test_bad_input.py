@@ -21,7 +21,10 @@ STATE = np.zeros((4, 3, 8), np.float32)
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((3, 4, 6), np.float32), r"x: expected \(batch, time, input\) with an input size of 5, found shape \(3, 4, 6\)"),
+        (
+            np.zeros((3, 4, 6), np.float32),
+            r"x: expected \(batch, time, input\) with an input size of 5, found shape \(3, 4, 6\)",
+        ),
         (np.zeros((4, 6), np.float32), r"x: expected \(time, input\) with an input size of 5, found shape \(4, 6\)"),
         (np.zeros(5, np.float32), r"x: expected \(time, input\) or \(batch, time, input\), found shape \(5,\)"),
         (np.zeros((1, 3, 4, 5), np.float32), r"x: expected .* found shape \(1, 3, 4, 5\)"),
@@ -121,20 +124,40 @@ def direction(input_size=3, hidden=2, output=None, **kwargs):
     ("make", "error", "message"),
     [
         (lambda: fl.DirectionWeights(np.zeros((7, 3)), np.zeros((7, 2))), ValueError, r"4 \* hidden_size rows"),
-        (lambda: fl.DirectionWeights(np.zeros((8, 3)), np.zeros((8, 3))), ValueError, r"weight_hh: expected shape \(8, 2\)"),
-        (lambda: fl.DirectionWeights(np.zeros((4, 3)), np.zeros((8, 2))), ValueError, r"weight_ih: expected shape \(8, 3\)"),
+        (
+            lambda: fl.DirectionWeights(np.zeros((8, 3)), np.zeros((8, 3))),
+            ValueError,
+            r"weight_hh: expected shape \(8, 2\)",
+        ),
+        (
+            lambda: fl.DirectionWeights(np.zeros((4, 3)), np.zeros((8, 2))),
+            ValueError,
+            r"weight_ih: expected shape \(8, 3\)",
+        ),
         (lambda: fl.DirectionWeights(np.zeros((0, 3)), np.zeros((0, 0))), ValueError, "weight_hh"),
         (lambda: fl.DirectionWeights(np.zeros((8, 0)), np.zeros((8, 2))), ValueError, "input size of 1 or more"),
         (lambda: direction(bias=np.zeros(7)), ValueError, r"bias: expected shape \(8,\), found \(7,\)"),
         (lambda: direction(weight_hr=np.zeros((1, 3))), ValueError, r"weight_hr: expected shape \(2, 2\)"),
-        (lambda: direction(bias=np.zeros(8, int)), TypeError, "bias: expected a floating-point array, found dtype int64"),
+        (
+            lambda: direction(bias=np.zeros(8, int)),
+            TypeError,
+            "bias: expected a floating-point array, found dtype int64",
+        ),
         (lambda: direction(bias=np.zeros((8, 1))), ValueError, "bias: expected 1 dimension"),
         (lambda: fl.LSTMWeights([]), ValueError, "at least one layer"),
         (lambda: fl.LSTMWeights([[]]), ValueError, "one direction or two"),
         (lambda: fl.LSTMWeights([[direction()] * 3]), ValueError, "one direction or two"),
-        (lambda: fl.LSTMWeights([[direction()], [direction()]]), ValueError, r"layers\[1\]\[0\].weight_ih: expected an input size of 2"),
+        (
+            lambda: fl.LSTMWeights([[direction()], [direction()]]),
+            ValueError,
+            r"layers\[1\]\[0\].weight_ih: expected an input size of 2",
+        ),
         (lambda: fl.LSTMWeights([[direction()], [direction(2)] * 2]), ValueError, r"layers\[1\]: expected 1 direction"),
-        (lambda: fl.LSTMWeights([[direction()], [direction(2, 3)]]), ValueError, r"layers\[1\]\[0\]: expected hidden size 2"),
+        (
+            lambda: fl.LSTMWeights([[direction()], [direction(2, 3)]]),
+            ValueError,
+            r"layers\[1\]\[0\]: expected hidden size 2",
+        ),
         (lambda: fl.LSTM("weights.pt"), TypeError, "expected fusedlstm.LSTMWeights"),
     ],
 )

@@ -72,7 +72,9 @@ def test_error_is_no_larger_than_pytorchs():
             assert error <= LIMIT, (seed, isa, error)
             assert rms <= max(1.5 * torch_rms, last_place), (seed, isa, rms, torch_rms)
     for isa in ISAS:
-        print(f"{isa}: largest {largest[isa]:.2e} (torch {largest['torch']:.2e}), median ratio {np.median(ratios[isa]):.2f}")
+        print(
+            f"{isa}: largest {largest[isa]:.2e} (torch {largest['torch']:.2e}), median ratio {np.median(ratios[isa]):.2f}"
+        )
         assert largest[isa] <= 1.5 * largest["torch"]
         assert np.median(ratios[isa]) <= 1
         assert np.quantile(ratios[isa], 0.99) <= 1.5
@@ -111,7 +113,9 @@ def test_work_that_is_shared_between_threads(isa, threads, threads_used, hidden,
     threads(threads_used)
     rng = np.random.default_rng(1)
     weights = random_weights(rng, 40, hidden, layers, directions, proj)
-    case = Case(weights, rng.standard_normal((batch, time, 40)).astype(np.float32), None, rng.integers(0, time + 1, batch))
+    case = Case(
+        weights, rng.standard_normal((batch, time, 40)).astype(np.float32), None, rng.integers(0, time + 1, batch)
+    )
     assert largest_error(run(case), oracle(weights, case.x, None, case.lengths)) <= LIMIT
 
 

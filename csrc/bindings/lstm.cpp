@@ -46,8 +46,8 @@ Lstm make(const std::vector<std::vector<Direction>>& layers) {
       shape.hidden_size = static_cast<std::size_t>(weight_hh.shape(0)) / 4;
       shape.output_size = static_cast<std::size_t>(weight_hh.shape(1));
       shape.projected = weight_hr.has_value();
-      arrays.push_back({weight_ih.data(), weight_hh.data(), bias ? bias->data() : nullptr, weight_hr ? weight_hr->data() : nullptr,
-                        static_cast<std::size_t>(weight_ih.shape(1))});
+      arrays.push_back({weight_ih.data(), weight_hh.data(), bias ? bias->data() : nullptr,
+                        weight_hr ? weight_hr->data() : nullptr, static_cast<std::size_t>(weight_ih.shape(1))});
     }
   shape.num_layers = layers.size();
   shape.num_directions = layers.empty() ? 0 : layers.front().size();
@@ -57,23 +57,26 @@ Lstm make(const std::vector<std::vector<Direction>>& layers) {
 py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::optional<Contiguous>& h_0,
               const std::optional<Contiguous>& c_0, const std::optional<Lengths>& lengths, const std::optional<Array>& out) {
   const Shape& shape = lstm.shape();
-  const py::ssize_t hidden = static_cast<py::ssize_t>(shape.hidden_size), output = static_cast<py::ssize_t>(shape.output_size);
+  const py::ssize_t hidden = static_cast<py::ssize_t>(shape.hidden_size),
+                    output = static_cast<py::ssize_t>(shape.output_size);
   const py::ssize_t states = static_cast<py::ssize_t>(shape.num_layers * shape.num_directions);
   const py::ssize_t width = output * static_cast<py::ssize_t>(shape.num_directions);
   const py::ssize_t rank = x.ndim();
   const char* axes = rank == 2 ? "(time, input)" : batch_first ? "(batch, time, input)" : "(time, batch, input)";
   if (rank != 2 && rank != 3)
     throw std::invalid_argument(std::string("x: expected (time, input) or ") +
-                                (batch_first ? "(batch, time, input)" : "(time, batch, input)") + ", found shape " + text(shape_of(x)));
+                                (batch_first ? "(batch, time, input)" : "(time, batch, input)") + ", found shape " +
+                                text(shape_of(x)));
   if (x.shape(rank - 1) != static_cast<py::ssize_t>(lstm.input_size()))
-    throw std::invalid_argument(std::string("x: expected ") + axes + " with an input size of " + std::to_string(lstm.input_size()) +
-                                ", found shape " + text(shape_of(x)));
+    throw std::invalid_argument(std::string("x: expected ") + axes + " with an input size of " +
+                                std::to_string(lstm.input_size()) + ", found shape " + text(shape_of(x)));
 
   const bool batched = rank == 3;
   const py::ssize_t time_axis = batched && batch_first ? 1 : 0, batch_axis = batch_first ? 0 : 1;
   const py::ssize_t time = x.shape(time_axis), batch = batched ? x.shape(batch_axis) : 1;
   if (time == 0)
-    throw std::invalid_argument(std::string("x: expected ") + axes + " with at least one time step, found shape " + text(shape_of(x)));
+    throw std::invalid_argument(std::string("x: expected ") + axes + " with at least one time step, found shape " +
+                                text(shape_of(x)));
 
   const auto state_shape = [&](py::ssize_t size) {
     return batched ? std::vector<py::ssize_t>{states, batch, size} : std::vector<py::ssize_t>{states, size};
@@ -120,7 +123,7 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
 void bind_lstm(py::module_& module) {
   py::class_<Lstm>(module, "Lstm", "Packed weights, ready to run.")
       .def(py::init(&make), py::arg("layers"))
-      .def("run", &run, py::arg("x").noconvert(), py::arg("batch_first"), py::arg("h_0").none(true), py::arg("c_0").none(true),
-           py::arg("lengths").none(true), py::arg("out").none(true),
+      .def("run", &run, py::arg("x").noconvert(), py::arg("batch_first"), py::arg("h_0").none(true),
+           py::arg("c_0").none(true), py::arg("lengths").none(true), py::arg("out").none(true),
            "y, h_n, c_n for x (rows contiguous along the last axis); shapes as documented at fusedlstm.LSTM.");
 }

@@ -2,6 +2,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <stdexcept>
+
 #include "../engine/team.hpp"
 #include "../kernels/dispatch.hpp"
 #include "bindings.hpp"
@@ -10,15 +12,19 @@ using namespace fusedlstm;
 
 namespace {
 
-using Activation = void (*)(const float*, float*, std::size_t);
+using Floats = py::array_t<float, py::array::c_style>;
 
-py::array_t<float> apply(Activation activation, const py::array_t<float, py::array::c_style>& x) {
-  py::array_t<float> y(x.size());
+// run(y) on a new array of this size, in the floating-point mode of the kernels.
+template <class Run>
+Floats fill(py::ssize_t size, Run run) {
+  Floats y(size);
   const unsigned long long before = kernels().enter_flush_to_zero();
-  activation(x.data(), y.mutable_data(), static_cast<std::size_t>(x.size()));
+  run(y.mutable_data());
   kernels().leave_flush_to_zero(before);
   return y;
 }
+
+std::size_t count(const Floats& x) { return static_cast<std::size_t>(x.size()); }
 
 }  // namespace
 
@@ -36,6 +42,12 @@ void bind_machine(py::module_& module) {
   module.def("cpu_model", &cpu_model, "The CPU's own name.");
   module.def("get_num_threads", &num_threads);
   module.def("set_num_threads", &set_num_threads, py::arg("count"));
-  module.def("sigmoid", [](const py::array_t<float, py::array::c_style>& x) { return apply(kernels().sigmoid, x); });
-  module.def("tanh", [](const py::array_t<float, py::array::c_style>& x) { return apply(kernels().tanh, x); });
+  module.def("sigmoid",
+             [](const Floats& x) { return fill(x.size(), [&](float* y) { kernels().sigmoid(x.data(), y, count(x)); }); });
+  module.def("tanh",
+             [](const Floats& x) { return fill(x.size(), [&](float* y) { kernels().tanh(x.data(), y, count(x)); }); });
+  module.def("sigmoid_times_tanh", [](const Floats& a, const Floats& b) {
+    if (a.size() != b.size()) throw std::invalid_argument("expected arrays of one size");
+    return fill(a.size(), [&](float* y) { kernels().sigmoid_times_tanh(a.data(), b.data(), y, count(a)); });
+  });
 }

@@ -24,8 +24,8 @@ constexpr std::size_t full_rows = 12;
 
 Lstm::Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays) : table_(kernels()), shape_(shape) {
   if (arrays.empty() || arrays.size() != shape.num_layers * shape.num_directions)
-    throw std::invalid_argument("expected " + std::to_string(shape.num_layers * shape.num_directions) + " directions, found " +
-                                std::to_string(arrays.size()));
+    throw std::invalid_argument("expected " + std::to_string(shape.num_layers * shape.num_directions) +
+                                " directions, found " + std::to_string(arrays.size()));
   directions_.reserve(arrays.size());
   for (const DirectionArrays& one : arrays) directions_.push_back(pack(table_, shape_, one));
 }
@@ -34,9 +34,11 @@ void Lstm::run(const Call& call) const {
   std::vector<std::size_t> rows(call.batch);
   std::iota(rows.begin(), rows.end(), std::size_t{0});
   if (call.lengths != nullptr)
-    std::stable_sort(rows.begin(), rows.end(), [&](std::size_t a, std::size_t b) { return call.lengths[a] > call.lengths[b]; });
+    std::stable_sort(rows.begin(), rows.end(),
+                     [&](std::size_t a, std::size_t b) { return call.lengths[a] > call.lengths[b]; });
 
-  const double parameters = 4.0 * static_cast<double>(shape_.hidden_size) * static_cast<double>(input_size() + shape_.output_size);
+  const double parameters =
+      4.0 * static_cast<double>(shape_.hidden_size) * static_cast<double>(input_size() + shape_.output_size);
   const double step = parameters * static_cast<double>(call.batch);
   const double total = step * static_cast<double>(call.time * directions_.size());
   const bool worth = total >= worth_a_team && (step >= worth_meeting || shape_.num_directions == 2);
@@ -47,7 +49,7 @@ void Lstm::run(const Call& call) const {
   std::vector<std::vector<std::size_t>> shares(passes);  // dealt out in turn, so that lengths are shared fairly
   for (std::size_t i = 0; i < rows.size(); ++i) shares[i % passes].push_back(rows[i]);
   std::deque<Pass> pass;
-  for (std::vector<std::size_t>& share : shares) 
+  for (std::vector<std::size_t>& share : shares)
     pass.emplace_back(*this, table_, call, std::move(share), split_rows ? 1 : team.size());
 
   if (split_rows) {

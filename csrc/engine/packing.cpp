@@ -49,7 +49,9 @@ PackedDirection pack(const KernelTable& table, const Shape& shape, const Directi
   packed.input = pack_matrix(lanes, arrays.weight_ih, arrays.bias, rows, arrays.input_size, panels, gate_row);
   packed.recurrent = pack_matrix(lanes, arrays.weight_hh, nullptr, rows, shape.output_size, panels, gate_row);
   if (shape.projected) {
-    const auto plain_row = [&](std::size_t panel, std::size_t slot, std::size_t lane) { return (panel * 4 + slot) * lanes + lane; };
+    const auto plain_row = [&](std::size_t panel, std::size_t slot, std::size_t lane) {
+      return (panel * 4 + slot) * lanes + lane;
+    };
     packed.projection = pack_matrix(lanes, arrays.weight_hr, nullptr, shape.output_size, hidden,
                                     round_up(shape.output_size, 4 * lanes) / (4 * lanes), plain_row);
   }

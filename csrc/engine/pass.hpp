@@ -18,9 +18,9 @@ class Pass {
   // rows: the call's rows that this pass runs, sorted by length, longest first.
   Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::vector<std::size_t> rows, std::size_t members);
 
-  void prepare();                    // one thread: initial states, zeros past the lengths
-  void run(std::size_t member);      // every member
-  void finish();                     // one thread: final states
+  void prepare();                // one thread: initial states, zeros past the lengths
+  void run(std::size_t member);  // every member
+  void finish();                 // one thread: final states
 
  private:
   // The hidden state is double-buffered: a step reads one and writes the other. c is updated in place.
@@ -63,9 +63,9 @@ class Pass {
   std::vector<std::size_t> rows_;  // into the call's batch
   std::size_t members_, groups_;
   std::size_t longest_ = 0;
-  std::size_t block_;                       // time steps that stacked layers pass on at once
-  std::size_t z_rows_;                      // rows of pre-activations computed at once
-  std::size_t h_row_, c_row_, z_row_;       // floats from row to row
+  std::size_t block_;                  // time steps that stacked layers pass on at once
+  std::size_t z_rows_;                 // rows of pre-activations computed at once
+  std::size_t h_row_, c_row_, z_row_;  // floats from row to row
   Barrier all_, of_group_[2];
 
   Buffer memory_;
@@ -74,8 +74,8 @@ class Pass {
   float** y_rows_ = nullptr;
   float* between_[2] = {nullptr, nullptr};  // sequences between layers, (time, row, directions * output)
   float** between_rows_[2] = {nullptr, nullptr};
-  std::vector<float*> z_;                   // one a group
-  std::vector<const float**> scratch_rows_; // one a member
+  std::vector<float*> z_;                    // one a group
+  std::vector<const float**> scratch_rows_;  // one a member
 };
 
 }  // namespace fusedlstm

@@ -28,7 +28,8 @@ std::size_t usable_cpus() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = std::min(cpus, static_cast<double>(CPU_COUNT(&set)));
   double quota = 0, period = 0;  // cgroup v2; "max" fails to parse and means no quota
-  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period && period > 0) cpus = std::min(cpus, std::ceil(quota / period));
+  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period && period > 0)
+    cpus = std::min(cpus, std::ceil(quota / period));
 #endif
   return static_cast<std::size_t>(std::max(1.0, cpus));
 }
@@ -39,7 +40,8 @@ std::size_t initial_threads() {
   char* end = nullptr;
   const long count = std::strtol(text, &end, 10);
   if (*end != '\0' || count < 1 || count > 1024)
-    throw std::invalid_argument("FUSEDLSTM_NUM_THREADS: expected a whole number from 1 to 1024, found '" + std::string(text) + "'");
+    throw std::invalid_argument("FUSEDLSTM_NUM_THREADS: expected a whole number from 1 to 1024, found '" +
+                                std::string(text) + "'");
   return static_cast<std::size_t>(count);
 }
 
@@ -83,7 +85,8 @@ Team& team() {
   if (the_team.compare_exchange_strong(found, fresh, std::memory_order_acq_rel)) {
 #if defined(FL_HAS_FORK)
     static std::once_flag once;
-    std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { the_team.store(nullptr, std::memory_order_release); }); });
+    std::call_once(once,
+                   [] { pthread_atfork(nullptr, nullptr, [] { the_team.store(nullptr, std::memory_order_release); }); });
 #endif
     return *fresh;
   }

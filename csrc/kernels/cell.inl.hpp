@@ -16,16 +16,21 @@ constexpr std::size_t panel_width = gates * lanes;
 // chain: in blocks, sums are as accurate as PyTorch's at any size, and it costs no measurable time.
 constexpr std::size_t sum_block = 32;
 
-#if defined(_MSC_VER) && !defined(__clang__)
-#define FL_INLINE __forceinline
-#define FL_UNROLL
-#elif defined(__clang__)
-#define FL_INLINE inline __attribute__((always_inline))
-#define FL_UNROLL _Pragma("unroll")
-#else
-#define FL_INLINE inline __attribute__((always_inline))
-#define FL_UNROLL _Pragma("GCC unroll 16")
-#endif
+// The start of part i when count things are cut into parts of nearly equal size.
+FL_INLINE std::size_t cut(std::size_t count, std::size_t parts, std::size_t i) { return count * i / parts; }
+FL_INLINE std::size_t parts_of(std::size_t count, int most) {
+  const std::size_t limit = static_cast<std::size_t>(most);
+  return (count + limit - 1) / limit;
+}
+
+// What one block computes and what it fetches meanwhile: the weights of the panel that comes next, dealt out among the
+// groups of rows that share this one, are brought into L2 while the multipliers are busy.
+struct Block {
+  std::size_t row, panel;
+  bool fetch;
+  std::size_t next_panel;
+  std::size_t group, groups;
+};
 
 // The pre-activations of PANELS panels for ROWS rows, all in registers.
 template <int ROWS, int PANELS>
@@ -33,107 +38,130 @@ struct Sums {
   vec at[PANELS][ROWS][gates];
 
   FL_INLINE void start(const float* const (&rows)[ROWS]) {
-    FL_UNROLL for (int p = 0; p < PANELS; ++p)
-      FL_UNROLL for (int r = 0; r < ROWS; ++r)
-        FL_UNROLL for (std::size_t g = 0; g < gates; ++g)
-          at[p][r][g] = load(rows[r] + static_cast<std::size_t>(p) * panel_width + g * lanes);
+    FL_REPEAT (p, PANELS) {
+      FL_REPEAT (r, ROWS) {
+        FL_REPEAT (g, gates) at[p][r][g] = load(rows[r] + p * panel_width + g * lanes);
+      }
+    }
   }
 
-  // at += W in. weights is the first panel's [k][gate][lane].
-  FL_INLINE void add_product(const float* weights, const float* const (&in)[ROWS], std::size_t size) {
-    const std::size_t panel = size * panel_width;
+  // at += W in. weights is the whole matrix: [panel][k][gate][lane].
+  FL_INLINE void add_product(const float* weights, const float* const (&in)[ROWS], std::size_t size, const Block& block) {
+    const float* here = weights + block.panel * size * panel_width;
+    const float* next = weights + block.next_panel * size * panel_width;
     for (std::size_t first = 0; first < size; first += sum_block) {
       const std::size_t last = size - first < sum_block ? size : first + sum_block;
+      if (block.fetch) {
+        const std::size_t floats = (last - first) * panel_width;
+        const std::size_t end = cut(floats, block.groups, block.group + 1);
+        for (std::size_t i = cut(floats, block.groups, block.group); i < end; i += 16)
+          prefetch(next + first * panel_width + i);
+      }
       vec sum[PANELS][ROWS][gates];
-      FL_UNROLL for (int p = 0; p < PANELS; ++p)
-        FL_UNROLL for (int r = 0; r < ROWS; ++r)
-          FL_UNROLL for (std::size_t g = 0; g < gates; ++g) sum[p][r][g] = broadcast(0.0f);
+      FL_REPEAT (p, PANELS) {
+        FL_REPEAT (r, ROWS) {
+          FL_REPEAT (g, gates) sum[p][r][g] = broadcast(0.0f);
+        }
+      }
       for (std::size_t k = first; k < last; ++k) {
-        FL_UNROLL for (int p = 0; p < PANELS; ++p) {
-          const float* w = weights + static_cast<std::size_t>(p) * panel + k * panel_width;
-          FL_UNROLL for (int r = 0; r < ROWS; ++r) {
+        FL_REPEAT (p, PANELS) {
+          const float* w = here + (p * size + k) * panel_width;
+          FL_REPEAT (r, ROWS) {
             const vec a = broadcast(in[r][k]);
-            FL_UNROLL for (std::size_t g = 0; g < gates; ++g) sum[p][r][g] = fma(a, load(w + g * lanes), sum[p][r][g]);
+            FL_REPEAT (g, gates) sum[p][r][g] = fma(a, load(w + g * lanes), sum[p][r][g]);
           }
         }
       }
-      FL_UNROLL for (int p = 0; p < PANELS; ++p)
-        FL_UNROLL for (int r = 0; r < ROWS; ++r)
-          FL_UNROLL for (std::size_t g = 0; g < gates; ++g) at[p][r][g] = add(at[p][r][g], sum[p][r][g]);
+      FL_REPEAT (p, PANELS) {
+        FL_REPEAT (r, ROWS) {
+          FL_REPEAT (g, gates) at[p][r][g] = add(at[p][r][g], sum[p][r][g]);
+        }
+      }
     }
   }
 
   FL_INLINE void store_all(float* const (&rows)[ROWS]) const {
-    FL_UNROLL for (int p = 0; p < PANELS; ++p)
-      FL_UNROLL for (int r = 0; r < ROWS; ++r)
-        FL_UNROLL for (std::size_t g = 0; g < gates; ++g)
-          store(rows[r] + static_cast<std::size_t>(p) * panel_width + g * lanes, at[p][r][g]);
-  }
-};
-
-// c = f c + i g, h = o tanh(c), for one vector of units. Three divisions instead of five.
-FL_INLINE vec update_cell(const vec (&z)[gates], vec& c) {
-  const vec forget = value(sigmoid(z[1]));
-  const vec fresh = value(product(sigmoid(z[0]), tanh(z[2])));
-  c = fma(forget, c, fresh);
-  return value(product(sigmoid(z[3]), tanh(c)));
-}
-
-template <int ROWS, int PANELS>
-void project_block(const Projection& a, std::size_t row, std::size_t panel) {
-  const float* bias[ROWS];
-  const float* x[ROWS];
-  float* z[ROWS];
-  FL_UNROLL for (int r = 0; r < ROWS; ++r) {
-    bias[r] = a.bias + panel * panel_width;
-    x[r] = a.x[row + static_cast<std::size_t>(r)];
-    z[r] = a.z + (row + static_cast<std::size_t>(r)) * a.z_row + panel * panel_width;
-  }
-  Sums<ROWS, PANELS> sums;
-  sums.start(bias);
-  sums.add_product(a.weights + panel * a.input_size * panel_width, x, a.input_size);
-  sums.store_all(z);
-}
-
-template <int ROWS, int PANELS>
-void recur_block(const Recurrence& a, std::size_t step, std::size_t row, std::size_t panel) {
-  const std::ptrdiff_t at_step = static_cast<std::ptrdiff_t>(step);
-  Sums<ROWS, PANELS> sums;
-  {
-    const float* start[ROWS];
-    FL_UNROLL for (int r = 0; r < ROWS; ++r)
-      start[r] = a.start + static_cast<std::ptrdiff_t>(row + static_cast<std::size_t>(r)) * a.start_row +
-                 at_step * a.start_step + panel * panel_width;
-    sums.start(start);
-  }
-  if (a.input_size > 0) {
-    const float* x[ROWS];
-    FL_UNROLL for (int r = 0; r < ROWS; ++r) x[r] = a.x[row + static_cast<std::size_t>(r)] + a.x_offset + at_step * a.x_step;
-    sums.add_product(a.input_weights + panel * a.input_size * panel_width, x, a.input_size);
-  }
-  {
-    const float* h[ROWS];
-    FL_UNROLL for (int r = 0; r < ROWS; ++r) h[r] = a.h_in[step % 2] + (row + static_cast<std::size_t>(r)) * a.h_in_row;
-    sums.add_product(a.recurrent_weights + panel * a.recurrent_size * panel_width, h, a.recurrent_size);
-  }
-  FL_UNROLL for (int p = 0; p < PANELS; ++p) {
-    const std::size_t unit = (panel + static_cast<std::size_t>(p)) * lanes;
-    FL_UNROLL for (int r = 0; r < ROWS; ++r) {
-      const std::size_t at_row = row + static_cast<std::size_t>(r);
-      float* cell = a.c + at_row * a.c_row + unit;
-      vec c = load(cell);
-      const vec h = update_cell(sums.at[p][r], c);
-      store(cell, c);
-      store(a.h_out[step % 2] + at_row * a.h_out_row + unit, h);
-      if (a.y != nullptr) {
-        float* y = a.y[at_row] + a.y_offset + at_step * a.y_step + unit;
-        if (a.units - unit >= lanes)
-          store(y, h);
-        else
-          store_first(y, h, a.units - unit);
+    FL_REPEAT (p, PANELS) {
+      FL_REPEAT (r, ROWS) {
+        FL_REPEAT (g, gates) store(rows[r] + p * panel_width + g * lanes, at[p][r][g]);
       }
     }
   }
+};
+
+// c = f c + i g, h = o tanh(c), for N vectors of units; z[n] holds the four gates of vector n.
+template <int N>
+FL_INLINE Many<N> update_cells(const vec (*z)[gates], Many<N>& c) {
+  Many<N> gate[gates];
+  FL_REPEAT (g, gates) {
+    FL_REPEAT (n, N) gate[g].at[n] = z[n][g];
+  }
+  const Quotient<N> input = sigmoid(gate[0]), forget = sigmoid(gate[1]), candidate = tanh(gate[2]);
+  c = fma(value(forget), c, product(input, candidate));
+  return product(sigmoid(gate[3]), tanh(c));
+}
+
+template <int ROWS, int PANELS>
+void project_block(const Projection& a, const Block& block) {
+  const float* bias[ROWS];
+  const float* x[ROWS];
+  float* z[ROWS];
+  FL_REPEAT (r, ROWS) {
+    bias[r] = a.bias + block.panel * panel_width;
+    x[r] = a.x[block.row + r];
+    z[r] = a.z + (block.row + r) * a.z_row + block.panel * panel_width;
+  }
+  Sums<ROWS, PANELS> sums;
+  sums.start(bias);
+  sums.add_product(a.weights, x, a.input_size, block);
+  sums.store_all(z);
+}
+
+// The gates of vectors [first, first + N) of a block are known: update c, write h and y. Vector n is that of row n % ROWS
+// and panel n / ROWS of the block.
+template <int ROWS, int N>
+FL_INLINE void finish(const Recurrence& a, std::size_t step, const Block& block, std::size_t first, const vec (*z)[gates]) {
+  std::size_t rows[N], units[N];
+  Many<N> c;
+  FL_REPEAT (n, N) {
+    rows[n] = block.row + (first + n) % ROWS;
+    units[n] = (block.panel + (first + n) / ROWS) * lanes;
+    c.at[n] = load(a.c + rows[n] * a.c_row + units[n]);
+  }
+  const Many<N> h = update_cells<N>(z + first, c);
+  FL_REPEAT (n, N) {
+    store(a.c + rows[n] * a.c_row + units[n], c.at[n]);
+    store(a.h_out[step % 2] + rows[n] * a.h_out_row + units[n], h.at[n]);
+    if (a.y == nullptr) continue;
+    float* y = a.y[rows[n]] + a.y_offset + static_cast<std::ptrdiff_t>(step) * a.y_step + units[n];
+    if (a.units - units[n] >= lanes)
+      store(y, h.at[n]);
+    else
+      store_first(y, h.at[n], a.units - units[n]);
+  }
+}
+
+template <int ROWS, int PANELS>
+void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
+  const std::ptrdiff_t at_step = static_cast<std::ptrdiff_t>(step);
+  const float* in[ROWS];
+  Sums<ROWS, PANELS> sums;
+  FL_REPEAT (r, ROWS) {
+    in[r] = a.start + static_cast<std::ptrdiff_t>(block.row + r) * a.start_row + at_step * a.start_step +
+            block.panel * panel_width;
+  }
+  sums.start(in);
+  if (a.input_size > 0) {
+    FL_REPEAT (r, ROWS) in[r] = a.x[block.row + r] + a.x_offset + at_step * a.x_step;
+    sums.add_product(a.input_weights, in, a.input_size, block);
+  }
+  FL_REPEAT (r, ROWS) in[r] = a.h_in[step % 2] + (block.row + r) * a.h_in_row;
+  sums.add_product(a.recurrent_weights, in, a.recurrent_size, block);
+
+  const vec(*z)[gates] = &sums.at[0][0];
+  constexpr std::size_t vectors = ROWS * PANELS, paired = vectors / cells_beside * cells_beside;
+  FL_UNROLL for (std::size_t n = 0; n < paired; n += cells_beside) finish<ROWS, cells_beside>(a, step, block, n, z);
+  if constexpr (paired < vectors) finish<ROWS, vectors - paired>(a, step, block, paired, z);
 }
 
 // How many panels a group of rows takes at a time, so that the sums fill the registers.
@@ -142,8 +170,8 @@ constexpr int panels_beside(int rows) {
 }
 
 // blocks[rows - 1][panels - 1], null where the sums would not fit into the registers.
-using ProjectBlock = void (*)(const Projection&, std::size_t row, std::size_t panel);
-using RecurBlock = void (*)(const Recurrence&, std::size_t step, std::size_t row, std::size_t panel);
+using ProjectBlock = void (*)(const Projection&, const Block&);
+using RecurBlock = void (*)(const Recurrence&, std::size_t step, const Block&);
 
 template <int ROWS, int PANELS>
 constexpr ProjectBlock project_entry() {
@@ -157,50 +185,46 @@ constexpr RecurBlock recur_entry() {
 }
 #define FL_ROW(entry, rows) {entry<rows, 1>(), entry<rows, 2>(), entry<rows, 3>(), entry<rows, 4>()}
 #define FL_BLOCKS(entry) \
-  { FL_ROW(entry, 1), FL_ROW(entry, 2), FL_ROW(entry, 3), FL_ROW(entry, 4), FL_ROW(entry, 5), FL_ROW(entry, 6) }
+  {FL_ROW(entry, 1), FL_ROW(entry, 2), FL_ROW(entry, 3), FL_ROW(entry, 4), FL_ROW(entry, 5), FL_ROW(entry, 6)}
 constexpr ProjectBlock project_blocks[6][4] = FL_BLOCKS(project_entry);
 constexpr RecurBlock recur_blocks[6][4] = FL_BLOCKS(recur_entry);
 #undef FL_BLOCKS
 #undef FL_ROW
 
-// The start of part i when count things are cut into parts of nearly equal size.
-FL_INLINE std::size_t cut(std::size_t count, std::size_t parts, std::size_t i) { return count * i / parts; }
-FL_INLINE std::size_t parts_of(std::size_t count, int most) {
-  const std::size_t limit = static_cast<std::size_t>(most);
-  return (count + limit - 1) / limit;
-}
-
-// Call run(rows, panels, row, panel) for blocks that cover all rows and the panels [first, last).
+// Call run(rows, panels, block) for blocks that cover all rows and the panels [first, last).
 template <class Run>
 FL_INLINE void over_blocks(std::size_t rows, std::size_t first, std::size_t last, bool last_panel_first, Run run) {
   const std::size_t groups = parts_of(rows, row_block);
   const int group_rows = static_cast<int>((rows + groups - 1) / groups);
   const std::size_t bands = parts_of(last - first, panels_beside(group_rows));
+  const auto start_of = [&](std::size_t i) { return first + cut(last - first, bands, i); };
   for (std::size_t i = 0; i < bands; ++i) {
     const std::size_t band = last_panel_first ? bands - 1 - i : i;
-    const std::size_t panel = first + cut(last - first, bands, band);
-    const std::size_t panels = first + cut(last - first, bands, band + 1) - panel;
-    for (std::size_t group = 0; group < groups; ++group) {
-      const std::size_t row = cut(rows, groups, group);
-      run(cut(rows, groups, group + 1) - row, panels, row, panel);
+    Block block = {};
+    block.panel = start_of(band);
+    block.fetch = groups > 1 && i + 1 < bands;
+    block.next_panel = block.fetch ? start_of(last_panel_first ? band - 1 : band + 1) : 0;
+    block.groups = groups;
+    for (; block.group < groups; ++block.group) {
+      block.row = cut(rows, groups, block.group);
+      run(cut(rows, groups, block.group + 1) - block.row, start_of(band + 1) - block.panel, block);
     }
   }
 }
 
 void project(const Projection& a) noexcept {
   if (a.rows == 0) return;
-  over_blocks(a.rows, a.first_panel, a.last_panel, false,
-              [&](std::size_t rows, std::size_t panels, std::size_t row, std::size_t panel) {
-                project_blocks[rows - 1][panels - 1](a, row, panel);
-              });
+  over_blocks(a.rows, a.first_panel, a.last_panel, false, [&](std::size_t rows, std::size_t panels, const Block& block) {
+    project_blocks[rows - 1][panels - 1](a, block);
+  });
 }
 
 void recur(const Recurrence& a) noexcept {
   if (a.rows == 0) return;
   for (std::size_t step = 0; step < a.steps; ++step)
     over_blocks(a.rows, a.first_panel, a.last_panel, a.last_panel_first != (step % 2 == 1),
-                [&](std::size_t rows, std::size_t panels, std::size_t row, std::size_t panel) {
-                  recur_blocks[rows - 1][panels - 1](a, step, row, panel);
+                [&](std::size_t rows, std::size_t panels, const Block& block) {
+                  recur_blocks[rows - 1][panels - 1](a, step, block);
                 });
 }
 

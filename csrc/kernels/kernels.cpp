@@ -1,30 +1,35 @@
 // Compiled once per instruction set, with FL_ISA and that set's flags. Its table is the only symbol it defines.
+// clang-format off
 #define FL_TEXT_(a) #a
 #define FL_TEXT(a) FL_TEXT_(a)
 #define FL_JOIN_(a, b) a##b
 #define FL_JOIN(a, b) FL_JOIN_(a, b)
 #define FL_SIMD_HEADER FL_TEXT(../simd/FL_ISA.hpp)
+// clang-format on
 
 #include FL_SIMD_HEADER
 #include "cell.inl.hpp"
 
 namespace {
 
-// y = f(x) for whole arrays; the tests hold the activations against the definition with these.
-template <class Activation>
-void over_array(const float* x, float* y, std::size_t count, Activation f) {
-  float rest[lanes] = {};
+// y = f(a, b) for whole arrays; the tests hold the activations against the definition with these.
+template <class Function>
+void over_arrays(const float* a, const float* b, float* y, std::size_t count, Function f) {
+  float rest_a[lanes] = {}, rest_b[lanes] = {};
   std::size_t i = 0;
-  for (; i + lanes <= count; i += lanes) store(y + i, f(load(x + i)));
-  for (std::size_t j = i; j < count; ++j) rest[j - i] = x[j];
-  if (i < count) store_first(y + i, f(load(rest)), count - i);
+  for (; i + lanes <= count; i += lanes) store(y + i, f(Many<1>{{load(a + i)}}, Many<1>{{load(b + i)}}).at[0]);
+  for (std::size_t j = i; j < count; ++j) rest_a[j - i] = a[j], rest_b[j - i] = b[j];
+  if (i < count) store_first(y + i, f(Many<1>{{load(rest_a)}}, Many<1>{{load(rest_b)}}).at[0], count - i);
 }
 
 void sigmoid_array(const float* x, float* y, std::size_t count) noexcept {
-  over_array(x, y, count, [](vec a) { return value(sigmoid(a)); });
+  over_arrays(x, x, y, count, [](Many<1> a, Many<1>) { return value(sigmoid(a)); });
 }
 void tanh_array(const float* x, float* y, std::size_t count) noexcept {
-  over_array(x, y, count, [](vec a) { return value(tanh(a)); });
+  over_arrays(x, x, y, count, [](Many<1> a, Many<1>) { return value(tanh(a)); });
+}
+void sigmoid_times_tanh_array(const float* a, const float* b, float* y, std::size_t count) noexcept {
+  over_arrays(a, b, y, count, [](Many<1> s, Many<1> t) { return product(sigmoid(s), tanh(t)); });
 }
 unsigned long long enter() noexcept { return enter_flush_to_zero(); }
 void leave(unsigned long long before) noexcept { leave_flush_to_zero(before); }
@@ -34,6 +39,7 @@ void spin() noexcept { pause(); }
 
 namespace fusedlstm {
 
-const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA), lanes, project, recur, sigmoid_array, tanh_array, enter, leave, spin};
+const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),          lanes, project, recur, sigmoid_array, tanh_array,
+                                               sigmoid_times_tanh_array, enter, leave,   spin};
 
 }  // namespace fusedlstm

@@ -61,6 +61,7 @@ struct KernelTable {
   void (*recur)(const Recurrence&) noexcept;
   void (*sigmoid)(const float* x, float* y, std::size_t count) noexcept;
   void (*tanh)(const float* x, float* y, std::size_t count) noexcept;
+  void (*sigmoid_times_tanh)(const float* a, const float* b, float* y, std::size_t count) noexcept;
   unsigned long long (*enter_flush_to_zero)() noexcept;  // returns what leave_flush_to_zero restores
   void (*leave_flush_to_zero)(unsigned long long) noexcept;
   void (*pause)() noexcept;  // for a spinning thread

@@ -8,8 +8,9 @@ namespace {
 
 using vec = __m256;
 constexpr std::size_t lanes = 8;
-constexpr int row_block = 3;    // rows that share one load of the weights: 3 x 4 accumulators
-constexpr int panel_block = 3;  // panels that one row takes at a time
+constexpr int row_block = 3;     // rows that share one load of the weights: 3 x 4 accumulators
+constexpr int panel_block = 3;   // panels that one row takes at a time
+constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return _mm256_loadu_ps(p); }
 inline void store(float* p, vec a) { _mm256_storeu_ps(p, a); }
@@ -22,18 +23,27 @@ inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }
 inline vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 inline vec mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 inline vec div(vec a, vec b) { return _mm256_div_ps(a, b); }
-inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }   // a * b + c
+inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }    // a * b + c
 inline vec fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a * b
 inline vec max_or_nan(vec low, vec a) { return _mm256_max_ps(low, a); }     // a, when a is not a number
-inline vec sign_bit(vec a) { return _mm256_and_ps(a, _mm256_set1_ps(-0.0f)); }
-inline vec absolute(vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
-inline vec with_sign(vec a, vec sign) { return _mm256_or_ps(a, sign); }  // for a without a sign: a or -a, sign being 0.0 or -0.0
-inline vec if_negative(vec a, vec then, vec otherwise) { return _mm256_blendv_ps(otherwise, then, a); }  // by the sign bit of a
-// 2^n, where shifted is n + 1.5 * 2^23; n = -127 gives 0.
-inline vec power_of_two(vec shifted) {
-  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23), _mm256_set1_epi32(0x3f800000)));
+inline vec with_sign(vec a, vec sign) {                                     // |a| with the sign of sign
+  const vec bit = _mm256_set1_ps(-0.0f);
+  return _mm256_or_ps(_mm256_andnot_ps(bit, a), _mm256_and_ps(bit, sign));
 }
-inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+inline vec if_negative(vec a, vec then, vec otherwise) {
+  return _mm256_blendv_ps(otherwise, then, a);
+}  // by the sign bit of a
+// 2^(n + MORE), where shifted is n + 1.5 * 2^23; n + MORE = -127 gives 0.
+template <int MORE>
+inline vec power_of_two(vec shifted) {
+  const __m256i bits = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32((127 + MORE) << 23)));
+}
+// 1 / a within 5.1 % for a in [1, 4], the same on every CPU
+inline vec rough_reciprocal(vec a) {
+  return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_set1_epi32(0x7ef127ea), _mm256_castps_si256(a)));
+}
+inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }  // into L2
 
 }  // namespace
 

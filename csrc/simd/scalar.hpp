@@ -1,4 +1,5 @@
-// Plain C++: four lanes in an array, for any machine. Multiplies and adds are rounded separately.
+// Plain C++: four lanes in an array, for any machine. Multiply-adds go through double, where the product is exact: as
+// accurate as fused ones, and the same but for rare double roundings.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +12,7 @@ struct vec {
 constexpr std::size_t lanes = 4;
 constexpr int row_block = 2;
 constexpr int panel_block = 2;
+constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
 
 inline std::uint32_t bits(float a) {
   union {
@@ -56,26 +58,29 @@ inline vec mul(vec a, vec b) {
 inline vec div(vec a, vec b) {
   return each([&](int i) { return a.lane[i] / b.lane[i]; });
 }
-inline vec fma(vec a, vec b, vec c) { return add(mul(a, b), c); }
-inline vec fnma(vec a, vec b, vec c) { return sub(c, mul(a, b)); }
+inline vec fma(vec a, vec b, vec c) {
+  return each([&](int i) { return static_cast<float>(static_cast<double>(a.lane[i]) * b.lane[i] + c.lane[i]); });
+}
+inline vec fnma(vec a, vec b, vec c) {
+  return each([&](int i) { return static_cast<float>(c.lane[i] - static_cast<double>(a.lane[i]) * b.lane[i]); });
+}
 inline vec max_or_nan(vec low, vec a) {  // a, when a is not a number
   return each([&](int i) { return low.lane[i] > a.lane[i] ? low.lane[i] : a.lane[i]; });
 }
-inline vec sign_bit(vec a) {
-  return each([&](int i) { return number(bits(a.lane[i]) & 0x80000000u); });
-}
-inline vec absolute(vec a) {
-  return each([&](int i) { return number(bits(a.lane[i]) & 0x7fffffffu); });
-}
-inline vec with_sign(vec a, vec sign) {  // for a without a sign: a or -a, sign being 0.0 or -0.0
-  return each([&](int i) { return number(bits(a.lane[i]) | bits(sign.lane[i])); });
+inline vec with_sign(vec a, vec sign) {  // |a| with the sign of sign
+  return each([&](int i) { return number((bits(a.lane[i]) & 0x7fffffffu) | (bits(sign.lane[i]) & 0x80000000u)); });
 }
 inline vec if_negative(vec a, vec then, vec otherwise) {  // by the sign bit of a
   return each([&](int i) { return bits(a.lane[i]) >> 31 ? then.lane[i] : otherwise.lane[i]; });
 }
-// 2^n, where shifted is n + 1.5 * 2^23; n = -127 gives 0.
+// 2^(n + MORE), where shifted is n + 1.5 * 2^23; n + MORE = -127 gives 0.
+template <int MORE>
 inline vec power_of_two(vec shifted) {
-  return each([&](int i) { return number((bits(shifted.lane[i]) << 23) + 0x3f800000u); });
+  return each([&](int i) { return number((bits(shifted.lane[i]) << 23) + ((127u + MORE) << 23)); });
+}
+// 1 / a within 5.1 % for a in [1, 4], the same on every CPU
+inline vec rough_reciprocal(vec a) {
+  return each([&](int i) { return number(0x7ef127eau - bits(a.lane[i])); });
 }
 inline void prefetch(const float*) {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,9 +45,7 @@ class LSTM:
         )
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], prefix: str | None = None, *, batch_first: bool | None = None
-    ) -> LSTM:
+    def load(cls, path: str | os.PathLike[str], prefix: str | None = None, *, batch_first: bool | None = None) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
         The format is recognised by content: PyTorch, safetensors, Keras, ONNX, Flax, npz (see docs/formats.md).
@@ -102,6 +100,29 @@ class LSTM:
         from .formats import keras3
 
         return cls(keras3.from_layer(layer))
+
+    @classmethod
+    def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> LSTM:
+        """Take the weights of a Flax ``LSTMCell`` or ``OptimizedLSTMCell``: alone, in an ``RNN`` or ``Bidirectional``.
+
+        Parameters
+        ----------
+        params : mapping
+            linen: the variables or parameters, as `init` returns them. nnx: ``nnx.state(module)``, or a dict of it.
+        prefix : str, optional
+            Which LSTM, by its path in the tree without "params", such as ``"encoder/cell"``. Not needed when there is
+            only one.
+
+        Raises
+        ------
+        TypeError
+            `params` is not a mapping.
+        FormatError
+            No LSTM, several and `prefix` is not one of them, or parameters that do not fit together.
+        """
+        from .formats import flax
+
+        return cls(formats.choose(flax.lstms(params), prefix)())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
@@ -208,11 +229,11 @@ def _float32(name: str, value: npt.ArrayLike) -> FloatArray:
     array = np.asarray(value)
     if array.dtype == np.float32 and array.dtype.isnative:
         return array
-    # "f" and not "i": whole numbers here are mostly raw samples or token ids that still lack their scaling or embedding.
+    # Not "i": whole numbers here are mostly raw samples or token ids that still lack their scaling or embedding.
     if array.dtype.kind != "f":
         raise TypeError(
-            f"{name}: expected a floating-point array, found dtype {array.dtype}; convert it with .astype(numpy.float32) "
-            "if that is what you mean"
+            f"{name}: expected a floating-point array, found dtype {array.dtype}; "
+            "convert it with .astype(numpy.float32) if that is what you mean"
         )
     with np.errstate(over="ignore"):
         return array.astype(np.float32)

@@ -144,7 +144,9 @@ class LSTMWeights:
         width = first[0].input_size
         for k, directions in enumerate(layers):
             if len(directions) != len(first):
-                raise ValueError(f"layers[{k}]: expected {len(first)} direction(s) as in layer 0, found {len(directions)}")
+                raise ValueError(
+                    f"layers[{k}]: expected {len(first)} direction(s) as in layer 0, found {len(directions)}"
+                )
             for d, one in enumerate(directions):
                 where = f"layers[{k}][{d}]"
                 if one.input_size != width:

@@ -7,7 +7,8 @@ A format module has
   (`head` is its first 512 bytes),
 - ``read(path) -> dict[str, Callable[[], LSTMWeights]]``: every LSTM in the file by its prefix, the
   source framework's own name for it (``""`` at the root). The weights are built when called, so one
-  LSTM that is refused does not stand in the way of another.
+  LSTM that is refused does not stand in the way of another. The same callable under several names is
+  one LSTM: the first is listed, each loads it.
 
 It raises :class:`FormatError` without the file's name, which is added here, and imports the library
 it needs inside its functions (`_need.need` names the extra). Modules whose name starts with an underscore are
@@ -52,29 +53,35 @@ def find(path: str | os.PathLike[str]) -> dict[str, Reader]:
     FormatError
         The file is damaged, hostile, of an unknown format, or holds no LSTM.
     """
-    path = Path(path)
-    module = recognise(path)
-    found = _guarded(path, module.NAME, lambda: module.read(path))
-    if not found:
-        raise FormatError(f"{path}: expected an LSTM, found none in this {module.NAME}")
-    return {prefix: _named(path, module.NAME, prefix, reader) for prefix, reader in found.items()}
+    return _listed(_read(Path(path)))
 
 
 def load(path: str | os.PathLike[str], prefix: str | None = None) -> LSTMWeights:
     """The weights of the LSTM called `prefix`, or of the only one in the file."""
-    found = find(path)
-    listed = ", ".join(repr(name) for name in found)
-    if prefix is None:
-        if len(found) > 1:
-            raise FormatError(f"{path}: expected one LSTM, found {len(found)}; choose one with prefix=: {listed}")
-        return next(iter(found.values()))()
-    if prefix not in found:
-        raise FormatError(f"{path}: expected an LSTM called {prefix!r}, found {listed}")
-    return found[prefix]()
+    found = _read(Path(path))
+    return _guarded(Path(path), "file", lambda: choose(found, prefix))()
+
+
+def choose(found: dict[str, Reader], prefix: str | None) -> Reader:
+    """The LSTM called `prefix`, or the only one."""
+    listed = _listed(found)
+    names = ", ".join(repr(name) for name in listed)
+    if not found:
+        raise FormatError("expected an LSTM, found none")
+    if prefix is None and len(listed) > 1:
+        raise FormatError(f"expected one LSTM, found {len(listed)}; choose one with prefix=: {names}")
+    if prefix is not None and prefix not in found:
+        raise FormatError(f"expected an LSTM called {prefix!r}, found {names}")
+    return next(iter(found.values())) if prefix is None else found[prefix]
 
 
 def recognise(path: Path) -> ModuleType:
     """The format module for a file, judged by its content."""
+    if (path / "saved_model.pb").is_file():
+        raise FormatError(
+            f"{path}: expected a weights file, found a TensorFlow SavedModel directory, which has no variable names; "
+            'load it in TensorFlow and save it again: tf_keras.models.load_model(directory).save("model.h5")'
+        )
     with open(path, "rb") as file:
         head = file.read(512)
     for name in FORMATS:
@@ -85,6 +92,23 @@ def recognise(path: Path) -> ModuleType:
         f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, Flax or npz), "
         f"found {'an empty file' if not head else f'unknown content starting with {head[:8]!r}'}"
     )
+
+
+def _read(path: Path) -> dict[str, Reader]:
+    module = recognise(path)
+    found: dict[str, Reader] = _guarded(path, module.NAME, lambda: module.read(path))
+    if not found:
+        raise FormatError(f"{path}: expected an LSTM, found none in this {module.NAME}")
+    named = {reader: _named(path, module.NAME, prefix, reader) for prefix, reader in _listed(found).items()}
+    return {prefix: named[reader] for prefix, reader in found.items()}
+
+
+def _listed(found: dict[str, Reader]) -> dict[str, Reader]:
+    """Each LSTM once, by its first name."""
+    names: dict[Reader, str] = {}
+    for prefix, reader in found.items():
+        names.setdefault(reader, prefix)
+    return {prefix: reader for reader, prefix in names.items()}
 
 
 def _named(path: Path, format_name: str, prefix: str, reader: Reader) -> Reader:

@@ -1,0 +1,65 @@
+"""Keras 3 ``.keras`` files, a zip of ``config.json`` and ``model.weights.h5``, and live Keras layers.
+
+The configuration is data: it says what each layer is and computes, and nothing it names is imported. A mask that the
+model computes on the way (Masking, Embedding) is not part of an LSTM: give `lengths` when calling it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..weights import DirectionWeights, FormatError, LSTMWeights
+from . import _keras, _keras_config
+from ._hdf5 import Hdf5
+from ._zip import Archive, is_zip
+
+NAME = "Keras file"
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """Whether the file is a zip that holds a Keras configuration."""
+    return is_zip(head) and _CONFIG in Archive(path)
+
+
+def read(path: Path) -> dict[str, _keras.Reader]:
+    """Every LSTM by its Keras name, those of nested models as ``outer/enc``."""
+    archive = Archive(path)
+    if _WEIGHTS not in archive:
+        raise FormatError(f"zip member {_WEIGHTS!r}: expected in a .keras file, found {', '.join(archive.names)}")
+    model = _keras_config.parse(archive.read(_CONFIG))
+    return _keras.stored_lstms(lambda: Hdf5(Archive(path).read(_WEIGHTS)), model)
+
+
+def from_layer(layer: Any) -> LSTMWeights:
+    """The weights of a built Keras layer: LSTM, RNN of LSTMCell, or Bidirectional of either.
+
+    Raises
+    ------
+    TypeError
+        Not such a layer.
+    ValueError
+        The layer has no weights yet, or computes something else (another activation, merge mode, ...).
+    """
+    kind = type(layer)
+    item = {"class_name": kind.__name__, "module": kind.__module__, "config": None}
+    if hasattr(layer, "get_config"):
+        item["config"] = layer.get_config()
+    if not _keras_config.is_lstm(item):
+        raise TypeError(f"expected a keras.layers.LSTM or Bidirectional(LSTM), found {kind.__module__}.{kind.__name__}")
+    expected = _keras_config.recurrent(item)
+    ways = [layer] if len(expected.directions) == 1 else [layer.forward_layer, layer.backward_layer]
+    stacks = [way.cell.cells if expected.stacked else [way.cell] for way in ways]
+    return LSTMWeights(
+        [[_cell(cell) for cell in cells] for cells in zip(*stacks, strict=True)], not expected.time_major
+    )
+
+
+def _cell(cell: Any) -> DirectionWeights:
+    arrays = [array.astype("float32") for array in cell.get_weights()]
+    if len(arrays) != (3 if cell.use_bias else 2):
+        raise ValueError(f"layer {cell.name!r}: expected a built layer, found no weights (call it or build it first)")
+    kernel, recurrent_kernel, *bias = arrays
+    return DirectionWeights(kernel.T, recurrent_kernel.T, *bias)

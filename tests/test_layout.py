@@ -1,0 +1,135 @@
+"""The layout rules of docs/design.md, kept true by reading the sources and the compiled objects."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "fusedlstm"
+INTRINSICS = re.compile(r"#include <(\w*intrin\w*|arm_neon|cpuid)\.h>")
+
+
+def includes(path):
+    return re.findall(r'#include ([<"][^>"]+[>"])', path.read_text())
+
+
+def sources(folder, *suffixes):
+    found = [path for path in sorted((CSRC / folder).rglob("*")) if path.suffix in suffixes]
+    assert found
+    return found
+
+
+def test_only_simd_includes_intrinsics():
+    for path in sources(".", ".cpp", ".hpp", ".h"):
+        if path.parent.name != "simd":
+            assert not INTRINSICS.search(path.read_text()), path
+    for path in sources("simd", ".hpp"):
+        assert not re.search(r'#include "\.\./', path.read_text()), path
+
+
+def test_kernels_use_no_standard_library():
+    """An inline function compiled with AVX flags can become the copy that every caller gets."""
+    allowed = {"<cstddef>", "<cstdint>", '"table.hpp"', '"activations.inl.hpp"', '"cell.inl.hpp"', '"many.inl.hpp"'}
+    for path in (*sources("kernels", ".hpp"), CSRC / "kernels" / "kernels.cpp"):
+        if not path.name.startswith("dispatch"):
+            assert set(includes(path)) <= allowed, path
+    for path in sources("simd", ".hpp"):
+        if path.name != "cpuid.hpp":  # baseline code, included by dispatch.cpp alone
+            standard = {name for name in includes(path) if not re.search(r"intrin|arm_neon", name)}
+            assert standard <= {"<cstddef>", "<cstdint>", '"x86_control.hpp"'}, path
+
+
+def test_engine_uses_the_table_and_the_standard_library():
+    for path in sources("engine", ".cpp", ".hpp"):
+        for name in includes(path):
+            if name.startswith('"..'):
+                assert name in ('"../kernels/table.hpp"', '"../kernels/dispatch.hpp"'), (path, name)
+            assert "pybind11" not in name and "Python.h" not in name, path
+
+
+def test_only_bindings_know_python():
+    for folder in ("simd", "kernels", "engine"):
+        for path in sources(folder, ".cpp", ".hpp"):
+            assert "pybind11" not in path.read_text(), path
+
+
+def objects():
+    """The newest build's object for each instruction set, whoever built it."""
+    newest = {}
+    for path in ROOT.glob("build/**/kernels_*.dir/**/kernels.cpp.o*"):
+        isa = re.search(r"kernels_(\w+)\.dir", str(path)).group(1)
+        if isa not in newest or path.stat().st_mtime > newest[isa].stat().st_mtime:
+            newest[isa] = path
+    return newest
+
+
+def test_each_isa_defines_its_table_and_nothing_else():
+    found = objects()
+    if not found or not shutil.which("nm"):
+        pytest.skip("no build folder in the tree, or no nm: run pip install . in it first")
+    assert len(found) >= 2
+    for isa, path in found.items():
+        lines = subprocess.run(["nm", "-C", path], capture_output=True, text=True, check=True).stdout.splitlines()
+        symbols = [re.match(r"[0-9a-f ]{16} (\w) (.*)", line).groups() for line in lines]
+        assert not [name for kind, name in symbols if kind in "VvWwu"], f"{path}: weak symbols"
+        external = [name for kind, name in symbols if kind.isupper() and kind != "U"]
+        assert external == [f"fusedlstm::{isa}_kernels"], path
+        undefined = {name for kind, name in symbols if kind == "U"}
+        assert undefined <= {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"}, path
+
+
+def imported(path):
+    """Names of the modules that a Python file imports, relative ones with their dots."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield from ([base] if node.module else [base + alias.name for alias in node.names])
+
+
+def test_formats_import_weights_and_shared_parts_only():
+    for path in (PACKAGE / "formats").glob("*.py"):
+        relative = {name for name in imported(path) if name.startswith(".")}
+        others = {name for name in relative if name != "..weights" and not name.startswith("._")}
+        assert not others, (path, others)
+
+
+def test_lstm_imports():
+    relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
+    allowed = {"._core", ".formats", ".weights"}
+    assert {name for name in relative if not name.startswith(".formats")} <= allowed
+
+
+def test_formats_import_their_library_inside_functions():
+    optional = {"torch", "keras", "h5py", "onnx", "msgpack", "flax", "jax"}
+    for path in (PACKAGE / "formats").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+                assert not optional & {name.split(".")[0] for name in names}, path
+
+
+def test_examples_and_benchmarks_use_the_public_api():
+    for folder in ("examples", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            private = [name for name in imported(path) if re.match(r"fusedlstm\..*\b_", name)]
+            assert not private, (path, private)
+
+
+def test_import_brings_only_what_running_needs():
+    code = "import sys, fusedlstm; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"click", "rich", "matplotlib", "torch", "keras", "h5py", "onnx", "jax", "msgpack", "safetensors"}
+    assert not heavy & set(loaded)
+
+
+def test_files_can_be_held_in_the_head():
+    for path in [*PACKAGE.rglob("*.py"), *CSRC.rglob("*.?pp")]:
+        lines = len(path.read_text().splitlines())
+        assert lines <= 320, f"{path}: {lines} lines"
