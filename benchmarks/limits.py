@@ -3,7 +3,8 @@
     python benchmarks/limits.py limits.json
 
 Compiles limits.cpp with the system's C++ compiler ($CXX, or c++) into a temporary folder and runs it, pinned to the CPU
-that one-thread figures are measured on; five seconds in all. x86-64 only. Not part of the package: its users need no compiler.
+that one-thread figures are measured on; six seconds in all. x86-64 and Linux only. Not part of the package, whose users
+need no compiler.
 """
 
 import json
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 import fusedlstm
@@ -43,12 +45,14 @@ def measure():
             "gflops": max(run[isa]["gflops"] for run in runs),
             "cell_ns": min(run[isa]["cell_ns"] for run in runs),
             "reads": [
-                [size, max(run[isa]["reads"][k][1] for run in runs)] for k, (size, _) in enumerate(runs[0][isa]["reads"])
+                [size, max(run[isa]["reads"][k][1] for run in runs)]
+                for k, (size, _) in enumerate(runs[0][isa]["reads"])
             ],
         }
         for isa in runs[0]
     }
-    return {"cpu": fusedlstm.cpu_info()["model"], "isas": best}
+    measured = datetime.now().isoformat(" ", "minutes")
+    return {"cpu": fusedlstm.cpu_info()["model"], "measured": measured, "isas": best}
 
 
 if __name__ == "__main__":

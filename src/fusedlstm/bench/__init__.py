@@ -1,8 +1,8 @@
 """fusedlstm beside its peers, on this machine.
 
-`cases` says what is measured, `peers` how each engine is called, `oracle` what is right, `runner` times a case, `session`
-gives it a process of its own, `bound` tells the machine's limit, `report`, `markdown`, `plots` and `terminal` tell the
-result, `compare` holds it against an earlier one, `command` is the command line.
+`cases` says what is measured, `peers` how each engine is called, `oracle` what is right, `runner` times a case,
+`session` gives it a process of its own, `bound` tells the machine's limit, `report`, `markdown`, `plots` and `terminal`
+tell the result, `compare` holds it against an earlier one, `command` is the command line.
 """
 
 from .bound import Limits

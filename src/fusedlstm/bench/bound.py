@@ -17,10 +17,9 @@ Visiting the weights in alternating order goes below the bound: what was read la
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,11 +33,13 @@ BOUND_TARGETS = {"sequence": 0.85, "batch": 0.92}
 class Limits:
     """What one core can do with one instruction set at most."""
 
+    measured: str
+    """When."""
     gflops: float
     """Fused multiply-adds of float32, each two flops."""
     cell_ns: float
     """The activations and products of one unit's step: three divisions and 60 multiply-adds."""
-    reads: tuple[tuple[float, float], ...]
+    reads: Sequence[tuple[float, float]]
     """(bytes, GB/s): how fast a working set of that size is read again and again."""
 
     def read_seconds(self, size: float, working_set: float) -> float:
@@ -73,16 +74,11 @@ def load(path: Path, model: str, isa: str) -> Limits:
     """
     try:
         about = json.loads(path.read_text())
-        machine, per_isa = about["cpu"], about["isas"]
+        machine, measured, per_isa = about["cpu"], about["measured"], about["isas"]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: expected the output of benchmarks/limits.py") from error
     if machine != model:
         raise ValueError(f"{path}: expected the limits of this machine, {model}, found those of {machine}")
     if isa not in per_isa:
         raise ValueError(f"{path}: expected limits with {isa}, found {', '.join(per_isa)}")
-    return from_json(per_isa[isa])
-
-
-def from_json(about: Mapping[str, Any]) -> Limits:
-    """Limits as they were written."""
-    return Limits(about["gflops"], about["cell_ns"], tuple((size, speed) for size, speed in about["reads"]))
+    return Limits(measured, **per_isa[isa])

@@ -85,8 +85,8 @@ def bench(
 ) -> None:
     """Time fusedlstm beside the engines installed here.
 
-    Every engine's output is checked against float64 first. FUSEDLSTM_ISA=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 hold fusedlstm,
-    and PyTorch and OpenVINO, to AVX2.
+    Every engine's output is checked against float64 first. FUSEDLSTM_ISA=avx2 holds fusedlstm to AVX2, and
+    ONEDNN_MAX_CPU_ISA=AVX2 does it with PyTorch and OpenVINO.
     """
     about = report.about(peers, seconds)
     limits = None if limits_file is None else bound.load(limits_file, about["cpu"], about["isa"])
@@ -114,7 +114,9 @@ def bench(
         console.print(f"\nThe report: [bold]{folder / 'report.md'}[/]", soft_wrap=True)
     if stored is not None:
         _hold_against(stored, found, console)
-    wrong = sorted({f"{name} on {row.case.name}" for row in rows for name, why in row.left_out.items() if "wrong" in why})
+    wrong = sorted(
+        {f"{name} on {row.case.name}" for row in rows for name, why in row.left_out.items() if "wrong" in why}
+    )
     if wrong:
         raise ValueError(f"not timed, because the output is wrong: {', '.join(wrong)}")
 
@@ -151,7 +153,9 @@ def _tell(found: Report, console: Console) -> None:
 
     for threads in found.threads:
         rows = [row for row in found.rows if row.threads == threads]
-        console.print(f"\n[bold]{threads} thread{'s' if threads > 1 else ''}[/]: median µs a call, error against float64")
+        console.print(
+            f"\n[bold]{threads} thread{'s' if threads > 1 else ''}[/]: median µs a call, error against float64"
+        )
         console.print(terminal.results(found, threads))
         console.print(terminal.summary(rows))
         if threads == 1 and any(row.case.kind == "block" for row in rows):
@@ -169,12 +173,11 @@ def _hold_against(stored: Report, found: Report, console: Console) -> None:
 
     pairs: list[Any] = [compare.change(row, stored, found.about["versions"]) for row in found.rows]
     changes = [change for change in pairs if change is not None]
-    console.print(f"\nCompared with the report of {stored.about['date']} (fusedlstm {stored.about['versions']['fusedlstm']})")
+    version = stored.about["versions"][FusedLSTM.name]
+    console.print(f"\nCompared with the report of {stored.about['date']} (fusedlstm {version})")
     console.print(terminal.changes(changes))
-    slower = [change.row.case.name for change in changes if change.slower]
+    slower = [f"{change.row.case.name} (threads: {change.row.threads})" for change in changes if change.slower]
     if slower:
         raise click.ClickException(f"slower by more than 5 % (measured {TRIES} times): {', '.join(slower)}")
     if not changes:
         raise ValueError(f"no case in common with the report of {stored.about['date']}")
-
-

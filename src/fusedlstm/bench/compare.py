@@ -1,7 +1,7 @@
 """Is it slower than it was? A run against a stored report of the same machine.
 
-Machines wander, so our time is divided by a peer's of the same run: the peer that was fastest then, among those that ran
-both times in the same version. Without such a peer the times themselves are compared, which a busy machine can fool.
+Machines wander, so our time is divided by a peer's of the same run: the peer that was fastest then, among those that
+ran both times in the same version. Without such a peer the times themselves are compared: a busy machine can fool that.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def expect_same_machine(stored: Report, about: dict[str, Any]) -> None:
         It is of another.
     """
     for what in ("cpu", "isa"):
-        if stored.about.get(what) != about[what]:
-            raise ValueError(f"--compare: expected a report with the {what} {about[what]}, found {stored.about.get(what)}")
+        then, now = stored.about.get(what), about[what]
+        if then != now:
+            raise ValueError(f"--compare: expected a report with the {what} {now}, found {then}")
 
 
 def change(row: Row, stored: Report, versions: dict[str, str]) -> Change | None:

@@ -9,10 +9,10 @@ from .report import Report
 from .runner import QUANTILES, Figures, Row
 
 METHOD = """\
-Times are medians, in microseconds a call, through each engine's Python API: from a new x in NumPy's memory to a y that
-NumPy can read, the state kept as the engine likes best. The engines take turns, round by round, in one process a number of
-threads, pinned to as many CPUs. Every engine runs at its own best setting, and its y is compared with a float64 LSTM before
-it is timed; inputs are standard normal, weights uniform in ±1/√hidden."""
+Times are medians, in microseconds a call, through each engine's Python API: from an x in NumPy's memory to a y that
+NumPy can read, the state kept as the engine likes best. The engines take turns, round by round, in a process pinned to
+as many CPUs as there are threads. Each runs at its own best setting (with two threads or one, whichever is faster), and
+its y is compared with a float64 LSTM before it is timed. Inputs are standard normal, weights uniform in ±1/√hidden."""
 
 
 def markdown(report: Report, pictures: Sequence[tuple[str, str]] = ()) -> str:
@@ -21,8 +21,7 @@ def markdown(report: Report, pictures: Sequence[tuple[str, str]] = ()) -> str:
     engines = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     parts = [
         "# fusedlstm beside its peers",
-        f"**{report.title}** ({about['system']}, Python {about['python']}), {about['date']}, at least {about['seconds']:g} s "
-        f"a case.\n{engines}.",
+        f"**{report.title}**, {about['date']}.\n{about['system']}, Python {about['python']}, {engines}.",
         METHOD,
         *(f"![{words}]({name})" for name, words in pictures),
     ]
@@ -68,7 +67,19 @@ def _summary(rows: Sequence[Row]) -> str:
 
 
 def _targets(report: Report, rows: Sequence[Row]) -> str:
-    head = ["case", "time × batch", "LSTM", "fusedlstm", "best peer", "", "faster by", "target", "", "of the bound", "target"]
+    head = [
+        "case",
+        "time × batch",
+        "LSTM",
+        "fusedlstm",
+        "best peer",
+        "",
+        "faster by",
+        "target",
+        "",
+        "of the bound",
+        "target",
+    ]
     body = []
     for row in rows:
         best, speedup, target = row.best_peer, row.speedup, row.case.target(row.threads)
@@ -101,7 +112,7 @@ def _every(rows: Sequence[Row]) -> str:
     return (
         "Microseconds a call; below, the largest and the root-mean-square error of y.\n\n"
         + table(["case", *engines], body)
-        + f"\n\nHow each is called, the fastest way of those given for the case: {ways}."
+        + f"\n\nHow each is called, for each case the fastest of: {ways}."
     )
 
 
@@ -128,7 +139,7 @@ def _latency(rows: Sequence[Row]) -> str:
     body = [
         [row.case.name, engine, *(number(one.latency[q]) if q in one.latency else "–" for q in QUANTILES), one.setting]
         for row in rows
-        for engine, one in sorted(row.engines.items(), key=lambda item: item[1].microseconds)
+        for engine, one in sorted(row.engines.items(), key=lambda item: item[1].latency["p50"])
     ]
     return table(head, body, left=(0, 1, 5))
 
@@ -153,12 +164,13 @@ def _limits(report: Report) -> list[str]:
     assert limits is not None
     reads = ", ".join(f"{size(reach)} {speed:.0f}" for reach, speed in limits.reads)
     return [
-        "## The machine's limits, measured in the same run",
-        f"One core: {limits.gflops:.0f} GFLOP/s of multiply-adds, {limits.cell_ns:.2f} ns a cell update; reads in GB/s by "
-        f"working set: {reads}. The bound of a case adds up the input projection at the multiply-add peak, the recurrent "
-        "weights read once a step (or their multiply-adds, where a batch makes those slower) and the cell updates; calls "
-        "and threads cost nothing in it. A share above 100 % is possible: visiting the weights in alternating order finds "
-        "those read last still in the caches.",
+        "## The machine's limits",
+        f"Measured by benchmarks/limits.py, {limits.measured}. One core: {limits.gflops:.0f} GFLOP/s of multiply-adds, "
+        f"{limits.cell_ns:.2f} ns a cell update; reads in GB/s by working set: {reads}.",
+        "The bound of a case adds up the input projection at the multiply-add peak, the recurrent weights read once a "
+        "step (or their multiply-adds, where a batch makes those slower) and the cell updates; calls and threads cost "
+        "nothing in it. A share above 100 % is possible: visiting the weights in alternating order finds those read "
+        "last still in the caches.",
     ]
 
 

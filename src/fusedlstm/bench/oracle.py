@@ -18,20 +18,24 @@ def lstm(weights: LSTMWeights, x: FloatArray, state: State | None = None) -> Arr
         directions = []
         for d, one in enumerate(layer):
             row = k * len(layer) + d
-            h, c = np.zeros((2, x.shape[1], one.hidden_size)) if state is None else (part[row] for part in state)
+            start = np.zeros((2, x.shape[1], one.hidden_size))
+            if state is not None:
+                start[:] = [part[row] for part in state]
             backward = slice(None, None, -1 if d else 1)
-            directions.append(_direction(one, y[backward], h, c)[backward])
+            directions.append(_direction(one, y[backward], *start)[backward])
         y = np.concatenate(directions, axis=2)
     return y
 
 
 def errors(y: FloatArray, expected: Array) -> tuple[float, float]:
     """Compute the largest and the root-mean-square difference."""
+    if y.shape != expected.shape:
+        raise ValueError(f"expected y of shape {expected.shape}, found {y.shape}")
     difference = np.abs(y - expected)
     return float(difference.max()), float(np.sqrt(np.mean(difference**2)))
 
 
-def _direction(one: DirectionWeights, x: Array, h: npt.ArrayLike, c: npt.ArrayLike) -> Array:
+def _direction(one: DirectionWeights, x: Array, h: Array, c: Array) -> Array:
     bias = 0.0 if one.bias is None else one.bias.astype(np.float64)
     projected = x @ one.weight_ih.T.astype(np.float64) + bias
     recurrent = one.weight_hh.T.astype(np.float64)

@@ -198,7 +198,15 @@ def _latency(report: Report) -> Figure | None:
             for value, mark in zip(told, ("o", "D", "|"), strict=False):
                 size = {"o": 7, "D": 4.5, "|": 10}[mark]
                 axes.plot(value, k, mark, ms=size, color=colour, mew=1.8 if mark == "|" else 0)
-            axes.annotate(number(told[0]), (told[0], k), (-7, 0), textcoords="offset points", va="center", ha="right", fontsize=7.5)
+            axes.annotate(
+                number(told[0]),
+                (told[0], k),
+                (-7, 0),
+                textcoords="offset points",
+                va="center",
+                ha="right",
+                fontsize=7.5,
+            )
         axes.set_xscale("log")
         told = [value for one in row.engines.values() for value in one.latency.values()]
         low, high = min(told) / 1.6, max(told) * 1.25
@@ -216,7 +224,9 @@ def _latency(report: Report) -> Figure | None:
         _clean(axes, "x")
     figure.suptitle("How long a single step takes, in microseconds", x=0.01, ha="left", fontsize=14, color=INK)
     count = rows[0].threads
-    words = f"● half of the steps are faster, ◆ 99 %, | 99.9 %.  {count} thread{'s' if count > 1 else ''}.  {report.title}"
+    words = (
+        f"● half of the steps are faster, ◆ 99 %, | 99.9 %.  {count} thread{'s' if count > 1 else ''}.  {report.title}"
+    )
     figure.supxlabel(words, x=0.01, ha="left", fontsize=8, color=FAINT)
     return figure
 
@@ -239,11 +249,8 @@ def _levels(reads: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
         if not plateaus or speed < 0.75 * plateaus[-1][0][1]:
             plateaus.append([])
         plateaus[-1].append((reach, speed))
-    return [
-        (f"to {size(some[-1][0])}", float(np.median([speed for _, speed in some])))
-        for some in plateaus
-        if len(some) >= 3
-    ]
+    long = [some for some in plateaus if len(some) >= 3] or plateaus
+    return [(f"to {size(some[-1][0])}", float(np.median([speed for _, speed in some]))) for some in long]
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,11 @@ class Report:
         bounds = None
         if self.limits is not None:
             bounds = [
-                {"case": row.case.name, "threads": row.threads, "microseconds": self.limits.bound(row.case, row.threads)}
+                {
+                    "case": row.case.name,
+                    "threads": row.threads,
+                    "microseconds": self.limits.bound(row.case, row.threads),
+                }
                 for row in self.rows
             ]
         return json.dumps({**self.about, "limits": limits, "bounds": bounds, "rows": rows}, indent=1) + "\n"
@@ -82,7 +86,7 @@ def about(peers: Sequence[type[Engine]], duration: float) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "date": date.today().isoformat(),
+        "date": datetime.now().isoformat(" ", "minutes"),
         "seconds": duration,
         "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
         "versions": {"fusedlstm": fusedlstm.__version__} | {peer.name: version(peer.needs[0]) for peer in peers},

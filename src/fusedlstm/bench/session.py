@@ -35,7 +35,7 @@ class Session:
 
     def __init__(self, peers: Sequence[type[Engine]], threads: int, duration: float) -> None:
         self._arguments = peers, threads, duration
-        self._pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare, (threads,))
+        self._pool = ProcessPoolExecutor(1, get_context("spawn"), prepare, (threads,))
 
     def measure(self, case: Case) -> Row:
         """Measure one case, as `runner.measure` does."""
@@ -48,12 +48,15 @@ class Session:
         """Start."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End the process."""
         self._pool.shutdown(cancel_futures=True)
 
 
-def _prepare(threads: int) -> None:
+def prepare(threads: int) -> None:
+    """Pin this process and set what engines read when they start; to be called before they are imported."""
     if find_spec("jax") is not None:
         os.environ["KERAS_BACKEND"] = "jax"
     if threads == 1:  # read by JAX when it starts; with more it takes as many as there are CPUs to run on

@@ -23,7 +23,12 @@ def results(report: Report, threads: int) -> Table:
     for row in (row for row in report.rows if row.threads == threads):
         best, speedup, share = row.best_peer, row.speedup, report.bound_share(row)
         ours, aim = row.ours, row.case.target(threads)
-        cells: list[str | Text] = [row.case.name, number(ours.microseconds), f"{ours.max_error:.0e}", f"{ours.rms_error:.0e}"]
+        cells: list[str | Text] = [
+            row.case.name,
+            number(ours.microseconds),
+            f"{ours.max_error:.0e}",
+            f"{ours.rms_error:.0e}",
+        ]
         if best is None or speedup is None:
             cells += [""] * 4
         else:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from itertools import repeat
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from ...weights import FloatArray, LSTMWeights
 from ..cases import State
+
+Key = TypeVar("Key")
 
 
 class Engine(ABC):
@@ -41,8 +43,13 @@ class Engine(ABC):
     install: ClassVar[str]
     """What to give to ``pip install``."""
 
+    chooses_threads: ClassVar[bool] = False
+    """Whether it may be made with fewer threads than there are, in the same process, and so be faster."""
+
     setting: str = ""
     """Which of the engine's ways it runs, where there is a choice."""
+    note: str = ""
+    """What else was chosen for it."""
     call: Callable[[], Any]
     """One call, and nothing else: this is what is timed."""
 
@@ -79,13 +86,16 @@ def calls_in(duration: float, call: Callable[[], Any]) -> int:
     return n
 
 
-def fastest(ways: Mapping[str, Callable[[], Any]], session: Callable[[str], AbstractContextManager[Any]] | None = None) -> str:
-    """Which of an engine's ways takes least time, tried quickly in turn; `session` is what a way is run inside of."""
+def fastest(
+    ways: Mapping[Key, Callable[[], Any]],
+    session: Callable[[Key], AbstractContextManager[Any]] = lambda _: nullcontext(),
+) -> Key:
+    """Which of several ways takes least time, tried quickly in turn; `session` is what a way is run inside of."""
     best = dict.fromkeys(ways, math.inf)
-    counts: dict[str, int] = {}
+    counts: dict[Key, int] = {}
     for _ in range(3 if len(ways) > 1 else 0):
         for way, call in ways.items():
-            with nullcontext() if session is None else session(way):
+            with session(way):
                 if way not in counts:
                     counts[way] = calls_in(1e-3, call)
                 best[way] = min(best[way], seconds(call, counts[way]) / counts[way])

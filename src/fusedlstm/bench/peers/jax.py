@@ -18,19 +18,19 @@ class Jax(Engine):
     name = "jax"
     needs = ("jax",)
     install = "jax"
+    setting = "jit, lax.scan"
 
     def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
         jax = import_module("jax")
         jax.config.update("jax_cpu_enable_async_dispatch", False)  # we wait for the result anyway
         jnp = jax.numpy
-        if state is None:
-            state = np.zeros((2, weights.num_layers * len(weights.layers[0]), x.shape[1], weights.hidden_size), np.float32)
         layers = [
             [tuple(jnp.asarray(a) for a in (one.weight_ih.T, one.weight_hh.T, one.bias)) for one in layer]
             for layer in weights.layers
         ]
         run = jax.jit(lambda x, h, c: _lstm(jax, layers, x, h, c))
-        h, c = (jnp.asarray(part) for part in state)
+        shape = (weights.num_layers * len(weights.layers[0]), x.shape[1], weights.hidden_size)
+        h, c = (jnp.zeros(shape, np.float32) if state is None else jnp.asarray(state[k]) for k in (0, 1))
         self.call = lambda: jax.block_until_ready(run(x, h, c))
 
     def y(self) -> FloatArray:

@@ -26,6 +26,7 @@ class LiteRT(Engine):
     name = "litert"
     needs = ("ai_edge_litert", "flatbuffers")
     install = "ai-edge-litert"
+    chooses_threads = True
 
     def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
         fused = _fused(weights, x, state, threads)
@@ -93,9 +94,9 @@ def _plain(weights: LSTMWeights, x: FloatArray, state: State, threads: int) -> W
     h, states = graph.input(x.shape), []
     feeds = [x]
     for k, (one,) in enumerate(weights.layers):
-        start = [graph.input(part[k].shape) for part in state]
+        h_0, c_0 = (graph.input(part[k].shape) for part in state)
         feeds += [part[k] for part in state]
-        h, c = graph.cell(h, *start, one)
+        h, c = graph.cell(h, h_0, c_0, one)
         states += [h, c]
     graph.outputs([h, *(tensor for tensor in states if tensor != h)])
     interpreter = _interpreter(graph, threads)

@@ -9,6 +9,8 @@ import numpy as np
 
 from ...weights import FloatArray, LSTMWeights
 
+Shapes = dict[str, tuple[int, ...]]
+
 
 def build(weights: LSTMWeights, time: int, batch: int, with_state: bool) -> bytes:
     """A chain of LSTM nodes. Inputs x and, with the state, h0, c0, h1, ...; outputs y, and hn0, cn0, hn1, ...
@@ -18,7 +20,8 @@ def build(weights: LSTMWeights, time: int, batch: int, with_state: bool) -> byte
     onnx = import_module("onnx")
     directions, hidden, last = len(weights.layers[0]), weights.hidden_size, weights.num_layers - 1
     state, whole = (directions, batch, hidden), (time, directions, batch, hidden)
-    inputs, outputs = {"x": (time, batch, weights.input_size)}, {f"y{last}": whole}
+    inputs: Shapes = {"x": (time, batch, weights.input_size)}
+    outputs: Shapes = {f"y{last}": whole}
     constants, nodes = {}, []
     if not with_state:
         constants["zeros"] = np.zeros(state, np.float32)
@@ -42,7 +45,7 @@ def build(weights: LSTMWeights, time: int, batch: int, with_state: bool) -> byte
             nodes.append(onnx.helper.make_node("Reshape", [f"t{k}", "shape"], [f"x{k}"]))
             source = f"x{k}"
 
-    def values(shapes: dict[str, tuple[int, ...]]) -> list[Any]:
+    def values(shapes: Shapes) -> list[Any]:
         return [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, s) for name, s in shapes.items()]
 
     initializers = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]

@@ -19,6 +19,7 @@ class OnnxRuntime(Engine):
     name = "onnxruntime"
     needs = ("onnxruntime", "onnx")
     install = "onnxruntime onnx"
+    chooses_threads = True
     setting = "IO binding"
 
     def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:

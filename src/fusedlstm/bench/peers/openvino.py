@@ -16,8 +16,9 @@ class OpenVINO(Engine):
     """LSTMCell for a single step, LSTMSequence else; float32 is asked for, since it may choose bfloat16 by itself."""
 
     name = "openvino"
-    needs = ("openvino", "openvino.opset14")
+    needs = ("openvino",)
     install = "openvino"
+    chooses_threads = True
 
     def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
         openvino = import_module("openvino")
@@ -43,12 +44,10 @@ class OpenVINO(Engine):
     def y(self) -> FloatArray:
         """Call once, from the initial state."""
         self.call()
-        return self._y[np.newaxis] if self.setting == "LSTMCell" else self._y.swapaxes(0, 1)
+        return self._y[np.newaxis] if self._y.ndim == 2 else self._y.swapaxes(0, 1)
 
 
-def _cells(
-    openvino: Any, op: Any, weights: LSTMWeights, x: FloatArray, state: State
-) -> tuple[Any, list[FloatArray]]:
+def _cells(openvino: Any, op: Any, weights: LSTMWeights, x: FloatArray, state: State) -> tuple[Any, list[FloatArray]]:
     """One step: x (batch, input), then h and c (batch, hidden) of each layer."""
     inputs = [x[0]]
     parameters = [op.parameter(x[0].shape, np.float32)]

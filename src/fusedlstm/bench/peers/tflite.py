@@ -13,7 +13,7 @@ from ...weights import DirectionWeights
 
 
 class Graph:
-    """A model of one subgraph. Tensors are told by their index; every method that adds an operator returns its output."""
+    """A model of one subgraph. A tensor is an index; a method that adds an operator returns its output."""
 
     def __init__(self) -> None:
         self._schema = schema = import_module("ai_edge_litert.schema_py_generated")
@@ -105,7 +105,13 @@ class Graph:
         return tuple(self._graph.tensors[tensor].shape)
 
     def _add(
-        self, name: str, inputs: Sequence[int], shape: Sequence[int] = (), *, outputs: list[int] | None = None, **options: Any
+        self,
+        name: str,
+        inputs: Sequence[int],
+        shape: Sequence[int] = (),
+        *,
+        outputs: list[int] | None = None,
+        **options: Any,
     ) -> int:
         schema, operator = self._schema, self._schema.OperatorT()
         code = getattr(schema.BuiltinOperator, name)

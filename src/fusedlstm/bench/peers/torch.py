@@ -20,10 +20,11 @@ class Torch(Engine):
     name = "torch"
     needs = ("torch",)
     install = "torch --index-url https://download.pytorch.org/whl/cpu"
+    chooses_threads = True
 
     def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
         self._torch = torch = import_module("torch")
-        torch.set_num_threads(threads)
+        self._threads = threads
         shared = torch.from_numpy(x)
         h_c = None if state is None else tuple(torch.tensor(part) for part in state)
         module = _module(torch, weights)
@@ -51,6 +52,7 @@ class Torch(Engine):
     def _session(self, way: str) -> Iterator[None]:
         flags = self._torch.backends.mkldnn
         before, flags.enabled = flags.enabled, way == "oneDNN"
+        self._torch.set_num_threads(self._threads)
         try:
             with self._torch.inference_mode():
                 yield
@@ -62,7 +64,7 @@ def _module(torch: Any, weights: LSTMWeights) -> Any:
     module = torch.nn.LSTM(
         weights.input_size, weights.hidden_size, weights.num_layers, bidirectional=weights.bidirectional
     ).eval()
-    values = {}
+    values: dict[str, Any] = {}
     for k, layer in enumerate(weights.layers):
         for one, suffix in zip(layer, (f"_l{k}", f"_l{k}_reverse"), strict=False):
             arrays = dict(one.arrays)
