@@ -69,6 +69,16 @@ class Broken(Stub):
         raise RuntimeError("no such operator\nand a long story")
 
 
+class Forgetful(Stub):
+    """Goes on where it stopped."""
+
+    name, calls = "forgetful", 0
+
+    def y(self):
+        self.calls += 1
+        return super().y() * np.float32(self.calls)
+
+
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
 def test_the_oracle_agrees_with_the_one_of_the_tests(case):
     weights, (x, state) = case.weights(), case.inputs()
@@ -124,9 +134,10 @@ def test_our_stream_is_taken_once_there_is_one(monkeypatch):
 
 
 def test_measure_times_who_is_right_and_says_who_is_not():
-    row = bench.measure(SMALL[2], [Stub, Fast, Wrong, Misshapen, Broken], duration=0)
+    row = bench.measure(SMALL[2], [Stub, Fast, Wrong, Forgetful, Misshapen, Broken], duration=0)
     assert list(row.engines) == ["fusedlstm", "stub", "fast"]
     assert row.left_out["wrong"] == "wrong: off by 1.0e-02"
+    assert row.left_out["forgetful"].startswith("wrong: ")
     assert "expected y of shape (4, 2, 10), found (2, 10)" in row.left_out["misshapen"]
     assert row.left_out["broken"] == "RuntimeError: no such operator"
     for name, milliseconds in (("stub", SLOW_MS), ("fast", FAST_MS)):
@@ -209,6 +220,8 @@ LIMITS = Limits("now", 100.0, 1.0, ((1024, 16.0), (1 << 20, 16.0), (1 << 22, 8.0
         (Case("threads", 100, 1, 64, 64), 2, (100 * 32768 / 1e5 + 100 * (4.096 + 0.064)) / 2),
         # 16 MiB of recurrent weights come from where 8 GB/s are read; half of it does too
         (Case("large", 100, 1, 1024, 1024), 1, 100 * 8388608 / 1e5 + 100 * ((16 << 20) / 8e3 + 1.024)),
+        # in a sequence the recurrent 1 MiB alone comes by again and again
+        (Case("resident", 100, 1, 256, 256), 1, 100 * 524288 / 1e5 + 100 * ((1 << 20) / 16e3 + 0.256)),
         # a step reads both kinds, 1 MiB and 1 MiB: half-way (by the logarithm) between the speeds, 1/16 and 1/8
         (Case("between", 1, 1, 256, 256), 1, (2 << 20) * (1 / 16 + 1 / 8) / 2 / 1e3 + 0.256),
     ],

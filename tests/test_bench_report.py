@@ -77,6 +77,8 @@ def test_markdown_says_what_was_reached():
     assert "| seq64 | 10.0 | 4.00 | **2.50** | 1 | ✓ |" in lines  # one thread and two
     assert "Left out: c: wrong: off by 1.0e+00 (seq64)." in lines
     assert "1e-07 · 2e-08" in text
+    shares = [example().bound_target(one) for one in example().rows]
+    assert shares == [None, 0.85, None, 0.92, None]  # sequences and batches, one thread
     assert "bound" not in markdown(replace(example(), limits=None)).replace("bound |", "")
 
 
