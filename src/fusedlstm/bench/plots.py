@@ -126,12 +126,6 @@ def _roofline(axes: Axes, report: Report, rows: Sequence[Row]) -> None:
     x = np.geomspace(min(x for x, _ in points.values()) / 2, max(x for x, _ in points.values()) * 3, 200)
     levels = _levels(limits.reads)
     floors: dict[str, float] = {}
-    for words, speed in levels:
-        axes.plot(x, np.minimum(x * speed, limits.gflops), color=FAINT, lw=1.1, zorder=1)
-        axes.text(
-            1.1 * x[0], 1.15 * x[0] * speed, f"{words}: {speed:.0f} GB/s", fontsize=7.5, color=FAINT,
-            rotation=np.degrees(np.arctan(speed)), rotation_mode="anchor", transform_rotates_text=True,
-        )  # fmt: skip
     axes.text(x[-1], limits.gflops * 1.05, f"{limits.gflops:.0f} GFLOP/s", ha="right", fontsize=7.5, color=FAINT)
     for row in rows:
         intensity, flops = points[row.case.name]
@@ -147,9 +141,20 @@ def _roofline(axes: Axes, report: Report, rows: Sequence[Row]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(x[0], x[-1])
-    axes.set_ylim(min(floors.values()) / 1.3, limits.gflops * 1.4)
+    bottom = min(floors.values()) / 1.5
+    axes.set_ylim(bottom, limits.gflops * 1.4)
+    axes.set_yticks(_marks(bottom, limits.gflops * 1.4, (1, 2, 5)))
+    axes.set_xticks(_marks(x[0], x[-1], (1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    for words, speed in levels:
+        axes.plot(x, np.minimum(x * speed, limits.gflops), color=FAINT, lw=1.1, zorder=1)
+        start = 1.1 * max(x[0], bottom / speed)
+        axes.text(
+            start, 1.12 * start * speed, f"{words}: {speed:.0f} GB/s", fontsize=7.5, color=FAINT,
+            rotation=np.degrees(np.arctan(speed)), rotation_mode="anchor", transform_rotates_text=True,
+        )  # fmt: skip
     _name_points(axes, points, floors, ridge=limits.gflops / levels[-1][1])
     axes.set_xlabel("multiply-add flops a byte of weights read")
     axes.set_ylabel("GFLOP/s")
@@ -210,8 +215,7 @@ def _latency(report: Report) -> Figure | None:
         axes.set_xscale("log")
         told = [value for one in row.engines.values() for value in one.latency.values()]
         low, high = min(told) / 1.6, max(told) * 1.25
-        marks = [mark * 10.0**power for power in range(-1, 6) for mark in (1, 2, 3, 5, 7)]
-        marks = [mark for mark in marks if low <= mark <= high]
+        marks = _marks(low, high, (1, 1.5, 2, 3, 5, 7))
         axes.set_xlim(low, high)
         axes.set_xticks(marks, [f"{mark:,g}" for mark in marks])
         axes.minorticks_off()
@@ -251,6 +255,12 @@ def _levels(reads: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
         plateaus[-1].append((reach, speed))
     long = [some for some in plateaus if len(some) >= 3] or plateaus
     return [(f"to {size(some[-1][0])}", float(np.median([speed for _, speed in some]))) for some in long]
+
+
+def _marks(low: float, high: float, digits: Sequence[float]) -> list[float]:
+    """Ticks of a logarithmic axis."""
+    every = (digit * 10.0**power for power in range(-2, 7) for digit in digits)
+    return [mark for mark in every if low <= mark <= high]
 
 
 def _figure(width: float, height: float) -> Figure:
