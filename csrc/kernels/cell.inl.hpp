@@ -245,14 +245,14 @@ FL_INLINE void over_blocks(std::size_t rows, std::size_t inputs, std::size_t fir
 }
 
 void project(const Projection& a) noexcept {
-  if (a.rows == 0) return;
+  if (a.rows == 0 || a.first_panel == a.last_panel) return;
   over_blocks(
       a.rows, a.input_size, a.first_panel, a.last_panel, false,
       [&](std::size_t rows, std::size_t panels, const Block& block) { project_blocks[rows - 1][panels - 1](a, block); });
 }
 
 void recur(const Recurrence& a) noexcept {
-  if (a.rows == 0) return;
+  if (a.rows == 0 || a.first_panel == a.last_panel) return;
   for (std::size_t step = 0; step < a.steps; ++step)
     over_blocks(a.rows, a.input_size + a.recurrent_size, a.first_panel, a.last_panel, a.last_panel_first != (step % 2 == 1),
                 [&](std::size_t rows, std::size_t panels, const Block& block) {
