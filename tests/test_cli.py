@@ -241,43 +241,6 @@ def test_convert_does_not_overwrite_unasked(tmp_path):
     assert "another file" in invoke("convert", out, out, "--force", code=1)
 
 
-def test_bench_times_and_writes_json(tmp_path):
-    target = tmp_path / "bench.json"
-    text = invoke("bench", "--cases", "amp_step,seq64", "--peers", "none", "--seconds", "0", "--json", target)
-    assert "amp_step" in text and "seq64" in text
-    about = json.loads(target.read_text())
-    assert [case["name"] for case in about["cases"]] == ["amp_step", "seq64"]
-    assert all(case["microseconds"]["fusedlstm"] > 0 for case in about["cases"])
-
-
-@pytest.mark.parametrize("peer", ["torch", "onnxruntime"])
-def test_bench_peers_compute_the_same(peer):
-    pytest.importorskip(peer)
-    from fusedlstm.bench import PEERS, Case, FusedLSTM
-
-    (engine,) = [engine for engine in PEERS if engine.name == peer]
-    for case in (Case("step", 1, 2, 3, 5, num_layers=2), Case("seq", 4, 2, 3, 5, num_layers=2, bidirectional=True)):
-        weights, (x, state) = case.weights(), case.inputs()
-        expected, _ = oracle(weights, x.swapaxes(0, 1), state)
-        for one in (engine, FusedLSTM):
-            y = one(weights, x, state, threads=1).run(2)
-            np.testing.assert_allclose(y, expected.swapaxes(0, 1), atol=1e-6)
-
-
-def test_bench_tells_when_engines_disagree(monkeypatch):
-    from fusedlstm import bench
-
-    class Wrong(bench.FusedLSTM):
-        name, needs = "wrong", ("numpy",)
-
-        def run(self, times):
-            return super().run(times) + np.float32(0.1)
-
-    monkeypatch.setattr("fusedlstm.bench.PEERS", (Wrong,))
-    result = CliRunner().invoke(cli, ["bench", "--cases", "seq64", "--peers", "wrong", "--seconds", "0"])
-    assert result.exit_code == 1 and "seq64" in result.stderr
-
-
 @pytest.mark.parametrize(
     "args", [["bench", "--cases", "nonesuch"], ["bench", "--peers", "nonesuch"], ["run"], ["nonesuch"]]
 )

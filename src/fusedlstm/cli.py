@@ -5,26 +5,22 @@ from __future__ import annotations
 import io
 import json
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 from . import LSTM, __version__, formats
+from ._progress import progress_bar
 from ._runfile import open_array, read_state, replacing, run_file, write_state
+from .bench.command import bench
 from .weights import LSTMWeights
-
-if TYPE_CHECKING:
-    from .bench import Case, Engine
 
 FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
 prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
@@ -180,7 +176,7 @@ def run(
     lstm = LSTM.load(file, prefix, batch_first=batch_first)
     array = open_array(x)
     state = None if state_in is None else read_state(state_in)
-    with _progress("running") as progress:
+    with progress_bar("running") as progress:
         state = run_file(lstm, array, output, state, lengths, progress)
     if state_out is not None:
         write_state(state_out, state)
@@ -196,7 +192,7 @@ def demo(png: Path | None) -> None:
     with_picture = find_spec("matplotlib") is not None
     if png is not None and not with_picture:
         raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
-    with _progress("forecasting") as progress:
+    with progress_bar("forecasting") as progress:
         result = forecast.run(progress)
     console = Console(highlight=False)
     show(result, console)
@@ -216,79 +212,4 @@ def demo(png: Path | None) -> None:
         console.print(f"\nThe picture of all {len(result.dates)} years: [bold]{escape(str(target))}[/]", soft_wrap=True)
 
 
-def _cases(context: click.Context, option: click.Parameter, value: str | None) -> list[Case]:
-    from .bench import CASES
-
-    known = {case.name: case for case in CASES}
-    names = list(known) if value is None else value.split(",")
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise click.BadParameter(f"{', '.join(unknown)}: expected some of {', '.join(known)}")
-    return [known[name] for name in names]
-
-
-def _peers(context: click.Context, option: click.Parameter, value: str) -> list[type[Engine]]:
-    from .bench import PEERS, installed
-
-    known = {peer.name: peer for peer in PEERS}
-    if value == "auto":
-        return [peer for peer in PEERS if installed(peer)]
-    names = {"all": list(known), "none": []}.get(value, value.split(","))
-    for name in names:
-        if name not in known:
-            raise click.BadParameter(f"{name}: expected auto, all, none or some of {', '.join(known)}")
-        if not installed(known[name]):
-            raise click.BadParameter(f"{name} is not installed: pip install {' '.join(known[name].needs)}")
-    return [known[name] for name in names]
-
-
-@cli.command()
-@click.option("--cases", metavar="NAME,...", callback=_cases, help="Which cases. Default: all fifteen.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="For every engine.")
-@click.option("--peers", default="auto", show_default=True, callback=_peers, help="auto, all, none, or names.")
-@click.option("--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="Time for each case.")
-@click.option("--json", "target", metavar="FILE", type=FILE, help="Write the figures to FILE too.")
-def bench(cases: list[Case], threads: int, peers: list[type[Engine]], seconds: float, target: Path | None) -> None:
-    """Time fusedlstm beside the engines installed here.
-
-    All of them are checked to give the same output first.
-    """
-    from . import bench as suite
-    from .bench.report import as_json, summary, table
-
-    console = Console(highlight=False)
-    engines = suite.versions(peers)
-    console.print(f"{suite.machine()}; {threads} thread{'s' if threads > 1 else ''} each")
-    console.print(", ".join(f"{name} {version}" for name, version in engines.items()))
-    rows = []
-    with _progress("timing") as progress:
-        progress(0, len(cases))
-        for case in cases:
-            rows.append(suite.measure(case, peers, threads, seconds))
-            progress(len(rows), len(cases))
-    console.print("Median µs per call, speed-up over the best peer, largest difference of outputs\n")
-    console.print(table(rows))
-    console.print()
-    console.print(summary(rows))
-    if target is not None:
-        about = as_json(rows, machine=suite.machine(), threads=threads, versions=engines)
-        target.write_text(json.dumps(about, indent=2) + "\n")
-    wrong = [row.case.name for row in rows if not row.agree]
-    if wrong:
-        raise ValueError(f"engines disagree on {', '.join(wrong)}: their times mean nothing")
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, for whatever takes more than a second; nothing where stderr is no terminal."""
-    console = Console(stderr=True)
-    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-    task = bar.add_task(what, total=None)
-    later = threading.Timer(1.0, bar.start)
-    later.start()
-    try:
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-    finally:
-        later.cancel()
-        later.join()
-        bar.stop()
+cli.add_command(bench)

@@ -1,7 +1,29 @@
-"""fusedlstm beside its peers, on this machine: cases, peers and the runner that times them in turn."""
+"""fusedlstm beside its peers, on this machine.
 
-from .cases import CASES, Case
+`cases` says what is measured, `peers` how each engine is called, `oracle` what is right, `runner` times a case,
+`session` gives it a process of its own, `bound` tells the machine's limit, `report`, `markdown`, `plots` and `terminal`
+tell the result, `compare` holds it against an earlier one, `command` is the command line.
+"""
+
+from .bound import Limits
+from .cases import BLOCKS, CASES, Case
 from .peers import PEERS, Engine, FusedLSTM, installed
-from .runner import Row, machine, measure, versions
+from .report import Report
+from .runner import Figures, Row, measure
+from .session import Session
 
-__all__ = ["CASES", "PEERS", "Case", "Engine", "FusedLSTM", "Row", "installed", "machine", "measure", "versions"]
+__all__ = [
+    "BLOCKS",
+    "CASES",
+    "PEERS",
+    "Case",
+    "Engine",
+    "Figures",
+    "FusedLSTM",
+    "Limits",
+    "Report",
+    "Row",
+    "Session",
+    "installed",
+    "measure",
+]

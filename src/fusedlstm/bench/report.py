@@ -1,57 +1,117 @@
-"""The bench's results as a table and as JSON."""
+"""What a run measured: kept as JSON, told as Markdown (and by `plots` as pictures)."""
 
 from __future__ import annotations
 
-import math
+import json
+import os
+import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
+import fusedlstm
 
-from .runner import Row
+from .bound import BOUND_TARGETS, Limits
+from .cases import Case
+from .peers import Engine
+from .runner import Figures, Row
 
-
-def table(rows: Sequence[Row]) -> Table:
-    """One line per case: µs per call of each engine, the best peer's by fusedlstm's, the largest difference of y."""
-    engines = list(rows[0].microseconds)
-    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("case", "T×batch", "shape", *engines):
-        shown.add_column(name, justify="left" if name in ("case", "shape") else "right", no_wrap=True)
-    if len(engines) > 1:
-        shown.add_column("speed-up", justify="right", no_wrap=True)
-        shown.add_column("differ", justify="right", no_wrap=True)
-    for row in rows:
-        cells = [row.case.name, f"{row.case.time}×{row.case.batch}", row.case.shape]
-        cells += [f"{us:.1f}" if us < 100 else f"{us:,.0f}" for us in row.microseconds.values()]
-        shown.add_row(*cells, *_comparison(row))
-    return shown
+SETTINGS = ("FUSEDLSTM_ISA", "ONEDNN_MAX_CPU_ISA")
+"""Environment variables that hold an engine to an instruction set."""
 
 
-def summary(rows: Sequence[Row]) -> Text:
-    """How often fusedlstm was ahead, and by how much on the average."""
-    ratios = [row.speedup for row in rows if row.speedup is not None]
-    if not ratios:
-        return Text("No peer to compare with: pip install torch, or onnxruntime and onnx.")
-    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-    ahead = sum(ratio > 1 for ratio in ratios)
-    return Text(f"Ahead of the best peer on {ahead} of {len(ratios)} cases; {mean:.2f}× on the (geometric) average.")
+@dataclass(frozen=True)
+class Report:
+    """One run of the bench."""
+
+    about: dict[str, Any]
+    """Where and when: cpu, isa, cores, system, date, seconds, versions, environment."""
+    rows: list[Row]
+    limits: Limits | None = None
+
+    @property
+    def threads(self) -> list[int]:
+        """The numbers of threads that were measured."""
+        return sorted({row.threads for row in self.rows})
+
+    def select(self, threads: int, *kinds: str) -> list[Row]:
+        """Rows by number of threads and kinds of case."""
+        return [row for row in self.rows if row.threads == threads and row.case.kind in kinds]
+
+    def row(self, name: str, threads: int) -> Row | None:
+        """One row, if there is such."""
+        return next((row for row in self.rows if (row.case.name, row.threads) == (name, threads)), None)
+
+    def bound_share(self, row: Row) -> float | None:
+        """The bound's time by ours: 1 is the machine's limit. None without limits."""
+        return None if self.limits is None else self.limits.bound(row.case, row.threads) / row.ours.microseconds
+
+    def bound_target(self, row: Row) -> float | None:
+        """The share of the bound to reach."""
+        return BOUND_TARGETS.get(row.case.kind) if row.threads == 1 else None
+
+    @property
+    def title(self) -> str:
+        """The machine in one line."""
+        about = self.about
+        settings = "".join(f", {name}={value}" for name, value in about["environment"].items())
+        return f"{about['cpu']}, {about['cores']} cores, {about['isa']}{settings}"
+
+    def as_json(self) -> str:
+        """Everything, for a file."""
+        rows = [asdict(row) for row in self.rows]
+        limits = None if self.limits is None else asdict(self.limits)
+        bounds = None
+        if self.limits is not None:
+            bounds = [
+                {
+                    "case": row.case.name,
+                    "threads": row.threads,
+                    "microseconds": self.limits.bound(row.case, row.threads),
+                }
+                for row in self.rows
+            ]
+        return json.dumps({**self.about, "limits": limits, "bounds": bounds, "rows": rows}, indent=1) + "\n"
 
 
-def as_json(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
-    """Everything that was measured, for a file."""
-    measured = [
-        {**asdict(row.case), "microseconds": row.microseconds, "max_abs_difference": row.difference} for row in rows
-    ]
-    return {**about, "cases": measured}
+def about(peers: Sequence[type[Engine]], duration: float) -> dict[str, Any]:
+    """Where and when this is."""
+    cpu = fusedlstm.cpu_info()
+    return {
+        "cpu": cpu["model"],
+        "isa": cpu["isa"],
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "date": datetime.now().isoformat(" ", "minutes"),
+        "seconds": duration,
+        "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
+        "versions": {"fusedlstm": fusedlstm.__version__} | {peer.name: version(peer.needs[0]) for peer in peers},
+    }
 
 
-def _comparison(row: Row) -> list[Text]:
-    if row.speedup is None:
-        return []
-    difference = max(row.difference.values())
-    return [
-        Text(f"{row.speedup:.2f}×", "bold green" if row.speedup > 1 else "red"),
-        Text(f"{difference:.0e}", "" if row.agree else "bold red"),
-    ]
+def load(path: Path) -> Report:
+    """Read what `as_json` wrote.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    try:
+        stored = json.loads(path.read_text())
+        rows = [_row(**row) for row in stored.pop("rows")]
+        limits = stored.pop("limits")
+        del stored["bounds"]
+        return Report(stored, rows, None if limits is None else Limits(**limits))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path}: expected the report.json of fusedlstm bench --report") from error
+
+
+def _row(case: dict[str, Any], threads: int, engines: dict[str, dict[str, Any]], left_out: dict[str, str]) -> Row:
+    targets = case.pop("targets")
+    figures = {name: Figures(**{**one, "quartiles": tuple(one["quartiles"])}) for name, one in engines.items()}
+    return Row(Case(**case, targets=None if targets is None else tuple(targets)), threads, figures, left_out)

@@ -1,50 +1,79 @@
-"""Time the engines of one case in turn, so that whatever the machine does meanwhile meets all of them."""
+"""Check the engines of one case, then time them in turn: whatever the machine does meanwhile meets all of them."""
 
 from __future__ import annotations
 
 import gc
-import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count, pairwise, repeat
+from typing import Any
 
 import numpy as np
 
-import fusedlstm
-
-from .cases import Case
+from ..weights import FloatArray, LSTMWeights
+from . import oracle
+from .cases import Case, State
 from .peers import Engine, FusedLSTM
+from .peers.base import calls_in, fastest, seconds
 
 ROUND_SECONDS = 2e-3
 MIN_ROUNDS = 5
-TOLERANCE = 1e-4  # two float32 engines differ by about 1e-6; more than this is another function
+STEPS_LONGER = 4  # times the duration for single steps: quantiles need many calls
+FAR_BEHIND = 3  # times the fastest: such an engine may get two rounds only
+TOLERANCE = 1e-4  # float32 is off by about 1e-7 to 1e-6; more than this is another function
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+BEYOND = 5  # a high quantile is told only where at least this many calls were slower
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One engine on one case."""
+
+    microseconds: float
+    """Median time of a call."""
+    quartiles: tuple[float, float]
+    """Of the same times: how noisy they were."""
+    max_error: float
+    """Of y, against float64."""
+    rms_error: float
+    setting: str = ""
+    """Which way of calling the engine this was, where there is a choice."""
+    latency: dict[str, float] = field(default_factory=dict)
+    """For single steps: quantiles of calls timed one by one, in microseconds. The clock itself costs about 0.05."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case, measured."""
+    """One case, measured with one number of threads."""
 
     case: Case
-    microseconds: dict[str, float]
-    """Median time of one call, by engine; fusedlstm's first."""
-    difference: dict[str, float]
-    """Largest absolute difference of a peer's y from fusedlstm's."""
+    threads: int
+    engines: dict[str, Figures]
+    """By name; fusedlstm's first."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Peers that cannot run this case or got it wrong, and why."""
+
+    @property
+    def ours(self) -> Figures:
+        """fusedlstm's."""
+        return self.engines[FusedLSTM.name]
+
+    @property
+    def best_peer(self) -> str | None:
+        """The fastest peer; None without peers."""
+        peers = [name for name in self.engines if name != FusedLSTM.name]
+        return min(peers, key=lambda name: self.engines[name].microseconds, default=None)
 
     @property
     def speedup(self) -> float | None:
-        """The best peer's time by fusedlstm's; None without peers."""
-        ours, *peers = self.microseconds.values()
-        return min(peers) / ours if peers else None
-
-    @property
-    def agree(self) -> bool:
-        """Whether every peer computed the same function."""
-        return all(difference <= TOLERANCE for difference in self.difference.values())
+        """The best peer's time by ours; None without peers."""
+        best = self.best_peer
+        return None if best is None else self.engines[best].microseconds / self.ours.microseconds
 
 
-def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, seconds: float = 1.0) -> Row:
-    """Check that all engines agree on a case, then time them round by round.
+def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, duration: float = 1.0) -> Row:
+    """Check every engine against float64, then time those that pass, round by round.
 
     Parameters
     ----------
@@ -54,53 +83,108 @@ def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, seconds
         Whom to run beside fusedlstm.
     threads : int
         Threads for every engine.
-    seconds : float
-        About how long to time; every engine gets five rounds at least.
+    duration : float
+        About how many seconds to time, four times that for single steps; five rounds at least, two for an engine that
+        is far behind.
+
+    Raises
+    ------
+    ValueError
+        fusedlstm itself is wrong.
     """
     weights, (x, state) = case.weights(), case.inputs()
+    expected = oracle.lstm(weights, x, state)
+    engines: list[Engine] = []
+    errors: list[tuple[float, float]] = []
+    left_out: dict[str, str] = {}
     kinds: list[type[Engine]] = [FusedLSTM, *peers]
-    engines = [kind(weights, x, state, threads) for kind in kinds]
-    ours, *theirs = [engine.run(1) for engine in engines]
-    difference = {peer.name: float(np.abs(y - ours).max()) for peer, y in zip(peers, theirs, strict=True)}
+    for kind in kinds:
+        try:
+            engine = _make(kind, weights, x, state, threads)
+            error = max(oracle.errors(engine.y(), expected) for _ in range(2))  # twice: it must start afresh
+        except Exception as problem:  # a peer's, of any kind: it must not end the run
+            if kind is FusedLSTM:
+                raise
+            left_out[kind.name] = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0][:200]}"
+            continue
+        if error[0] <= TOLERANCE:
+            engines.append(engine)
+            errors.append(error)
+        elif kind is FusedLSTM:
+            raise ValueError(f"{case.name}: fusedlstm is off by {error[0]:.1e}; its times would mean nothing")
+        else:
+            left_out[kind.name] = f"wrong: off by {error[0]:.1e}"
 
-    calls = [_calls_per_round(engine) for engine in engines]
+    times, steps = _times(engines, threads, duration, one_by_one=case.kind == "step")
+    figures = {}
+    for engine, error, record, calls in zip(engines, errors, times, steps, strict=True):
+        setting = f"{engine.setting} ({engine.note})" if engine.note else engine.setting
+        low, median, high = np.quantile(record, (0.25, 0.5, 0.75))
+        figures[engine.name] = Figures(
+            float(median), (float(low), float(high)), *error, setting=setting, latency=_quantiles(calls)
+        )
+    return Row(case, threads, figures, left_out)
+
+
+def _make(kind: type[Engine], weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> Engine:
+    """Make an engine; a peer that is faster with one thread than with all may have one."""
+    engine = kind(weights, x, state, threads)
+    if threads == 1 or not kind.chooses_threads:
+        return engine
+    engines = {threads: engine, 1: kind(weights, x, state, 1)}
+    best = fastest({n: made.call for n, made in engines.items()}, lambda n: engines[n].session())
+    if best == 1:
+        engines[1].note = "one thread"
+    return engines[best]
+
+
+def _times(
+    engines: Sequence[Engine], threads: int, duration: float, one_by_one: bool
+) -> tuple[list[list[float]], list[list[int]]]:
+    """Microseconds a call of each engine, round by round; and nanoseconds of single calls, if asked for."""
+    # With several threads an engine may still be waking its own up, and quantiles need many calls: longer rounds.
+    length = ROUND_SECONDS if threads == 1 and not one_by_one else 3 * ROUND_SECONDS
+    counts = []
+    for engine in engines:
+        with engine.session():
+            counts.append(calls_in(length, engine.call))
     times: list[list[float]] = [[] for _ in engines]
-    stop = time.perf_counter() + seconds
+    steps: list[list[int]] = [[] for _ in engines]
+    stop = time.perf_counter() + duration * (STEPS_LONGER if one_by_one else 1)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        while len(times[0]) < MIN_ROUNDS or time.perf_counter() < stop:
-            for engine, n, record in zip(engines, calls, times, strict=True):
+        for k in count():
+            late = time.perf_counter() > stop
+            if k >= MIN_ROUNDS and late:
+                break
+            for engine, n, record, calls in zip(engines, counts, times, steps, strict=True):
+                if late and k >= 2 and record[-1] > FAR_BEHIND * min(one[-1] for one in times):
+                    continue  # more rounds would cost minutes and change nothing
                 if threads > 1:
                     time.sleep(0.02)  # the last engine's threads may still be spinning, waiting for work
-                record.append(_seconds(engine, n) / n * 1e6)
+                with engine.session():
+                    if n > 1:
+                        engine.call()  # brings its weights back into the caches
+                    record.append(seconds(engine.call, n) / n * 1e6)
+                    if one_by_one:
+                        calls += _one_by_one(engine.call, n)
     finally:
         if collecting:
             gc.enable()
-    medians = {engine.name: float(np.median(record)) for engine, record in zip(engines, times, strict=True)}
-    return Row(case, medians, difference)
+    return times, steps
 
 
-def _seconds(engine: Engine, times: int) -> float:
-    engine.run(1)  # brings its weights back into the caches
-    start = time.perf_counter()
-    engine.run(times)
-    return time.perf_counter() - start
+def _one_by_one(call: Callable[[], Any], n: int) -> list[int]:
+    clock = time.perf_counter_ns
+    stamps = [clock()]
+    for _ in repeat(None, n):
+        call()
+        stamps.append(clock())
+    return [after - before for before, after in pairwise(stamps)]
 
 
-def _calls_per_round(engine: Engine) -> int:
-    n = 1
-    while _seconds(engine, n) < ROUND_SECONDS:
-        n *= 2
-    return n
-
-
-def machine() -> str:
-    """This machine's processor, its cores and the instruction set that fusedlstm uses."""
-    cpu = fusedlstm.cpu_info()
-    return f"{cpu['model']}, {os.cpu_count()} cores, {cpu['isa']}"
-
-
-def versions(peers: Sequence[type[Engine]]) -> dict[str, str]:
-    """The version of each engine's package."""
-    return {"fusedlstm": fusedlstm.__version__} | {peer.name: version(peer.needs[0]) for peer in peers}
+def _quantiles(nanoseconds: list[int]) -> dict[str, float]:
+    slower = {name: len(nanoseconds) * (1 - q) for name, q in QUANTILES.items()}
+    told = [name for name in QUANTILES if nanoseconds and (name == "p50" or slower[name] >= BEYOND)]
+    return {name: float(np.quantile(nanoseconds, QUANTILES[name])) / 1e3 for name in told}

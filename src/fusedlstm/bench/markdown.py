@@ -1,0 +1,208 @@
+"""A report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .peers import FusedLSTM
+from .report import Report
+from .runner import QUANTILES, Figures, Row
+
+METHOD = """\
+Times are medians, in microseconds a call, through each engine's Python API: from an x in NumPy's memory to a y that
+NumPy can read, the state kept as the engine likes best. The engines take turns, round by round, in a process pinned to
+as many CPUs as there are threads. Each runs at its own best setting (with two threads or one, whichever is faster), and
+its y is compared with a float64 LSTM before it is timed. Inputs are standard normal, weights uniform in ±1/√hidden."""
+
+
+def markdown(report: Report, pictures: Sequence[tuple[str, str]] = ()) -> str:
+    """The whole report; `pictures` are (file name, what it shows)."""
+    about = report.about
+    engines = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    parts = [
+        "# fusedlstm beside its peers",
+        f"**{report.title}**, {about['date']}.\n{about['system']}, Python {about['python']}, {engines}.",
+        METHOD,
+        *(f"![{words}]({name})" for name, words in pictures),
+    ]
+    for threads in report.threads:
+        parts += _threads(report, threads)
+    parts += _scaling(report)
+    if report.limits is not None:
+        parts += _limits(report)
+    return "\n\n".join(parts) + "\n"
+
+
+def _threads(report: Report, threads: int) -> list[str]:
+    name = f"{threads} thread{'s' if threads > 1 else ''}"
+    rows, blocks = report.select(threads, "step", "sequence", "batch"), report.select(threads, "block")
+    parts = [f"## {name}"]
+    if rows:
+        parts += [_summary(rows), _targets(report, rows), f"### Every engine, {name}", _every(rows)]
+    if blocks:
+        parts += [f"### A step inside a block of {blocks[0].case.time:,}, {name}", _blocks(report, blocks)]
+    steps = [row for row in rows if row.case.kind == "step"]
+    if steps:
+        parts += [
+            f"### Single steps one by one, {name}",
+            "Microseconds, told where at least five calls were slower; the clock's own 0.05 included.",
+            _latency(steps),
+        ]
+    absent: dict[str, list[str]] = {}
+    for row in (*rows, *blocks):
+        for peer, why in row.left_out.items():
+            absent.setdefault(f"{peer}: {why}", []).append(row.case.name)
+    if absent:
+        parts.append("Left out: " + "; ".join(f"{why} ({', '.join(names)})" for why, names in absent.items()) + ".")
+    return parts
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    aimed = [(row.speedup, row.case.target(row.threads)) for row in rows]
+    pairs = [(reached, target) for reached, target in aimed if reached is not None and target is not None]
+    if not pairs:
+        return "No peer was measured."
+    ahead, met = sum(reached > 1 for reached, _ in pairs), sum(reached >= target for reached, target in pairs)
+    return f"Ahead of the best peer on {ahead} of {len(pairs)} cases; {met} of {len(pairs)} targets met."
+
+
+def _targets(report: Report, rows: Sequence[Row]) -> str:
+    head = [
+        "case",
+        "time × batch",
+        "LSTM",
+        "fusedlstm",
+        "best peer",
+        "",
+        "faster by",
+        "target",
+        "",
+        "of the bound",
+        "target",
+    ]
+    body = []
+    for row in rows:
+        best, speedup, target = row.best_peer, row.speedup, row.case.target(row.threads)
+        share, aim = report.bound_share(row), report.bound_target(row)
+        body.append(
+            [
+                row.case.name, f"{row.case.time} × {row.case.batch}", row.case.shape, number(row.ours.microseconds),
+                "" if best is None else number(row.engines[best].microseconds), best or "",
+                "" if speedup is None else f"**{speedup:.2f}**", "" if target is None else f"{target:g}",
+                _tick(speedup, target), percent(share), percent(aim) + " " + _tick(share, aim) if share else "",
+            ]
+        )  # fmt: skip
+    return table(head, body, left=(0, 2, 5))
+
+
+def _every(rows: Sequence[Row]) -> str:
+    """Each cell: time; below it the largest error and the root-mean-square error."""
+    engines = _engines(rows)
+
+    def cell(row: Row, engine: str) -> str:
+        if engine not in row.engines:
+            return "–"
+        one = row.engines[engine]
+        time = f"**{number(one.microseconds)}**" if one is _fastest(row) else number(one.microseconds)
+        return f"{time}<br><sub>{one.max_error:.0e} · {one.rms_error:.0e}</sub>"
+
+    body = [[row.case.name, *(cell(row, engine) for engine in engines)] for row in rows]
+    used = {engine: {row.engines[engine].setting for row in rows if engine in row.engines} for engine in engines}
+    ways = "; ".join(f"{engine}: {', '.join(sorted(some))}" for engine, some in used.items() if any(some))
+    return (
+        "Microseconds a call; below, the largest and the root-mean-square error of y.\n\n"
+        + table(["case", *engines], body)
+        + f"\n\nHow each is called, for each case the fastest of: {ways}."
+    )
+
+
+def _blocks(report: Report, rows: Sequence[Row]) -> str:
+    head = ["case", "LSTM", "fusedlstm, ns a step", "target", "", "best peer", "", "of the bound", "RTNeural (stored)"]
+    body = []
+    for row in rows:
+        per_step, best, aim = 1e3 / row.case.time, row.best_peer, row.case.target_ns if row.threads == 1 else None
+        ours = row.ours.microseconds * per_step
+        body.append(
+            [
+                row.case.name, row.case.shape, f"**{ours:,.0f}**", "" if aim is None else f"{aim:,.0f}",
+                "" if aim is None else _tick(aim, ours),
+                "" if best is None else f"{row.engines[best].microseconds * per_step:,.0f}", best or "",
+                percent(report.bound_share(row)), f"{row.case.rtneural_ns:,.0f}",
+            ]
+        )  # fmt: skip
+    note = "RTNeural is C++ with sizes fixed at compile time; its figures are another machine's, for reference only."
+    return table(head, body, left=(0, 1, 6)) + "\n\n" + note
+
+
+def _latency(rows: Sequence[Row]) -> str:
+    head = ["case", "engine", *QUANTILES, "how"]
+    body = [
+        [row.case.name, engine, *(number(one.latency[q]) if q in one.latency else "–" for q in QUANTILES), one.setting]
+        for row in rows
+        for engine, one in sorted(row.engines.items(), key=lambda item: item[1].latency["p50"])
+    ]
+    return table(head, body, left=(0, 1, 5))
+
+
+def _scaling(report: Report) -> list[str]:
+    pairs = [(one, report.row(one.case.name, 2)) for one in report.rows if one.threads == 1]
+    body = [
+        [
+            one.case.name, number(one.ours.microseconds), number(two.ours.microseconds),
+            f"**{(ratio := one.ours.microseconds / two.ours.microseconds):.2f}**",
+            f"{(aim := 1.85 if one.case.hidden_size >= 256 else 1.0):g}", _tick(ratio, aim),
+        ]
+        for one, two in pairs
+        if two is not None
+    ]  # fmt: skip
+    head = ["case", "1 thread", "2 threads", "faster by", "target", ""]
+    return ["## One thread and two", table(head, body)] if body else []
+
+
+def _limits(report: Report) -> list[str]:
+    limits = report.limits
+    assert limits is not None
+    reads = ", ".join(f"{size(reach)} {speed:.0f}" for reach, speed in limits.reads)
+    return [
+        "## The machine's limits",
+        f"Measured by benchmarks/limits.py, {limits.measured}. One core: {limits.gflops:.0f} GFLOP/s of multiply-adds, "
+        f"{limits.cell_ns:.2f} ns a cell update; reads in GB/s by working set: {reads}.",
+        "The bound of a case adds up the input projection at the multiply-add peak, the recurrent weights read once a "
+        "step (or their multiply-adds, where a batch makes those slower) and the cell updates; calls and threads cost "
+        "nothing in it. A share above 100 % is possible: visiting the weights in alternating order finds those read "
+        "last still in the caches.",
+    ]
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """A Markdown table, numbers to the right."""
+    rule = [":--" if k in left else "--:" for k in range(len(head))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *body))
+
+
+def number(value: float) -> str:
+    """Three digits or so."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def size(count: float) -> str:
+    """Bytes in words."""
+    return f"{count / 1024:.0f} KiB" if count < 1 << 20 else f"{count / (1 << 20):g} MiB"
+
+
+def percent(share: float | None) -> str:
+    """A share in per cent; empty for None."""
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def _tick(reached: float | None, target: float | None) -> str:
+    return "" if reached is None or target is None else "✓" if reached >= target else "✗"
+
+
+def _fastest(row: Row) -> Figures:
+    return min(row.engines.values(), key=lambda one: one.microseconds)
+
+
+def _engines(rows: Sequence[Row]) -> list[str]:
+    names = dict.fromkeys(name for row in rows for name in row.engines)
+    return [FusedLSTM.name, *(name for name in names if name != FusedLSTM.name)]
