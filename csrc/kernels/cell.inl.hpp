@@ -14,7 +14,7 @@ constexpr std::size_t gates = 4;  // i, f, g, o
 constexpr std::size_t panel_width = gates * lanes;
 // Terms that one chain of multiply-adds takes before it is added to the total. Rounding errors grow with the length of a
 // chain: in blocks, sums are as accurate as PyTorch's at any size, and it costs no measurable time.
-constexpr std::size_t sum_block = 32;
+constexpr std::size_t sum_block = 64;
 
 // The start of part i when count things are cut into parts of nearly equal size.
 FL_INLINE std::size_t cut(std::size_t count, std::size_t parts, std::size_t i) { return count * i / parts; }
@@ -23,13 +23,18 @@ FL_INLINE std::size_t parts_of(std::size_t count, int most) {
   return (count + limit - 1) / limit;
 }
 
-// What one block computes and what it fetches meanwhile: the weights of the panel that comes next, dealt out among the
-// groups of rows that share this one, are brought into L2 while the multipliers are busy.
+// Half of a small L2.
+constexpr std::size_t set_bytes = 512 * 1024;
+
+// What one block computes and what it fetches meanwhile. Where the weights are larger than L2, those of the next set of
+// panels are brought in while this one is multiplied, dealt out among the groups of rows: one line for each k, since a burst
+// would take the buffers that the loads from L2 need as well. It made batches at H = 1024 15 % faster, and costs 2 % where
+// the weights are in L2 already.
 struct Block {
-  std::size_t row, panel;
+  std::size_t row, panel;  // the first ones
+  std::size_t group, groups;
   bool fetch;
   std::size_t next_panel;
-  std::size_t group, groups;
 };
 
 // The pre-activations of PANELS panels for ROWS rows, all in registers.
@@ -45,17 +50,30 @@ struct Sums {
     }
   }
 
-  // at += W in. weights is the whole matrix: [panel][k][gate][lane].
-  FL_INLINE void add_product(const float* weights, const float* const (&in)[ROWS], std::size_t size, const Block& block) {
+  // at += W in. weights is the whole matrix: [panel][k][gate][lane]; soon: rows of pre-activations that are needed next.
+  FL_INLINE void add_product(const float* weights, const float* const (&in)[ROWS], std::size_t size, const Block& block,
+                             const float* const (&soon)[ROWS]) {
     const float* here = weights + block.panel * size * panel_width;
-    const float* next = weights + block.next_panel * size * panel_width;
+    if constexpr (ROWS > 1) {
+      if (block.fetch) {
+        const float* next =
+            weights + block.next_panel * size * panel_width + cut(size * panel_width, block.groups, block.group);
+        accumulate<true>(here, in, size, soon, next, panel_width / block.groups);
+        return;
+      }
+    }
+    accumulate<false>(here, in, size, soon, nullptr, 0);
+  }
+
+  template <bool FETCH>
+  FL_INLINE void accumulate(const float* here, const float* const (&in)[ROWS], std::size_t size,
+                            const float* const (&soon)[ROWS], const float* next, std::size_t next_step) {
     for (std::size_t first = 0; first < size; first += sum_block) {
       const std::size_t last = size - first < sum_block ? size : first + sum_block;
-      if (block.fetch) {
-        const std::size_t floats = (last - first) * panel_width;
-        const std::size_t end = cut(floats, block.groups, block.group + 1);
-        for (std::size_t i = cut(floats, block.groups, block.group); i < end; i += 16)
-          prefetch(next + first * panel_width + i);
+      if constexpr (FETCH) {
+        for (std::size_t r = ROWS * first / size; r < ROWS * last / size; ++r) {
+          FL_REPEAT (line, PANELS * panel_width / 16) prefetch_near(soon[r] + line * 16);
+        }
       }
       vec sum[PANELS][ROWS][gates];
       FL_REPEAT (p, PANELS) {
@@ -64,6 +82,7 @@ struct Sums {
         }
       }
       for (std::size_t k = first; k < last; ++k) {
+        if constexpr (FETCH) prefetch(next + k * next_step);
         FL_REPEAT (p, PANELS) {
           const float* w = here + (p * size + k) * panel_width;
           FL_REPEAT (r, ROWS) {
@@ -105,15 +124,16 @@ template <int ROWS, int PANELS>
 void project_block(const Projection& a, const Block& block) {
   const float* bias[ROWS];
   const float* x[ROWS];
+  const float* soon[ROWS];
   float* z[ROWS];
   FL_REPEAT (r, ROWS) {
     bias[r] = a.bias + block.panel * panel_width;
     x[r] = a.x[block.row + r];
-    z[r] = a.z + (block.row + r) * a.z_row + block.panel * panel_width;
+    soon[r] = z[r] = a.z + (block.row + r) * a.z_row + block.panel * panel_width;
   }
   Sums<ROWS, PANELS> sums;
   sums.start(bias);
-  sums.add_product(a.weights, x, a.input_size, block);
+  sums.add_product(a.weights, x, a.input_size, block, soon);
   sums.store_all(z);
 }
 
@@ -145,18 +165,21 @@ template <int ROWS, int PANELS>
 void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
   const std::ptrdiff_t at_step = static_cast<std::ptrdiff_t>(step);
   const float* in[ROWS];
+  const float* soon[ROWS];  // where the next group of rows starts
+  const std::size_t next_group = block.group + 1 < block.groups ? ROWS : 0;
   Sums<ROWS, PANELS> sums;
   FL_REPEAT (r, ROWS) {
     in[r] = a.start + static_cast<std::ptrdiff_t>(block.row + r) * a.start_row + at_step * a.start_step +
             block.panel * panel_width;
   }
+  FL_REPEAT (r, ROWS) soon[r] = in[r] + static_cast<std::ptrdiff_t>(next_group) * a.start_row;
   sums.start(in);
   if (a.input_size > 0) {
     FL_REPEAT (r, ROWS) in[r] = a.x[block.row + r] + a.x_offset + at_step * a.x_step;
-    sums.add_product(a.input_weights, in, a.input_size, block);
+    sums.add_product(a.input_weights, in, a.input_size, block, soon);
   }
   FL_REPEAT (r, ROWS) in[r] = a.h_in[step % 2] + (block.row + r) * a.h_in_row;
-  sums.add_product(a.recurrent_weights, in, a.recurrent_size, block);
+  sums.add_product(a.recurrent_weights, in, a.recurrent_size, block, soon);
 
   const vec(*z)[gates] = &sums.at[0][0];
   constexpr std::size_t vectors = ROWS * PANELS, paired = vectors / cells_beside * cells_beside;
@@ -191,38 +214,47 @@ constexpr RecurBlock recur_blocks[6][4] = FL_BLOCKS(recur_entry);
 #undef FL_BLOCKS
 #undef FL_ROW
 
-// Call run(rows, panels, block) for blocks that cover all rows and the panels [first, last).
+// Call run(rows, panels, block) for blocks that cover all rows and the panels [first, last). Panels go in sets whose weights
+// fit into half of a small L2: a group of rows meets all of a set while its inputs are in L1, and the set stays in L2 for
+// the next group. `inputs` is how many k each panel has.
 template <class Run>
-FL_INLINE void over_blocks(std::size_t rows, std::size_t first, std::size_t last, bool last_panel_first, Run run) {
+FL_INLINE void over_blocks(std::size_t rows, std::size_t inputs, std::size_t first, std::size_t last, bool last_panel_first,
+                           Run run) {
   const std::size_t groups = parts_of(rows, row_block);
   const int group_rows = static_cast<int>((rows + groups - 1) / groups);
   const std::size_t bands = parts_of(last - first, panels_beside(group_rows));
+  const std::size_t fitting = set_bytes / (inputs * panel_width * sizeof(float) * ((last - first + bands - 1) / bands));
+  const std::size_t set = groups == 1 || fitting == 0 ? 1 : fitting;
+  const bool beyond_cache = groups > 1 && inputs * panel_width * sizeof(float) * (last - first) > 2 * set_bytes;
   const auto start_of = [&](std::size_t i) { return first + cut(last - first, bands, i); };
-  for (std::size_t i = 0; i < bands; ++i) {
-    const std::size_t band = last_panel_first ? bands - 1 - i : i;
-    Block block = {};
-    block.panel = start_of(band);
-    block.fetch = groups > 1 && i + 1 < bands;
-    block.next_panel = block.fetch ? start_of(last_panel_first ? band - 1 : band + 1) : 0;
-    block.groups = groups;
-    for (; block.group < groups; ++block.group) {
-      block.row = cut(rows, groups, block.group);
-      run(cut(rows, groups, block.group + 1) - block.row, start_of(band + 1) - block.panel, block);
+  const auto band_at = [&](std::size_t i) { return last_panel_first ? bands - 1 - i : i; };
+  for (std::size_t set_start = 0; set_start < bands; set_start += set) {
+    for (std::size_t group = 0; group < groups; ++group) {
+      Block block = {};
+      block.row = cut(rows, groups, group);
+      block.group = group;
+      block.groups = groups;
+      for (std::size_t i = set_start; i < set_start + set && i < bands; ++i) {
+        block.panel = start_of(band_at(i));
+        block.fetch = beyond_cache && i + set < bands;
+        block.next_panel = block.fetch ? start_of(band_at(i + set)) : block.panel;
+        run(cut(rows, groups, group + 1) - block.row, start_of(band_at(i) + 1) - block.panel, block);
+      }
     }
   }
 }
 
 void project(const Projection& a) noexcept {
-  if (a.rows == 0) return;
-  over_blocks(a.rows, a.first_panel, a.last_panel, false, [&](std::size_t rows, std::size_t panels, const Block& block) {
-    project_blocks[rows - 1][panels - 1](a, block);
-  });
+  if (a.rows == 0 || a.first_panel == a.last_panel) return;
+  over_blocks(
+      a.rows, a.input_size, a.first_panel, a.last_panel, false,
+      [&](std::size_t rows, std::size_t panels, const Block& block) { project_blocks[rows - 1][panels - 1](a, block); });
 }
 
 void recur(const Recurrence& a) noexcept {
-  if (a.rows == 0) return;
+  if (a.rows == 0 || a.first_panel == a.last_panel) return;
   for (std::size_t step = 0; step < a.steps; ++step)
-    over_blocks(a.rows, a.first_panel, a.last_panel, a.last_panel_first != (step % 2 == 1),
+    over_blocks(a.rows, a.input_size + a.recurrent_size, a.first_panel, a.last_panel, a.last_panel_first != (step % 2 == 1),
                 [&](std::size_t rows, std::size_t panels, const Block& block) {
                   recur_blocks[rows - 1][panels - 1](a, step, block);
                 });

@@ -5,7 +5,7 @@
 //   bias, z  [panel][gate][lane]        z: the pre-activations of one row
 // Lanes past the last unit hold zeros and are never read back.
 //
-// Every output is summed in one order: the bias, then x by k, then h by k, in blocks of 32 terms, each block a chain of
+// Every output is summed in one order: the bias, then x by k, then h by k, in blocks of 64 terms, each block a chain of
 // fused multiply-adds that starts at zero and is added to the total. The number of rows or panels computed together, the
 // threads and the width of the vectors do not change that order, so they do not change the bits.
 #pragma once

@@ -9,7 +9,7 @@ namespace {
 using vec = __m512;
 constexpr std::size_t lanes = 16;
 constexpr int row_block = 6;     // rows that share one load of the weights: 6 x 4 accumulators
-constexpr int panel_block = 4;   // panels that one row takes at a time
+constexpr int panel_block = 3;   // panels that one row takes at a time
 constexpr int cells_beside = 2;  // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return _mm512_loadu_ps(p); }
@@ -42,7 +42,14 @@ inline vec power_of_two(vec shifted) {
 inline vec rough_reciprocal(vec a) {
   return _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_set1_epi32(0x7ef127ea), _mm512_castps_si512(a)));
 }
-inline void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }  // into L2
+// Always inlined: GCC takes an out-of-line one for a function without effect, and drops the calls.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FL_PREFETCH __forceinline
+#else
+#define FL_PREFETCH __attribute__((always_inline)) inline
+#endif
+FL_PREFETCH void prefetch_near(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }  // into L1
+FL_PREFETCH void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }       // into L2
 
 }  // namespace
 

@@ -45,6 +45,7 @@ inline vec rough_reciprocal(vec a) {
 }
 
 #if defined(_MSC_VER) && !defined(__clang__)
+inline void prefetch_near(const float* p) { __prefetch(p); }
 inline void prefetch(const float* p) { __prefetch(p); }
 inline unsigned long long enter_flush_to_zero() {
   const unsigned long long before = static_cast<unsigned long long>(_ReadStatusReg(ARM64_FPCR));
@@ -54,7 +55,8 @@ inline unsigned long long enter_flush_to_zero() {
 inline void leave_flush_to_zero(unsigned long long before) { _WriteStatusReg(ARM64_FPCR, static_cast<long long>(before)); }
 inline void pause() { __yield(); }
 #else
-inline void prefetch(const float* p) { __builtin_prefetch(p); }
+__attribute__((always_inline)) inline void prefetch_near(const float* p) { __builtin_prefetch(p); }
+__attribute__((always_inline)) inline void prefetch(const float* p) { __builtin_prefetch(p, 0, 2); }
 // Denormals can be slow; flush them (FPCR.FZ), and say what to restore.
 inline unsigned long long enter_flush_to_zero() {
   unsigned long long before;

@@ -82,6 +82,7 @@ inline vec power_of_two(vec shifted) {
 inline vec rough_reciprocal(vec a) {
   return each([&](int i) { return number(0x7ef127eau - bits(a.lane[i])); });
 }
+inline void prefetch_near(const float*) {}
 inline void prefetch(const float*) {}
 
 #if !(defined(__x86_64__) || defined(_M_X64) || defined(__i386__))
