@@ -62,6 +62,13 @@ class Misshapen(Stub):
         return super().y()[0]
 
 
+class Mute(Stub):
+    name = "mute"
+
+    def y(self):
+        raise AssertionError
+
+
 class Broken(Stub):
     name = "broken"
 
@@ -88,6 +95,7 @@ def test_the_oracle_agrees_with_the_one_of_the_tests(case):
 
 def test_errors():
     assert oracle.errors(np.array([1.0, 2.0]), np.array([1.0, 2.5])) == (0.5, pytest.approx(np.sqrt(0.125)))
+    assert oracle.errors(np.array([1.0, np.nan]), np.array([1.0, 2.5])) == (np.inf, np.inf)
     with pytest.raises(ValueError, match="shape"):  # and never a broadcast
         oracle.errors(np.zeros((1, 2)), np.zeros((3, 1, 2)))
 
@@ -134,12 +142,13 @@ def test_our_stream_is_taken_once_there_is_one(monkeypatch):
 
 
 def test_measure_times_who_is_right_and_says_who_is_not():
-    row = bench.measure(SMALL[2], [Stub, Fast, Wrong, Forgetful, Misshapen, Broken], duration=0)
+    row = bench.measure(SMALL[2], [Stub, Fast, Wrong, Forgetful, Misshapen, Broken, Mute], duration=0)
     assert list(row.engines) == ["fusedlstm", "stub", "fast"]
     assert row.left_out["wrong"] == "wrong: off by 1.0e-02"
     assert row.left_out["forgetful"].startswith("wrong: ")
     assert "expected y of shape (4, 2, 10), found (2, 10)" in row.left_out["misshapen"]
     assert row.left_out["broken"] == "RuntimeError: no such operator"
+    assert row.left_out["mute"] == "AssertionError: "
     for name, milliseconds in (("stub", SLOW_MS), ("fast", FAST_MS)):
         low, high = row.engines[name].quartiles
         assert milliseconds <= low / 1e3 <= row.engines[name].microseconds / 1e3 <= high / 1e3 < 2.5 * milliseconds

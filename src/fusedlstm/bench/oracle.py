@@ -28,10 +28,10 @@ def lstm(weights: LSTMWeights, x: FloatArray, state: State | None = None) -> Arr
 
 
 def errors(y: FloatArray, expected: Array) -> tuple[float, float]:
-    """Compute the largest and the root-mean-square difference."""
+    """Compute the largest and the root-mean-square difference; infinite if there is a NaN."""
     if y.shape != expected.shape:
         raise ValueError(f"expected y of shape {expected.shape}, found {y.shape}")
-    difference = np.abs(y - expected)
+    difference = np.nan_to_num(np.abs(y - expected), nan=np.inf)
     return float(difference.max()), float(np.sqrt(np.mean(difference**2)))
 
 

@@ -106,7 +106,8 @@ def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, duratio
         except Exception as problem:  # a peer's, of any kind: it must not end the run
             if kind is FusedLSTM:
                 raise
-            left_out[kind.name] = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0][:200]}"
+            first_line = str(problem).strip().partition("\n")[0]
+            left_out[kind.name] = f"{type(problem).__name__}: {first_line[:200]}"
             continue
         if error[0] <= TOLERANCE:
             engines.append(engine)
