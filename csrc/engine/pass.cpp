@@ -2,21 +2,35 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace fusedlstm {
 
 namespace {
 
-// Pre-activations computed ahead take this much at most. Reading W less often is worth more than finding them in L2: on
-// batches 4 MiB was 3 to 6 % faster than 512 KiB.
-constexpr std::size_t ahead_bytes = std::size_t{4} << 20;
+// Pre-activations computed ahead take this much at most: more did not make anything faster.
+constexpr std::size_t ahead_bytes = std::size_t{1} << 20;
 constexpr std::size_t most_rows_ahead = 512;
 // Below this many rows the input is multiplied in the step itself: there is no reuse of W to gain.
 constexpr std::size_t few_rows = 4;
 // Inputs this narrow cost less in the step than their pre-activations cost to store and load.
 constexpr std::size_t narrow_input = 4;
 
+// A call's memory is kept for the thread's next call, if it is no more than this: steps need no allocation, and sequences
+// no new pages.
+constexpr std::size_t kept_bytes = std::size_t{8} << 20;
+thread_local Buffer kept;
+
+Buffer take(std::size_t bytes) {
+  if (kept.bytes() >= bytes) return std::exchange(kept, Buffer());
+  return Buffer(bytes);
+}
+
 }  // namespace
+
+Pass::~Pass() {
+  if (memory_.bytes() <= kept_bytes && memory_.bytes() > kept.bytes()) kept = std::move(memory_);
+}
 
 Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::vector<std::size_t> rows, std::size_t members)
     : lstm_(lstm), table_(table), call_(call), shape_(lstm.shape()), rows_(std::move(rows)), members_(members) {
@@ -36,7 +50,7 @@ Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::ve
 
   Cursor count;
   lay_out(count);
-  memory_ = Buffer(count.used());
+  memory_ = take(count.used());
   Cursor deal(memory_.floats());
   lay_out(deal);
 }

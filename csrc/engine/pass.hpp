@@ -18,6 +18,8 @@ class Pass {
   // rows: the call's rows that this pass runs, sorted by length, longest first.
   Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::vector<std::size_t> rows, std::size_t members);
 
+  ~Pass();
+
   void prepare();                // one thread: initial states, zeros past the lengths
   void run(std::size_t member);  // every member
   void finish();                 // one thread: final states

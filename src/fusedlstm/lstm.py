@@ -225,9 +225,14 @@ class LSTM:
         return (y if out is None else out), (h, c)
 
 
+_FLOAT32 = np.dtype(np.float32)
+
+
 def _float32(name: str, value: npt.ArrayLike) -> FloatArray:
+    if type(value) is np.ndarray and value.dtype is _FLOAT32:  # the usual case, and a step's time is short
+        return value
     array = np.asarray(value)
-    if array.dtype == np.float32 and array.dtype.isnative:
+    if array.dtype == _FLOAT32:  # native only: the other byte order compares unequal
         return array
     # Not "i": whole numbers here are mostly raw samples or token ids that still lack their scaling or embedding.
     if array.dtype.kind != "f":
@@ -241,6 +246,8 @@ def _float32(name: str, value: npt.ArrayLike) -> FloatArray:
 
 def _rows_contiguous(x: FloatArray) -> FloatArray:
     """The engine takes any strides but the last axis's, in whole elements."""
+    if x.flags.c_contiguous and x.flags.aligned:
+        return x
     whole = x.ndim == 0 or (x.strides[-1] == 4 and not any(stride % 4 for stride in x.strides) and x.flags.aligned)
     return x if whole else np.ascontiguousarray(x)
 
@@ -248,8 +255,7 @@ def _rows_contiguous(x: FloatArray) -> FloatArray:
 def _pair(state: State) -> tuple[FloatArray, FloatArray]:
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise TypeError(f"state: expected a pair (h, c), found {type(state).__name__}")
-    h, c = (np.ascontiguousarray(_float32(name, value)) for name, value in zip(("state h", "state c"), state))
-    return h, c
+    return np.ascontiguousarray(_float32("state h", state[0])), np.ascontiguousarray(_float32("state c", state[1]))
 
 
 def _whole_numbers(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
