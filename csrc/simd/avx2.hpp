@@ -43,14 +43,6 @@ inline vec power_of_two(vec shifted) {
 inline vec rough_reciprocal(vec a) {
   return _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_set1_epi32(0x7ef33333), _mm256_castps_si256(a)));
 }
-// Always inlined: GCC takes an out-of-line one for a function without effect, and drops the calls.
-#if defined(_MSC_VER) && !defined(__clang__)
-#define FL_PREFETCH __forceinline
-#else
-#define FL_PREFETCH __attribute__((always_inline)) inline
-#endif
-FL_PREFETCH void prefetch_near(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }  // into L1
-FL_PREFETCH void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }       // into L2
 
 }  // namespace
 

@@ -82,10 +82,10 @@ inline vec power_of_two(vec shifted) {
 inline vec rough_reciprocal(vec a) {
   return each([&](int i) { return number(0x7ef33333u - bits(a.lane[i])); });
 }
-inline void prefetch_near(const float*) {}
-inline void prefetch(const float*) {}
 
 #if !(defined(__x86_64__) || defined(_M_X64) || defined(__i386__))
+inline void prefetch_near(const float*) {}
+inline void prefetch(const float*) {}
 inline unsigned long long enter_flush_to_zero() { return 0; }
 inline void leave_flush_to_zero(unsigned long long) {}
 inline void pause() {}
