@@ -154,9 +154,9 @@ def direction(input_size=3, hidden=2, output=None, **kwargs):
         ),
         (lambda: fl.LSTMWeights([[direction()], [direction(2)] * 2]), ValueError, r"layers\[1\]: expected 1 direction"),
         (
-            lambda: fl.LSTMWeights([[direction()], [direction(2, 3)]]),
+            lambda: fl.LSTMWeights([[direction(), direction(3, 4)]]),
             ValueError,
-            r"layers\[1\]\[0\]: expected hidden size 2",
+            r"layers\[0\]\[1\]: expected hidden size 2",
         ),
         (lambda: fl.LSTM("weights.pt"), TypeError, "expected fusedlstm.LSTMWeights"),
     ],

@@ -39,6 +39,8 @@ class LSTM:
     def __init__(self, weights: LSTMWeights) -> None:
         if not isinstance(weights, LSTMWeights):
             raise TypeError(f"weights: expected fusedlstm.LSTMWeights, found {type(weights).__name__}")
+        if not weights.plain:
+            raise ValueError("weights: variants of the cell are not supported yet")
         self.weights = weights
         self._core = _core.Lstm(
             [[(one.weight_ih, one.weight_hh, one.bias, one.weight_hr) for one in layer] for layer in weights.layers]

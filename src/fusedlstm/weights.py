@@ -12,7 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from .cell import PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights, FloatArray, expect, float32
+
+__all__ = [
+    "GATES",
+    "PLAIN",
+    "SIGMOID",
+    "TANH",
+    "Activation",
+    "Cell",
+    "DirectionWeights",
+    "FloatArray",
+    "FormatError",
+    "LSTMWeights",
+    "reorder_gates",
+]
 
 GATES = "ifgo"
 """The canonical gate order, PyTorch's: input, forget, cell (candidate), output."""
@@ -26,86 +40,6 @@ class FormatError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class DirectionWeights:
-    """The weights of one layer in one direction, float32, gates in the order i, f, g, o.
-
-    With H the hidden size, P the projection size (P = H without a projection)::
-
-        z   = weight_ih @ x_t + weight_hh @ h_{t-1} + bias
-        i, f, g, o = sigmoid(z_i), sigmoid(z_f), tanh(z_g), sigmoid(z_o)
-        c_t = f * c_{t-1} + i * g
-        h_t = weight_hr @ (o * tanh(c_t))          (without weight_hr: o * tanh(c_t))
-
-    as in https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html.
-
-    Parameters
-    ----------
-    weight_ih : array_like, shape (4H, input)
-        Input weights.
-    weight_hh : array_like, shape (4H, P)
-        Recurrent weights.
-    bias : array_like, shape (4H,), optional
-        The sum of all biases that a framework adds to the gates.
-    weight_hr : array_like, shape (P, H), optional
-        The projection of the hidden state.
-
-    Raises
-    ------
-    TypeError
-        An array is not of a floating type.
-    ValueError
-        Shapes that do not fit together.
-    """
-
-    weight_ih: FloatArray
-    weight_hh: FloatArray
-    bias: FloatArray | None = None
-    weight_hr: FloatArray | None = None
-
-    def __post_init__(self) -> None:
-        for name, rank in (("weight_ih", 2), ("weight_hh", 2), ("bias", 1), ("weight_hr", 2)):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, _float32(name, value, rank))
-        rows, projected = self.weight_hh.shape
-        if rows == 0 or rows % 4:
-            raise ValueError(f"weight_hh: expected 4 * hidden_size rows, found shape {self.weight_hh.shape}")
-        hidden = rows // 4
-        if self.weight_hr is None:
-            _expect("weight_hh", self.weight_hh, (rows, hidden))
-        else:
-            _expect("weight_hr", self.weight_hr, (projected, hidden))
-            if projected == 0:
-                raise ValueError("weight_hr: expected a projection size of 1 or more, found 0")
-        _expect("weight_ih", self.weight_ih, (rows, self.weight_ih.shape[1]))
-        if self.weight_ih.shape[1] == 0:
-            raise ValueError("weight_ih: expected an input size of 1 or more, found 0")
-        if self.bias is not None:
-            _expect("bias", self.bias, (rows,))
-
-    @property
-    def input_size(self) -> int:
-        """Features of x at each step."""
-        return int(self.weight_ih.shape[1])
-
-    @property
-    def hidden_size(self) -> int:
-        """Units, the size of the cell state."""
-        return int(self.weight_hh.shape[0]) // 4
-
-    @property
-    def output_size(self) -> int:
-        """Size of the hidden state: the projection size, or the hidden size without one."""
-        return int(self.weight_hh.shape[1])
-
-    @property
-    def arrays(self) -> dict[str, FloatArray]:
-        """The arrays that are present, by field name."""
-        fields = ("weight_ih", "weight_hh", "bias", "weight_hr")
-        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
-
-
-@dataclass(frozen=True, eq=False)
 class LSTMWeights:
     """A whole LSTM: layers, each with one direction or two.
 
@@ -113,9 +47,24 @@ class LSTMWeights:
     ----------
     layers : sequence of sequences of DirectionWeights
         ``layers[k]`` holds the forward direction of layer k and, if the LSTM is bidirectional, the
-        backward one after it. Layer k > 0 takes the concatenated outputs of layer k - 1.
+        backward one after it. Layer k > 0 takes the merged outputs of layer k - 1. Layers may differ in size.
     batch_first : bool
         Whether the source model takes x as (batch, time, input) rather than (time, batch, input).
+    merge : str
+        How the outputs of two directions become one: ``"concat"``, ``"sum"``, ``"mul"``, ``"ave"`` (the mean), or
+        ``"none"``: the last layer's stay apart, and y is a pair. Keras's Bidirectional has these.
+    reverse : bool
+        One direction only, which runs from each row's last step to its first. Outputs stay at the steps they belong to.
+    flip_output : bool
+        With `reverse`: y in the order in which it was computed instead, its time axis turned round (Keras's
+        go_backwards).
+    padding : str
+        What y holds at masked steps and past a row's length: ``"zero"``, or ``"repeat"``: the output computed before
+        (zeros if none was), as Keras does.
+    residual : sequence of bool, optional
+        For each layer, whether its input is added to its (merged) output, before the next layer sees it.
+    initial_state : (h, c), optional
+        Learned initial states, one array (directions, size) for each layer in h and in c; used when a call gives none.
 
     Raises
     ------
@@ -132,6 +81,12 @@ class LSTMWeights:
 
     layers: Sequence[Sequence[DirectionWeights]]
     batch_first: bool = True
+    merge: str = "concat"
+    reverse: bool = False
+    flip_output: bool = False
+    padding: str = "zero"
+    residual: Sequence[bool] | None = None
+    initial_state: tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] | None = None
 
     def __post_init__(self) -> None:
         layers = tuple(tuple(directions) for directions in self.layers)
@@ -148,16 +103,64 @@ class LSTMWeights:
                     f"layers[{k}]: expected {len(first)} direction(s) as in layer 0, found {len(directions)}"
                 )
             for d, one in enumerate(directions):
-                where = f"layers[{k}][{d}]"
+                where, own = f"layers[{k}][{d}]", directions[0]
                 if one.input_size != width:
                     raise ValueError(f"{where}.weight_ih: expected an input size of {width}, found {one.input_size}")
-                sizes = (one.hidden_size, one.output_size, one.weight_hr is None)
-                if sizes != (self.hidden_size, first[0].output_size, first[0].weight_hr is None):
+                if (one.hidden_size, one.output_size, one.weight_hr is None) != (
+                    *(own.hidden_size, own.output_size),
+                    own.weight_hr is None,
+                ):
                     raise ValueError(
-                        f"{where}: expected hidden size {self.hidden_size} and projection size {self.proj_size} "
-                        f"as in layer 0, found {one.hidden_size} and {0 if one.weight_hr is None else one.output_size}"
+                        f"{where}: expected hidden size {own.hidden_size} and projection size {_projection(own)} "
+                        f"as in the forward direction, found {one.hidden_size} and {_projection(one)}"
                     )
-            width = sum(one.output_size for one in directions)
+            output = self._width(directions)
+            if self.residual is not None and k < len(self.residual) and self.residual[k] and output != width:
+                raise ValueError(f"residual[{k}]: expected a layer as wide as its input, found {width} to {output}")
+            width = output
+        self._check_options()
+
+    def _check_options(self) -> None:
+        for name, choices in (("merge", ("concat", "sum", "mul", "ave", "none")), ("padding", ("zero", "repeat"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}: expected one of {choices}, found {getattr(self, name)!r}")
+        if self.reverse and self.bidirectional:
+            raise ValueError("reverse: expected one direction, found two")
+        if self.flip_output and not self.reverse:
+            raise ValueError("flip_output: expected reverse beside it")
+        if self.merge == "none" and self.num_layers > 1:
+            raise ValueError(f"merge: 'none' leaves two outputs, expected one layer, found {self.num_layers}")
+        if self.residual is not None:
+            object.__setattr__(self, "residual", tuple(bool(one) for one in self.residual))
+            if len(self.residual) != self.num_layers:
+                raise ValueError(f"residual: expected {self.num_layers} values, found {len(self.residual)}")
+        if self.initial_state is not None:
+            checked = []
+            for name, state, size in zip("hc", self.initial_state, ("output_size", "hidden_size")):
+                if len(state) != self.num_layers:
+                    raise ValueError(f"initial_state {name}: expected {self.num_layers} arrays, found {len(state)}")
+                arrays = tuple(float32(f"initial_state {name}", one, 2) for one in state)
+                for k, one in enumerate(arrays):
+                    shape = (len(self.layers[k]), getattr(self.layers[k][0], size))
+                    expect(f"initial_state {name}[{k}]", one, shape)
+                checked.append(arrays)
+            object.__setattr__(self, "initial_state", tuple(checked))
+
+    def _width(self, directions: Sequence[DirectionWeights]) -> int:
+        """Features that a layer passes on."""
+        return directions[0].output_size * (len(directions) if self.merge in ("concat", "none") else 1)
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is what torch.nn.LSTM computes: equal layers of plain cells, and none of the options."""
+        sizes = {(one.hidden_size, one.output_size) for directions in self.layers for one in directions}
+        return (
+            len(sizes) == 1
+            and all(one.plain for directions in self.layers for one in directions)
+            and self.merge == "concat"
+            and not (self.reverse or self.flip_output or any(self.residual or ()) or self.initial_state)
+            and self.padding == "zero"
+        )
 
     @property
     def input_size(self) -> int:
@@ -166,8 +169,8 @@ class LSTMWeights:
 
     @property
     def hidden_size(self) -> int:
-        """Units of each layer and direction."""
-        return self.layers[0][0].hidden_size
+        """Units of each direction; where layers differ, those of the last one."""
+        return self.layers[-1][0].hidden_size
 
     @property
     def num_layers(self) -> int:
@@ -181,13 +184,17 @@ class LSTMWeights:
 
     @property
     def proj_size(self) -> int:
-        """Size of the projected hidden state; 0 without a projection, as in PyTorch."""
-        return 0 if self.layers[0][0].weight_hr is None else self.layers[0][0].output_size
+        """Size of the projected hidden state (of the last layer); 0 without a projection, as in PyTorch."""
+        return _projection(self.layers[-1][0])
 
     @property
     def num_parameters(self) -> int:
         """Numbers stored (biases counted once, as they are summed)."""
         return sum(a.size for directions in self.layers for one in directions for a in one.arrays.values())
+
+
+def _projection(one: DirectionWeights) -> int:
+    return 0 if one.weight_hr is None else one.output_size
 
 
 def reorder_gates(array: npt.NDArray[Any], order: str) -> npt.NDArray[Any]:
@@ -202,23 +209,3 @@ def reorder_gates(array: npt.NDArray[Any], order: str) -> npt.NDArray[Any]:
     """
     blocks = np.split(array, 4, axis=0)
     return np.concatenate([blocks[order.index(gate)] for gate in GATES], axis=0)
-
-
-def _float32(name: str, value: npt.ArrayLike, rank: int) -> FloatArray:
-    array = np.asarray(value)
-    # Kind "f" excludes integers on purpose: quantised weights without their scale are a wrong answer.
-    if array.dtype.kind != "f":
-        raise TypeError(f"{name}: expected a floating-point array, found dtype {array.dtype}")
-    if array.ndim != rank:
-        raise ValueError(f"{name}: expected {rank} dimension(s), found shape {array.shape}")
-    with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype=np.float32)
-    if converted is value or converted.base is not None or not converted.flags.owndata:
-        converted = converted.copy()  # the caller may change its own array later
-    converted.flags.writeable = False
-    return converted
-
-
-def _expect(name: str, array: FloatArray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, found {array.shape}")

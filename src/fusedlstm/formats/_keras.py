@@ -97,7 +97,7 @@ def _direction(file: Hdf5, variables: Variables, units: int | None) -> Direction
         if file.shape(path) != shape:
             raise FormatError(f"{path!r}: expected shape {shape} for {units} units, found {file.shape(path)}")
     kernel, recurrent_kernel, *bias = (file.read(path) for path in variables)
-    return DirectionWeights(kernel.T, recurrent_kernel.T, *bias)
+    return DirectionWeights(kernel.T, recurrent_kernel.T, bias[0] if bias else None)
 
 
 def _described(source: Source, layer: configuration.Layer) -> LSTMWeights:
