@@ -1,5 +1,6 @@
 // class _core.Lstm: arrays in, arrays out; the shapes are checked here, once.
 #include "../engine/lstm.hpp"
+#include "../engine/capi.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
@@ -121,8 +122,12 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
 }  // namespace
 
 void bind_lstm(py::module_& module) {
+  module.attr("c_api") = py::capsule(&c_api, "fusedlstm.c_api");
   py::class_<Lstm>(module, "Lstm", "Packed weights, ready to run.")
       .def(py::init(&make), py::arg("layers"))
+      .def_property_readonly(
+          "handle", [](const Lstm& lstm) { return reinterpret_cast<std::uintptr_t>(handle(lstm)); },
+          "The address that capi.h takes; valid while this object lives.")
       .def("run", &run, py::arg("x").noconvert(), py::arg("batch_first"), py::arg("h_0").none(true),
            py::arg("c_0").none(true), py::arg("lengths").none(true), py::arg("out").none(true),
            "y, h_n, c_n for x (rows contiguous along the last axis); shapes as documented at fusedlstm.LSTM.");

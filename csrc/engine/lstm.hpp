@@ -30,6 +30,7 @@ class Lstm {
   void run(const Call& call) const;
 
   const Shape& shape() const { return shape_; }
+  const KernelTable& table() const { return table_; }
   std::size_t input_size() const { return directions_.front().input.inputs; }
   const PackedDirection& direction(std::size_t layer, std::size_t direction) const {
     return directions_[layer * shape_.num_directions + direction];

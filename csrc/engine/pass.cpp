@@ -29,11 +29,18 @@ Buffer take(std::size_t bytes) {
 }  // namespace
 
 Pass::~Pass() {
-  if (memory_.bytes() <= kept_bytes && memory_.bytes() > kept.bytes()) kept = std::move(memory_);
+  if (!lasting_ && memory_.bytes() <= kept_bytes && memory_.bytes() > kept.bytes()) kept = std::move(memory_);
 }
 
-Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::vector<std::size_t> rows, std::size_t members)
-    : lstm_(lstm), table_(table), call_(call), shape_(lstm.shape()), rows_(std::move(rows)), members_(members) {
+Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::vector<std::size_t> rows, std::size_t members,
+           bool lasting)
+    : lstm_(lstm),
+      table_(table),
+      call_(call),
+      shape_(lstm.shape()),
+      rows_(std::move(rows)),
+      members_(members),
+      lasting_(lasting) {
   groups_ = members_ >= 2 ? shape_.num_directions : 1;
   for (std::size_t b = 0; b < rows_.size(); ++b) longest_ = std::max(longest_, length(b));
   const std::size_t panel = 4 * table_.lanes;
@@ -50,7 +57,7 @@ Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::ve
 
   Cursor count;
   lay_out(count);
-  memory_ = take(count.used());
+  memory_ = lasting_ ? Buffer(count.used()) : take(count.used());
   Cursor deal(memory_.floats());
   lay_out(deal);
 }
@@ -80,17 +87,29 @@ std::size_t Pass::length(std::size_t row) const {
   return call_.lengths == nullptr ? call_.time : static_cast<std::size_t>(call_.lengths[rows_[row]]);
 }
 
-void Pass::prepare() {
+void Pass::bind() {
+  longest_ = 0;
   const std::size_t width = shape_.num_directions * shape_.output_size;
   for (std::size_t b = 0; b < rows_.size(); ++b) {
     const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(rows_[b]);
     x_rows_[b] = const_cast<float*>(call_.x) + row * call_.x_batch;  // only ever read
     y_rows_[b] = call_.y + row * call_.y_batch;
-    for (std::size_t t = length(b); t < call_.time; ++t)
-      std::memset(y_rows_[b] + static_cast<std::ptrdiff_t>(t) * call_.y_time, 0, width * sizeof(float));
     for (std::size_t i = 0; i < 2; ++i)
       if (between_[i] != nullptr) between_rows_[i][b] = between_[i] + b * width;
+    longest_ = std::max(longest_, length(b));
   }
+}
+
+void Pass::prepare() {
+  bind();
+  const std::size_t width = shape_.num_directions * shape_.output_size;
+  for (std::size_t b = 0; b < rows_.size(); ++b)
+    for (std::size_t t = length(b); t < call_.time; ++t)
+      std::memset(y_rows_[b] + static_cast<std::ptrdiff_t>(t) * call_.y_time, 0, width * sizeof(float));
+  reset(call_.h_0, call_.c_0);
+}
+
+void Pass::reset(const float* h_0, const float* c_0) {
   for (std::size_t s = 0; s < states_.size(); ++s) {
     const State& state = states_[s];
     const std::size_t rows = rows_.size();
@@ -100,11 +119,11 @@ void Pass::prepare() {
     for (std::size_t b = 0; b < rows; ++b) {
       const std::size_t at = s * call_.batch + rows_[b];
       // Both buffers: a backward row joins at its own end, whichever buffer is then read.
-      if (call_.h_0 != nullptr)
+      if (h_0 != nullptr)
         for (float* h : state.h)
-          std::memcpy(h + b * h_row_, call_.h_0 + at * shape_.output_size, shape_.output_size * sizeof(float));
-      if (call_.c_0 != nullptr)
-        std::memcpy(state.c + b * c_row_, call_.c_0 + at * shape_.hidden_size, shape_.hidden_size * sizeof(float));
+          std::memcpy(h + b * h_row_, h_0 + at * shape_.output_size, shape_.output_size * sizeof(float));
+      if (c_0 != nullptr)
+        std::memcpy(state.c + b * c_row_, c_0 + at * shape_.hidden_size, shape_.hidden_size * sizeof(float));
     }
   }
 }
@@ -115,10 +134,39 @@ void Pass::finish() {
       const std::size_t at = s * call_.batch + rows_[b];
       // Buffers swap at every step: forward a row stops at its length, backward all rows stop together.
       const std::size_t steps = s % shape_.num_directions == 0 ? length(b) : longest_;
-      std::memcpy(call_.h_n + at * shape_.output_size, states_[s].h[steps % 2] + b * h_row_,
+      std::memcpy(call_.h_n + at * shape_.output_size, states_[s].h[(origin_ + steps) % 2] + b * h_row_,
                   shape_.output_size * sizeof(float));
       std::memcpy(call_.c_n + at * shape_.hidden_size, states_[s].c + b * c_row_, shape_.hidden_size * sizeof(float));
     }
+}
+
+void Pass::go_on() {
+  bind();
+  run(0);
+  origin_ += longest_;
+}
+
+std::size_t Pass::state_size() const { return states_.size() * (shape_.output_size + shape_.hidden_size); }
+
+void Pass::store_row(std::size_t b, float* state) const {
+  for (const State& s : states_) {
+    state = std::copy_n(s.h[origin_ % 2] + b * h_row_, shape_.output_size, state);
+    state = std::copy_n(s.c + b * c_row_, shape_.hidden_size, state);
+  }
+}
+
+void Pass::load_row(std::size_t b, const float* state) {
+  for (const State& s : states_) {
+    float *h = s.h[origin_ % 2] + b * h_row_, *c = s.c + b * c_row_;
+    if (state == nullptr) {
+      std::fill_n(h, shape_.output_size, 0.0f);
+      std::fill_n(c, shape_.hidden_size, 0.0f);
+      continue;
+    }
+    std::copy_n(state, shape_.output_size, h);
+    std::copy_n(state + shape_.output_size, shape_.hidden_size, c);
+    state += shape_.output_size + shape_.hidden_size;
+  }
 }
 
 // The sequence that layer `layer` writes and the next one reads, for a block that starts at first_time.
@@ -220,9 +268,9 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
   const std::size_t stride = group.size == 1 && !shape_.projected ? last - first : 1;
   for (std::size_t done = 0; done < last - first; done += stride) {
     const std::size_t t = forward ? first + done : last - 1 - done;
-    const std::size_t parity = (forward ? t : longest_ - 1 - t) % 2;
+    const std::size_t parity = (origin_ + (forward ? t : longest_ - 1 - t)) % 2;
     r.steps = stride;
-    r.last_panel_first = t % 2 == 1;
+    r.last_panel_first = (origin_ + t) % 2 == 1;
     r.x_offset = in.at(t);
     r.y_offset = out.at(t);
     r.start = project_first ? group.z + (t - first) * z_step : packed.input.bias.floats();

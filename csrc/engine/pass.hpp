@@ -15,14 +15,24 @@ namespace fusedlstm {
 
 class Pass {
  public:
-  // rows: the call's rows that this pass runs, sorted by length, longest first.
-  Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::vector<std::size_t> rows, std::size_t members);
+  // rows: the call's rows that this pass runs, sorted by length, longest first. A lasting pass goes on with the state that
+  // it has, for one call after the other; its memory is laid out for call.time steps or more.
+  Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::vector<std::size_t> rows, std::size_t members,
+       bool lasting = false);
 
   ~Pass();
 
   void prepare();                // one thread: initial states, zeros past the lengths
   void run(std::size_t member);  // every member
   void finish();                 // one thread: final states
+
+  // Of a lasting pass of one member, forward only: run call.time steps and keep the state.
+  void go_on();
+  void reset(const float* h_0, const float* c_0);  // as in Call; null: zeros
+  // The state of row b, layer by layer h then c, as state_size floats.
+  std::size_t state_size() const;
+  void store_row(std::size_t b, float* state) const;
+  void load_row(std::size_t b, const float* state);  // null: zeros
 
  private:
   // The hidden state is double-buffered: a step reads one and writes the other. c is updated in place.
@@ -48,6 +58,7 @@ class Pass {
   };
 
   void lay_out(Cursor& cursor);
+  void bind();
   void run_direction(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, const View& in,
                      const View& out, const Group& group);
   void run_steps(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, std::size_t active,
@@ -64,7 +75,9 @@ class Pass {
   const Shape& shape_;
   std::vector<std::size_t> rows_;  // into the call's batch
   std::size_t members_, groups_;
+  bool lasting_;
   std::size_t longest_ = 0;
+  std::size_t origin_ = 0;             // steps before this call
   std::size_t block_;                  // time steps that stacked layers pass on at once
   std::size_t z_rows_;                 // rows of pre-activations computed at once
   std::size_t h_row_, c_row_, z_row_;  // floats from row to row

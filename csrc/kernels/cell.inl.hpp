@@ -182,8 +182,9 @@ void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
   sums.add_product(a.recurrent_weights, in, a.recurrent_size, block, soon);
 
   const vec(*z)[gates] = &sums.at[0][0];
-  constexpr std::size_t vectors = ROWS * PANELS, paired = vectors / cells_beside * cells_beside;
-  FL_UNROLL for (std::size_t n = 0; n < paired; n += cells_beside) finish<ROWS, cells_beside>(a, step, block, n, z);
+  constexpr std::size_t vectors = ROWS * PANELS;
+  constexpr std::size_t beside = ROWS == 1 ? PANELS : cells_beside, paired = vectors / beside * beside;
+  FL_UNROLL for (std::size_t n = 0; n < paired; n += beside) finish<ROWS, beside>(a, step, block, n, z);
   if constexpr (paired < vectors) finish<ROWS, vectors - paired>(a, step, block, paired, z);
 }
 
@@ -214,50 +215,77 @@ constexpr RecurBlock recur_blocks[6][4] = FL_BLOCKS(recur_entry);
 #undef FL_BLOCKS
 #undef FL_ROW
 
-// Call run(rows, panels, block) for blocks that cover all rows and the panels [first, last). Panels go in sets whose weights
-// fit into half of a small L2: a group of rows meets all of a set while its inputs are in L1, and the set stays in L2 for
-// the next group. `inputs` is how many k each panel has.
-template <class Run>
-FL_INLINE void over_blocks(std::size_t rows, std::size_t inputs, std::size_t first, std::size_t last, bool last_panel_first,
-                           Run run) {
-  const std::size_t groups = parts_of(rows, row_block);
-  const int group_rows = static_cast<int>((rows + groups - 1) / groups);
-  const std::size_t bands = parts_of(last - first, panels_beside(group_rows));
-  const std::size_t fitting = set_bytes / (inputs * panel_width * sizeof(float) * ((last - first + bands - 1) / bands));
-  const std::size_t set = groups == 1 || fitting == 0 ? 1 : fitting;
-  const bool beyond_cache = groups > 1 && inputs * panel_width * sizeof(float) * (last - first) > 2 * set_bytes;
-  const auto start_of = [&](std::size_t i) { return first + cut(last - first, bands, i); };
-  const auto band_at = [&](std::size_t i) { return last_panel_first ? bands - 1 - i : i; };
-  for (std::size_t set_start = 0; set_start < bands; set_start += set) {
-    for (std::size_t group = 0; group < groups; ++group) {
-      Block block = {};
-      block.row = cut(rows, groups, group);
-      block.group = group;
-      block.groups = groups;
-      for (std::size_t i = set_start; i < set_start + set && i < bands; ++i) {
-        block.panel = start_of(band_at(i));
-        block.fetch = beyond_cache && i + set < bands;
-        block.next_panel = block.fetch ? start_of(band_at(i + set)) : block.panel;
-        run(cut(rows, groups, group + 1) - block.row, start_of(band_at(i) + 1) - block.panel, block);
+// Things cut into parts of nearly equal size; dividing once, since a step of a small layer takes less time than ten
+// divisions.
+struct Parts {
+  std::size_t count, small, larger;  // the first `larger` parts hold one thing more than `small`
+
+  FL_INLINE Parts(std::size_t things, std::size_t parts) : count(parts), small(things / parts), larger(things % parts) {}
+  FL_INLINE std::size_t start(std::size_t i) const { return i * small + (i < larger ? i : larger); }
+  FL_INLINE std::size_t size(std::size_t i) const { return small + (i < larger ? 1 : 0); }
+  FL_INLINE std::size_t largest() const { return size(0); }
+};
+
+// Blocks that cover all rows and the panels [first, last). Panels go in sets whose weights fit into half of a small L2: a
+// group of rows meets all of a set while its inputs are in L1, and the set stays in L2 for the next group.
+struct Plan {
+  std::size_t first;
+  Parts groups, bands;
+  std::size_t set;    // bands
+  bool beyond_cache;  // all panels together do not fit into L2
+
+  // inputs: how many k each panel has
+  FL_INLINE Plan(std::size_t rows, std::size_t inputs, std::size_t first_panel, std::size_t last_panel)
+      : first(first_panel),
+        groups(rows, parts_of(rows, row_block)),
+        bands(last_panel - first_panel,
+              parts_of(last_panel - first_panel, panels_beside(static_cast<int>(groups.largest())))),
+        set(1),
+        beyond_cache(false) {
+    if (groups.count == 1) return;
+    const std::size_t panel_bytes = inputs * panel_width * sizeof(float);
+    const std::size_t fitting = set_bytes / (panel_bytes * bands.largest());
+    set = fitting == 0 ? 1 : fitting;
+    beyond_cache = panel_bytes * (last_panel - first_panel) > 2 * set_bytes;
+  }
+
+  // Call run(rows, panels, block) for each block.
+  template <class Run>
+  FL_INLINE void each(bool last_panel_first, Run run) const {
+    const auto band_at = [&](std::size_t i) { return last_panel_first ? bands.count - 1 - i : i; };
+    for (std::size_t set_start = 0; set_start < bands.count; set_start += set) {
+      for (std::size_t group = 0; group < groups.count; ++group) {
+        Block block = {};
+        block.row = groups.start(group);
+        block.group = group;
+        block.groups = groups.count;
+        for (std::size_t i = set_start; i < set_start + set && i < bands.count; ++i) {
+          const std::size_t band = band_at(i);
+          block.panel = first + bands.start(band);
+          block.fetch = beyond_cache && i + set < bands.count;
+          block.next_panel = block.fetch ? first + bands.start(band_at(i + set)) : block.panel;
+          run(groups.size(group), bands.size(band), block);
+        }
       }
     }
   }
-}
+};
 
 void project(const Projection& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
-  over_blocks(
-      a.rows, a.input_size, a.first_panel, a.last_panel, false,
-      [&](std::size_t rows, std::size_t panels, const Block& block) { project_blocks[rows - 1][panels - 1](a, block); });
+  const Plan plan(a.rows, a.input_size, a.first_panel, a.last_panel);
+  plan.each(false, [&](std::size_t rows, std::size_t panels, const Block& block) {
+    project_blocks[rows - 1][panels - 1](a, block);
+  });
 }
 
 void recur(const Recurrence& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
+  const Plan plan(a.rows, a.input_size + a.recurrent_size, a.first_panel, a.last_panel);
   for (std::size_t step = 0; step < a.steps; ++step)
-    over_blocks(a.rows, a.input_size + a.recurrent_size, a.first_panel, a.last_panel, a.last_panel_first != (step % 2 == 1),
-                [&](std::size_t rows, std::size_t panels, const Block& block) {
-                  recur_blocks[rows - 1][panels - 1](a, step, block);
-                });
+    plan.each(a.last_panel_first != (step % 2 == 1), [&](std::size_t rows, std::size_t panels, const Block& block) {
+      recur_blocks[rows - 1][panels - 1](a, step, block);
+    });
 }
 
 }  // namespace

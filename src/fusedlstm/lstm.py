@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, formats
+from .stream import Stream
 from .weights import FloatArray, LSTMWeights
 
 State = tuple[npt.ArrayLike, npt.ArrayLike]
@@ -131,6 +132,26 @@ class LSTM:
         from .formats import safetensors
 
         safetensors.save(self.weights, path)
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Open a live stream that owns its state: one step at a time, or in chunks, without allocating.
+
+        Parameters
+        ----------
+        batch_size : int
+            Streams that step together.
+
+        Raises
+        ------
+        ValueError
+            The LSTM is bidirectional or reversed: it needs the end of a sequence first.
+        """
+        return Stream(self, batch_size)
+
+    @property
+    def handle(self) -> int:
+        """The address that the C API (``include/capi.h``) takes; valid while this object lives."""
+        return self._core.handle
 
     @property
     def input_size(self) -> int:

@@ -1,0 +1,97 @@
+#include "stream.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <vector>
+
+namespace fusedlstm {
+
+namespace {
+
+// Steps that the memory of a stream is laid out for; longer chunks are cut by the pass itself.
+constexpr std::size_t most_steps = std::size_t{1} << 20;
+
+Call call_for(std::size_t batch) {
+  Call call = {};
+  call.batch = batch;
+  call.time = most_steps;
+  return call;
+}
+
+std::vector<std::size_t> all_rows(std::size_t batch) {
+  std::vector<std::size_t> rows(batch);
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  return rows;
+}
+
+bool overlap(const float* a, std::size_t a_size, const float* b, std::size_t b_size) {
+  const std::less<const float*> before;
+  return before(a, b + b_size) && before(b, a + a_size);
+}
+
+}  // namespace
+
+Stream::Stream(const Lstm& lstm, std::size_t batch)
+    : lstm_(lstm),
+      call_(call_for(batch)),
+      pass_(lstm, lstm.table(), call_, all_rows(batch), 1, true),
+      spare_(batch * (lstm.input_size() + pass_.state_size()) * sizeof(float)) {
+  call_.time = 0;
+  reset(nullptr);
+}
+
+Stream::Stream(const Stream& other) : Stream(other.lstm_, other.batch()) {
+  float* state = spare_.floats();
+  for (std::size_t b = 0; b < batch(); ++b) {
+    other.pass_.store_row(b, state);
+    pass_.load_row(b, state);
+  }
+}
+
+void Stream::step(const float* x, float* y, const unsigned char* active) {
+  const std::size_t inputs = lstm_.input_size(), outputs = lstm_.shape().output_size;
+  if (overlap(x, batch() * inputs, y, batch() * outputs)) {
+    std::copy_n(x, batch() * inputs, spare_.floats());
+    x = spare_.floats();
+  }
+  float* const states = spare_.floats() + batch() * inputs;
+  if (active != nullptr)
+    for (std::size_t b = 0; b < batch(); ++b)
+      if (active[b] == 0) pass_.store_row(b, states + b * pass_.state_size());
+  process(1, x, static_cast<std::ptrdiff_t>(inputs), 0, y, static_cast<std::ptrdiff_t>(outputs), 0);
+  if (active != nullptr)
+    for (std::size_t b = 0; b < batch(); ++b)
+      if (active[b] == 0) {
+        pass_.load_row(b, states + b * pass_.state_size());
+        std::fill_n(y + b * outputs, outputs, 0.0f);
+      }
+}
+
+void Stream::process(std::size_t time, const float* x, std::ptrdiff_t x_batch, std::ptrdiff_t x_time, float* y,
+                     std::ptrdiff_t y_batch, std::ptrdiff_t y_time) {
+  call_.time = time;
+  call_.x = x;
+  call_.x_batch = x_batch;
+  call_.x_time = x_time;
+  call_.y = y;
+  call_.y_batch = y_batch;
+  call_.y_time = y_time;
+  pass_.go_on();
+}
+
+void Stream::get_state(float* states) const {
+  for (std::size_t b = 0; b < batch(); ++b) pass_.store_row(b, states + b * pass_.state_size());
+}
+
+void Stream::set_state(const float* states) {
+  for (std::size_t b = 0; b < batch(); ++b) pass_.load_row(b, states + b * pass_.state_size());
+}
+
+void Stream::reset(const unsigned char* rows) {
+  if (rows == nullptr) return pass_.reset(nullptr, nullptr);
+  for (std::size_t b = 0; b < batch(); ++b)
+    if (rows[b] != 0) pass_.load_row(b, nullptr);
+}
+
+}  // namespace fusedlstm

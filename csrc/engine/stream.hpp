@@ -1,0 +1,37 @@
+// Rows that keep their state from call to call and run on the caller's thread: what the C API opens.
+#pragma once
+#include <atomic>
+#include <cstddef>
+
+#include "pass.hpp"
+
+namespace fusedlstm {
+
+class Stream {
+ public:
+  Stream(const Lstm& lstm, std::size_t batch);
+  Stream(const Stream& other);
+  Stream& operator=(const Stream&) = delete;
+
+  const Lstm& lstm() const { return lstm_; }
+  std::size_t batch() const { return call_.batch; }
+
+  // x (batch, input) and y (batch, output) are contiguous and may overlap; active (batch), or null: all.
+  void step(const float* x, float* y, const unsigned char* active);
+  // Strides as in Call; y may not overlap x.
+  void process(std::size_t time, const float* x, std::ptrdiff_t x_batch, std::ptrdiff_t x_time, float* y,
+               std::ptrdiff_t y_batch, std::ptrdiff_t y_time);
+  void get_state(float* states) const;  // (batch, state_size)
+  void set_state(const float* states);
+  void reset(const unsigned char* rows);  // (batch), or null: all
+
+  std::atomic_flag in_use = ATOMIC_FLAG_INIT;  // by a thread
+
+ private:
+  const Lstm& lstm_;
+  Call call_;
+  Pass pass_;
+  Buffer spare_;  // (batch, input) and (batch, state): inputs that overlap outputs, states of rows that sit out
+};
+
+}  // namespace fusedlstm

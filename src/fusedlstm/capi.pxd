@@ -1,0 +1,23 @@
+# csrc/capi.h for Cython.
+
+cdef extern from "capi.h" nogil:
+    int FUSEDLSTM_API_VERSION
+    int FUSEDLSTM_OK, FUSEDLSTM_BUSY, FUSEDLSTM_NO_MEMORY, FUSEDLSTM_UNSUPPORTED, FUSEDLSTM_INVALID
+
+    ctypedef struct fusedlstm_lstm:
+        pass
+    ctypedef struct fusedlstm_stream:
+        pass
+    ctypedef struct fusedlstm_sizes:
+        size_t input_size, output_size, num_layers, state_size, multiplications
+    ctypedef struct fusedlstm_api:
+        unsigned version, size
+        void (*sizes)(const fusedlstm_lstm*, fusedlstm_sizes*) noexcept nogil
+        int (*open)(const fusedlstm_lstm*, size_t, fusedlstm_stream**) noexcept nogil
+        int (*copy)(fusedlstm_stream*, fusedlstm_stream**) noexcept nogil
+        void (*close)(fusedlstm_stream*) noexcept nogil
+        int (*step)(fusedlstm_stream*, const float*, float*, const unsigned char*) noexcept nogil
+        int (*process)(fusedlstm_stream*, size_t, const float*, ptrdiff_t, ptrdiff_t, float*, ptrdiff_t, ptrdiff_t) noexcept nogil
+        int (*get_state)(fusedlstm_stream*, float*) noexcept nogil
+        int (*set_state)(fusedlstm_stream*, const float*) noexcept nogil
+        int (*reset)(fusedlstm_stream*, const unsigned char*) noexcept nogil

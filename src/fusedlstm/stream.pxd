@@ -1,0 +1,20 @@
+# cimport fusedlstm.stream: step from Cython without Python in between.
+
+from .capi cimport fusedlstm_api, fusedlstm_sizes, fusedlstm_stream
+
+
+cdef class Stream:
+    cdef const fusedlstm_api* api
+    cdef fusedlstm_stream* stream
+    cdef fusedlstm_sizes sizes
+    cdef float* input_data
+    cdef float* output_data
+    cdef size_t rows
+    cdef bint releases
+    cdef bint time_first
+    cdef readonly object lstm
+    cdef readonly object input
+    cdef readonly object output
+
+    # One step on contiguous (batch, input) and (batch, output) float32; a status of capi.h. Needs no GIL.
+    cdef int step_into(self, const float* x, float* y) noexcept nogil
