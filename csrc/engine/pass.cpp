@@ -178,8 +178,8 @@ Pass::View Pass::between(std::size_t layer, std::size_t first_time) const {
 void Pass::run(std::size_t member) {
   if (rows_.empty()) return;
   const unsigned long long before = table_.enter_flush_to_zero();
-  const std::size_t group_index = member % groups_;
-  const Group group = {member / groups_, (members_ + groups_ - 1 - group_index) / groups_, &of_group_[group_index],
+  const std::size_t group_index = groups_ == 1 ? 0 : member % 2;
+  const Group group = {groups_ == 1 ? member : member / 2, of_group_[group_index].members(), &of_group_[group_index],
                        z_[group_index], scratch_rows_[member]};
   for (std::size_t first = 0; first < longest_; first += block_) {
     const std::size_t last = std::min(longest_, first + block_);
@@ -206,7 +206,9 @@ void Pass::run_direction(std::size_t layer, std::size_t direction, std::size_t f
     const bool project_first = inputs > narrow_input && (to - from) * active >= few_rows;
     run_steps(layer, direction, from, to, active, project_first, in, out, group);
   };
-  const auto limit = [&](std::size_t active) { return std::max<std::size_t>(1, z_rows_ / active); };
+  const auto limit = [&](std::size_t active) {
+    return last - first == 1 ? 1 : std::max<std::size_t>(1, z_rows_ / active);  // a division counts in a single step
+  };
   std::size_t active = direction == 0 ? rows_.size() : 0;
   if (direction == 0) {
     for (std::size_t t = first; t < last;) {
@@ -232,7 +234,7 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
   const PackedDirection& packed = lstm_.direction(layer, direction);
   const State& s = state(layer, direction);
   const std::size_t panels = packed.recurrent.panels;
-  const std::size_t first_panel = panels * group.id / group.size, last_panel = panels * (group.id + 1) / group.size;
+  const std::size_t first_panel = group.share_of(panels, group.id), last_panel = group.share_of(panels, group.id + 1);
   const bool forward = direction == 0;
 
   if (project_first) {
@@ -291,7 +293,7 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
 void Pass::project_hidden(const PackedDirection& packed, const float* hidden, float* h, std::size_t active, const View& out,
                           std::size_t t, const Group& group) {
   const PackedMatrix& matrix = packed.projection;
-  const std::size_t first = matrix.panels * group.id / group.size, last = matrix.panels * (group.id + 1) / group.size;
+  const std::size_t first = group.share_of(matrix.panels, group.id), last = group.share_of(matrix.panels, group.id + 1);
   for (std::size_t from = 0; from < active; from += z_rows_) {
     const std::size_t count = std::min(z_rows_, active - from);
     for (std::size_t b = 0; b < count; ++b) group.x_rows[b] = hidden + (from + b) * c_row_;

@@ -55,6 +55,10 @@ class Pass {
     Barrier* barrier;
     float* z;
     const float** x_rows;
+    // Where a member's share of the panels starts; that of `size` is the end.
+    std::size_t share_of(std::size_t panels, std::size_t member) const {
+      return member == 0 ? 0 : member == size ? panels : panels * member / size;
+    }
   };
 
   void lay_out(Cursor& cursor);

@@ -38,6 +38,7 @@ class TeamLease {
 class Barrier {
  public:
   void expect(std::size_t members) { members_ = members; }
+  std::size_t members() const { return members_; }
 
   void wait(const KernelTable& table) {
     if (members_ == 1) return;

@@ -20,7 +20,7 @@ constexpr std::size_t sum_block = 64;
 FL_INLINE std::size_t cut(std::size_t count, std::size_t parts, std::size_t i) { return count * i / parts; }
 FL_INLINE std::size_t parts_of(std::size_t count, int most) {
   const std::size_t limit = static_cast<std::size_t>(most);
-  return (count + limit - 1) / limit;
+  return count <= limit ? 1 : (count + limit - 1) / limit;
 }
 
 // Half of a small L2.
@@ -190,7 +190,9 @@ void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
 
 // How many panels a group of rows takes at a time, so that the sums fill the registers.
 constexpr int panels_beside(int rows) {
-  return row_block / rows < 1 ? 1 : row_block / rows > panel_block ? panel_block : row_block / rows;
+  for (int panels = panel_block; panels > 1; --panels)
+    if (panels * rows <= row_block) return panels;
+  return 1;
 }
 
 // blocks[rows - 1][panels - 1], null where the sums would not fit into the registers.
@@ -220,7 +222,11 @@ constexpr RecurBlock recur_blocks[6][4] = FL_BLOCKS(recur_entry);
 struct Parts {
   std::size_t count, small, larger;  // the first `larger` parts hold one thing more than `small`
 
-  FL_INLINE Parts(std::size_t things, std::size_t parts) : count(parts), small(things / parts), larger(things % parts) {}
+  FL_INLINE Parts(std::size_t things, std::size_t parts) : count(parts), small(things), larger(0) {
+    if (parts == 1) return;
+    small = things / parts;
+    larger = things % parts;
+  }
   FL_INLINE std::size_t start(std::size_t i) const { return i * small + (i < larger ? i : larger); }
   FL_INLINE std::size_t size(std::size_t i) const { return small + (i < larger ? 1 : 0); }
   FL_INLINE std::size_t largest() const { return size(0); }
