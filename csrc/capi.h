@@ -47,7 +47,7 @@ typedef struct fusedlstm_api {
   /* A new stream with a state of zeros; close it when done. */
   int (*open)(const fusedlstm_lstm* lstm, size_t batch, fusedlstm_stream** stream);
   int (*copy)(fusedlstm_stream* stream, fusedlstm_stream** copy);
-  void (*close)(fusedlstm_stream* stream);
+  int (*close)(fusedlstm_stream* stream);
 
   /* One step: x (batch, input_size), y (batch, output_size), both contiguous; they may overlap. Rows whose `active` byte is
    * 0 keep their state and get zeros; active may be NULL. */

@@ -48,8 +48,16 @@ def test_engine_uses_the_table_and_the_standard_library():
     for path in sources("engine", ".cpp", ".hpp"):
         for name in includes(path):
             if name.startswith('"..'):
-                assert name in ('"../kernels/table.hpp"', '"../kernels/dispatch.hpp"'), (path, name)
+                assert name in ('"../kernels/table.hpp"', '"../kernels/dispatch.hpp"', '"../capi.h"'), (path, name)
             assert "pybind11" not in name and "Python.h" not in name, path
+
+
+def test_stream_reaches_the_engine_through_the_c_api_alone():
+    text = (
+        (PACKAGE / "capi.pxd").read_text() + (PACKAGE / "stream.pyx").read_text() + (PACKAGE / "stream.pxd").read_text()
+    )
+    assert re.findall(r'cdef extern from "(.+)"', text) == ["capi.h"]
+    assert includes(CSRC / "capi.h") == ["<stddef.h>"]
 
 
 def test_only_bindings_know_python():
@@ -102,7 +110,7 @@ def test_formats_import_weights_and_shared_parts_only():
 
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
-    allowed = {"._core", ".formats", ".weights"}
+    allowed = {"._core", ".formats", ".stream", ".weights"}
     assert {name for name in relative if not name.startswith(".formats")} <= allowed
 
 
@@ -130,6 +138,6 @@ def test_import_brings_only_what_running_needs():
 
 
 def test_files_can_be_held_in_the_head():
-    for path in [*PACKAGE.rglob("*.py"), *CSRC.rglob("*.?pp")]:
+    for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyx"), *CSRC.rglob("*.?pp")]:
         lines = len(path.read_text().splitlines())
         assert lines <= 320, f"{path}: {lines} lines"

@@ -123,6 +123,7 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
 
 void bind_lstm(py::module_& module) {
   module.attr("c_api") = py::capsule(&c_api, "fusedlstm.c_api");
+  module.def("c_api_address", [] { return reinterpret_cast<std::uintptr_t>(&c_api); }, "The same as a number, for ctypes.");
   py::class_<Lstm>(module, "Lstm", "Packed weights, ready to run.")
       .def(py::init(&make), py::arg("layers"))
       .def_property_readonly(

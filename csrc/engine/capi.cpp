@@ -56,7 +56,11 @@ int copy(fusedlstm_stream* stream, fusedlstm_stream** copy) {
   return alone(stream, [&](Stream& one) { *copy = reinterpret_cast<fusedlstm_stream*>(new Stream(one)); });
 }
 
-void close(fusedlstm_stream* stream) { delete &stream_of(stream); }
+int close(fusedlstm_stream* stream) {
+  if (stream_of(stream).in_use.test_and_set(std::memory_order_acquire)) return FUSEDLSTM_BUSY;
+  delete &stream_of(stream);
+  return FUSEDLSTM_OK;
+}
 
 int step(fusedlstm_stream* stream, const float* x, float* y, const unsigned char* active) {
   return alone(stream, [&](Stream& one) { one.step(x, y, active); });

@@ -1,7 +1,8 @@
 """fusedlstm: run a trained LSTM on a CPU as fast as the machine allows."""
 
 from .lstm import LSTM
-from .machine import cpu_info, get_num_threads, set_num_threads
+from .machine import c_api, cpu_info, get_num_threads, include_dir, set_num_threads
+from .stream import Stream
 from .weights import DirectionWeights, FormatError, LSTMWeights
 
 __version__ = "0.1.0"
@@ -11,7 +12,10 @@ __all__ = [
     "DirectionWeights",
     "FormatError",
     "LSTMWeights",
+    "Stream",
+    "c_api",
     "cpu_info",
     "get_num_threads",
+    "include_dir",
     "set_num_threads",
 ]

@@ -15,7 +15,7 @@ cdef extern from "capi.h" nogil:
         void (*sizes)(const fusedlstm_lstm*, fusedlstm_sizes*) noexcept nogil
         int (*open)(const fusedlstm_lstm*, size_t, fusedlstm_stream**) noexcept nogil
         int (*copy)(fusedlstm_stream*, fusedlstm_stream**) noexcept nogil
-        void (*close)(fusedlstm_stream*) noexcept nogil
+        int (*close)(fusedlstm_stream*) noexcept nogil
         int (*step)(fusedlstm_stream*, const float*, float*, const unsigned char*) noexcept nogil
         int (*process)(fusedlstm_stream*, size_t, const float*, ptrdiff_t, ptrdiff_t, float*, ptrdiff_t, ptrdiff_t) noexcept nogil
         int (*get_state)(fusedlstm_stream*, float*) noexcept nogil

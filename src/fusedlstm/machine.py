@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypedDict
 
 from . import _core
 from ._core import get_num_threads, set_num_threads
 
-__all__ = ["CPUInfo", "cpu_info", "get_num_threads", "set_num_threads"]
+__all__ = ["CPUInfo", "c_api", "cpu_info", "get_num_threads", "include_dir", "set_num_threads"]
 
 
 class CPUInfo(TypedDict):
@@ -41,3 +42,19 @@ def cpu_info() -> CPUInfo:
         "available": _core.available_isas(),
         "num_threads": get_num_threads(),
     }
+
+
+def c_api() -> int:
+    """The address of the ``fusedlstm_api`` of ``capi.h``, the table of functions that C, C++, Rust or ctypes call.
+
+    Returns
+    -------
+    int
+        Valid as long as the process lives. `LSTM.handle` is what its functions take for an LSTM.
+    """
+    return _core.c_api_address()
+
+
+def include_dir() -> str:
+    """The folder of ``capi.h``, for the compiler's ``-I``."""
+    return str(Path(__file__).parent / "include")

@@ -7,6 +7,7 @@ cdef class Stream:
     cdef const fusedlstm_api* api
     cdef fusedlstm_stream* stream
     cdef fusedlstm_sizes sizes
+    cdef tuple output_shape
     cdef float* input_data
     cdef float* output_data
     cdef size_t rows

@@ -1,4 +1,4 @@
-# cython: language_level=3, binding=True, embedsignature=False
+# cython: language_level=3, binding=True
 """class Stream: an LSTM that keeps its state between calls."""
 
 from cpython.buffer cimport (
@@ -8,24 +8,20 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport uintptr_t
 
 from .capi cimport (
-    FUSEDLSTM_API_VERSION, FUSEDLSTM_BUSY, FUSEDLSTM_NO_MEMORY, FUSEDLSTM_OK, FUSEDLSTM_UNSUPPORTED, fusedlstm_lstm,
+    FUSEDLSTM_BUSY, FUSEDLSTM_NO_MEMORY, FUSEDLSTM_OK, FUSEDLSTM_UNSUPPORTED, fusedlstm_api, fusedlstm_lstm,
 )
 
 import numpy as np
 
 from . import _core
 
-# Giving the GIL up and taking it back costs some 100 ns, ten times as much when another thread wants it. Steps of fewer
-# multiplications than this take about 5 microseconds at most, the interpreter's own patience with a thread is 5 ms.
+# Giving the GIL up and taking it back costs some 100 ns, and far more when another thread wants it meanwhile. Calls of fewer
+# multiplications than this take at most some 5 microseconds, a thousandth of what the interpreter lets a thread have.
 cdef size_t worth_releasing = 500_000
 
 cdef object float32 = np.dtype(np.float32)
 cdef object ndarray = np.ndarray
 cdef object empty = np.empty
-
-
-cdef bint is_float32(const Py_buffer* view) noexcept:
-    return view.itemsize == 4 and view.format != NULL and view.format[0] == c"f" and view.format[1] == 0
 
 
 cdef class Stream:
@@ -36,6 +32,8 @@ cdef class Stream:
 
     Attributes
     ----------
+    lstm : LSTM
+        What it runs.
     input : ndarray of float32, shape (batch, input)
         What `step` without arguments reads.
     output : ndarray of float32, shape (batch, output)
@@ -51,16 +49,15 @@ cdef class Stream:
         if not 1 <= batch_size <= 1 << 24:
             raise ValueError(f"batch_size: expected 1 to {1 << 24}, found {batch_size}")
         if self.stream != NULL:
-            raise RuntimeError("Stream: expected to be initialised once")
-        cdef const fusedlstm_lstm* handle = <const fusedlstm_lstm*><uintptr_t>lstm.handle
-        cdef int status = self.api.open(handle, batch_size, &self.stream)
+            raise RuntimeError("stream: expected to be initialised once")
+        cdef int status = self.api.open(<const fusedlstm_lstm*><uintptr_t>lstm.handle, batch_size, &self.stream)
         if status == FUSEDLSTM_UNSUPPORTED:
             raise ValueError(
                 "stream: a bidirectional or reversed LSTM needs the end of the sequence before its first output; call "
                 "lstm(x) on whole sequences or on overlapping windows instead"
             )
         check(status)
-        adopt(self, lstm, handle, batch_size)
+        adopt(self, lstm, batch_size)
 
     def __dealloc__(self):
         if self.stream != NULL:
@@ -94,7 +91,7 @@ cdef class Stream:
         Returns
         -------
         ndarray of float32
-            The hidden state of the last layer: `out`, or `output` when called without arguments, or a new array.
+            The hidden state of the last layer: `out`, or `output` when called without x, or a new array.
 
         Raises
         ------
@@ -103,34 +100,36 @@ cdef class Stream:
         TypeError, ValueError
             Arrays that do not fit, or the stream was closed. The state is as before.
         """
-        cdef int status
-        cdef Py_buffer view_x, view_y
-        if x is None and out is None and active is None:
-            opened(self)
-            if self.releases:
-                with nogil:
-                    status = self.api.step(self.stream, self.input_data, self.output_data, NULL)
-            else:
-                status = self.api.step(self.stream, self.input_data, self.output_data, NULL)
-            if status != FUSEDLSTM_OK:
-                check(status)
-            return self.output
-        opened(self)
+        cdef Py_buffer from_x, to_y
+        if self.stream == NULL:
+            refuse_closed()
         if x is None:
-            x, out = self.input, self.output if out is None else out
-        x = input_view(self, x, "x", &view_x, self.sizes.input_size)
+            if out is None and active is None:
+                run_step(self, self.input_data, self.output_data, NULL)
+                return self.output
+            x = self.input
+            out = self.output if out is None else out
+        cdef const unsigned char[::1] mask
+        cdef const unsigned char* rows = NULL
+        if active is not None:
+            mask = row_mask(self, "active", active)
+            rows = &mask[0]
+        x = borrow(x, "x", &from_x)
         try:
+            if not is_one_step(self, &from_x, self.sizes.input_size):
+                alternative = f" or ({self.sizes.input_size},)" if self.rows == 1 else ""
+                raise ValueError(f"x: expected shape ({self.rows}, {self.sizes.input_size}){alternative}, found {x.shape}")
             if out is None:
-                out = empty(output_shape(self, view_x.ndim), float32)
-            output_view(self, out, &view_y, view_x.ndim)
+                out = empty(x.shape[:-1] + self.output_shape, float32)
+            borrow_out(out, &to_y)
             try:
-                status = run_step(self, <const float*>view_x.buf, <float*>view_y.buf, active)
+                if to_y.ndim != from_x.ndim or not is_one_step(self, &to_y, self.sizes.output_size):
+                    raise ValueError(f"out: expected shape {x.shape[:-1] + self.output_shape}, found {out.shape}")
+                run_step(self, <const float*>from_x.buf, <float*>to_y.buf, rows)
             finally:
-                PyBuffer_Release(&view_y)
+                PyBuffer_Release(&to_y)
         finally:
-            PyBuffer_Release(&view_x)
-        if status != FUSEDLSTM_OK:
-            check(status)
+            PyBuffer_Release(&from_x)
         return out
 
     def process(self, x, *, out=None):
@@ -156,99 +155,58 @@ cdef class Stream:
         TypeError, ValueError
             Arrays that do not fit, or the stream was closed. The state is as before.
         """
-        opened(self)
-        x = np.ascontiguousarray(_floats("x", x))
-        cdef bint flat = x.ndim == 2
-        batch_axis, time_axis = (1, 0) if self.time_first else (0, 1)
-        if (
-            x.shape[-1:] != (self.sizes.input_size,) or x.ndim not in (2, 3)
-            or (self.rows if flat else x.shape[batch_axis]) != self.rows or (flat and self.rows != 1)
-        ):
-            axes = f"(time, {self.rows}" if self.time_first else f"({self.rows}, time"
-            raise ValueError(
-                f"x: expected shape {axes}, {self.sizes.input_size})"
-                + (f" or (time, {self.sizes.input_size})" if self.rows == 1 else "") + f", found {x.shape}"
-            )
-        shape = (*x.shape[:-1], self.sizes.output_size)
-        if out is None:
-            y = np.empty(shape, np.float32)
-        else:
-            y = out
-            if type(out) is not ndarray or out.dtype != float32:
-                found = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-                raise TypeError(f"out: expected a numpy array of float32, found {found}")
-            if out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-                raise ValueError(
-                    f"out: expected a writeable, C-contiguous array of shape {shape}, found shape {out.shape}, "
-                    f"strides {out.strides}"
-                )
-            if np.may_share_memory(out, x):
-                x = x.copy()
-        cdef size_t time = x.shape[0] if flat else x.shape[time_axis]
-        if time == 0:
-            return y
-        cdef const float* data = <const float*><uintptr_t>x.ctypes.data
-        cdef float* result = <float*><uintptr_t>y.ctypes.data
-        cdef Py_ssize_t x_row, x_time, y_row, y_time
-        x_row, y_row = self.sizes.input_size, self.sizes.output_size
-        x_time, y_time = x_row, y_row
-        if self.time_first:
-            x_time, y_time = x_row * self.rows, y_row * self.rows
-        else:
-            x_row, y_row = x_row * time, y_row * time
-        cdef int status
-        if self.releases or self.sizes.multiplications * self.rows * time >= worth_releasing:
-            with nogil:
-                status = self.api.process(self.stream, time, data, x_row, x_time, result, y_row, y_time)
-        else:
-            status = self.api.process(self.stream, time, data, x_row, x_time, result, y_row, y_time)
-        check(status)
-        return y
+        cdef Py_buffer from_x, to_y
+        if self.stream == NULL:
+            refuse_closed()
+        x = borrow(x, "x", &from_x)
+        try:
+            if not is_chunk(self, &from_x):
+                axes = f"(time, {self.rows}" if self.time_first else f"({self.rows}, time"
+                alternative = f" or (time, {self.sizes.input_size})" if self.rows == 1 else ""
+                raise ValueError(f"x: expected shape {axes}, {self.sizes.input_size}){alternative}, found {x.shape}")
+            shape = x.shape[:-1] + self.output_shape
+            if out is None:
+                out = empty(shape, float32)
+            elif type(out) is ndarray and np.may_share_memory(out, x):
+                raise ValueError("out: expected memory of its own, found that of x")
+            borrow_out(out, &to_y)
+            try:
+                if out.shape != shape:
+                    raise ValueError(f"out: expected shape {shape}, found {out.shape}")
+                run_chunk(self, &from_x, <float*>to_y.buf)
+            finally:
+                PyBuffer_Release(&to_y)
+        finally:
+            PyBuffer_Release(&from_x)
+        return out
 
     @property
     def state(self):
-        """(h, c) as `LSTM.__call__` takes and returns them: (layers, batch, size); copies."""
-        opened(self)
-        states = np.empty((self.rows, self.sizes.state_size), np.float32)
-        check(self.api.get_state(self.stream, <float*><uintptr_t>states.ctypes.data))
-        h, c = [], []
-        at = 0
-        for output_size, hidden_size in self._layers():
-            h.append(states[:, at : at + output_size])
-            at += output_size
-            c.append(states[:, at : at + hidden_size])
-            at += hidden_size
-        return np.stack(h), np.stack(c)
+        """(h, c) as `LSTM.__call__` takes and returns them, copies; set it to go on from another state."""
+        if self.stream == NULL:
+            refuse_closed()
+        states = empty((self.rows, self.sizes.state_size), float32)
+        cdef float[:, ::1] data = states
+        check(self.api.get_state(self.stream, &data[0, 0]))
+        return self.lstm.weights.unpack_state(states)
 
     @state.setter
     def state(self, value):
-        opened(self)
-        if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise TypeError(f"state: expected a pair (h, c), found {type(value).__name__}")
-        h, c = (_floats(f"state {name}", one) for name, one in zip("hc", value))
-        parts = []
-        layers = self._layers()
-        for name, array, which in (("h", h, 0), ("c", c, 1)):
-            expected = (len(layers), self.rows, layers[0][which])
-            if array.shape != expected and not (self.rows == 1 and array.shape == (expected[0], expected[2])):
-                raise ValueError(f"state {name}: expected shape {expected}, found {array.shape}")
-            parts.append(array.reshape(expected))
-        states = np.concatenate([part[k] for k in range(len(layers)) for part in parts], axis=1)
-        states = np.ascontiguousarray(states, np.float32)
-        check(self.api.set_state(self.stream, <const float*><uintptr_t>states.ctypes.data))
-
-    def _layers(self):
-        return [(layer[0].output_size, layer[0].hidden_size) for layer in self.lstm.weights.layers]
+        if self.stream == NULL:
+            refuse_closed()
+        cdef const float[:, ::1] data = self.lstm.weights.pack_state(value, self.rows)
+        check(self.api.set_state(self.stream, &data[0, 0]))
 
     def reset(self, rows=None):
-        """Back to the initial state.
+        """Back to the initial state: zeros, or what the model has learned.
 
         Parameters
         ----------
         rows : array_like of bool, shape (batch,), optional
             Which ones. Default: all.
         """
-        opened(self)
+        if self.stream == NULL:
+            refuse_closed()
         cdef const unsigned char[::1] mask
         if rows is None:
             check(self.api.reset(self.stream, NULL))
@@ -258,10 +216,11 @@ cdef class Stream:
 
     def copy(self):
         """A second stream that goes on from the same state, with buffers of its own."""
-        opened(self)
+        if self.stream == NULL:
+            refuse_closed()
         cdef Stream twin = Stream.__new__(Stream)
         check(self.api.copy(self.stream, &twin.stream))
-        adopt(twin, self.lstm, <const fusedlstm_lstm*><uintptr_t>self.lstm.handle, self.rows)
+        adopt(twin, self.lstm, self.rows)
         twin.input[...] = self.input
         twin.output[...] = self.output
         return twin
@@ -274,11 +233,12 @@ cdef class Stream:
     def close(self):
         """Free the state. Closing twice does nothing; any other call on a closed stream raises."""
         if self.stream != NULL:
-            self.api.close(self.stream)
+            check(self.api.close(self.stream))
             self.stream = NULL
 
     def __enter__(self):
-        opened(self)
+        if self.stream == NULL:
+            refuse_closed()
         return self
 
     def __exit__(self, *error):
@@ -291,16 +251,54 @@ cdef class Stream:
         return f"Stream({self.lstm!r}, batch_size={self.rows}{', closed' if self.stream == NULL else ''})"
 
 
-cdef adopt(Stream stream, lstm, const fusedlstm_lstm* handle, size_t rows):
-    stream.lstm = lstm
-    stream.rows = rows
-    stream.time_first = not lstm.batch_first
-    stream.api.sizes(handle, &stream.sizes)
-    stream.releases = stream.sizes.multiplications * rows >= worth_releasing
-    stream.input = np.zeros((rows, stream.sizes.input_size), np.float32)
-    stream.output = np.zeros((rows, stream.sizes.output_size), np.float32)
-    stream.input_data = <float*><uintptr_t>stream.input.ctypes.data
-    stream.output_data = <float*><uintptr_t>stream.output.ctypes.data
+def _restored(lstm, batch_size, state):
+    stream = Stream(lstm, batch_size)
+    stream.state = state
+    return stream
+
+
+cdef int adopt(Stream self, lstm, size_t rows) except -1:
+    """Fill in what Python knows of a stream that has been opened."""
+    self.lstm = lstm
+    self.rows = rows
+    self.time_first = not lstm.batch_first
+    self.api.sizes(<const fusedlstm_lstm*><uintptr_t>lstm.handle, &self.sizes)
+    self.releases = self.sizes.multiplications * rows >= worth_releasing
+    self.output_shape = (self.sizes.output_size,)
+    self.input = np.zeros((rows, self.sizes.input_size), float32)
+    self.output = np.zeros((rows, self.sizes.output_size), float32)
+    self.input_data = <float*><uintptr_t>self.input.ctypes.data
+    self.output_data = <float*><uintptr_t>self.output.ctypes.data
+    return 0
+
+
+cdef int run_step(Stream self, const float* x, float* y, const unsigned char* active) except -1:
+    cdef int status
+    if self.releases:
+        with nogil:
+            status = self.api.step(self.stream, x, y, active)
+    else:
+        status = self.api.step(self.stream, x, y, active)
+    return check(status)
+
+
+cdef int run_chunk(Stream self, const Py_buffer* x, float* y) except -1:
+    cdef Py_ssize_t time = x.shape[0] if x.ndim == 2 or self.time_first else x.shape[1]
+    cdef Py_ssize_t x_row = self.sizes.input_size, y_row = self.sizes.output_size, x_time = x_row, y_time = y_row
+    cdef const float* data = <const float*>x.buf
+    cdef int status
+    if time == 0:
+        return 0
+    if self.time_first:
+        x_time, y_time = x_row * self.rows, y_row * self.rows
+    else:
+        x_row, y_row = x_row * time, y_row * time
+    if self.sizes.multiplications * self.rows * time >= worth_releasing:
+        with nogil:
+            status = self.api.process(self.stream, time, data, x_row, x_time, y, y_row, y_time)
+    else:
+        status = self.api.process(self.stream, time, data, x_row, x_time, y, y_row, y_time)
+    return check(status)
 
 
 cdef int check(int status) except -1:
@@ -308,103 +306,72 @@ cdef int check(int status) except -1:
         return 0
     if status == FUSEDLSTM_BUSY:
         raise RuntimeError(
-            "stream: another thread is using it, and nothing was done; give each thread its own stream (copy()), or "
-            "hold a lock around calls"
+            "stream: another thread is using it, and nothing was done; give each thread its own stream (copy()), or hold a "
+            "lock around calls"
         )
     if status == FUSEDLSTM_NO_MEMORY:
         raise MemoryError("stream: not enough memory for its state")
     raise ValueError(f"stream: refused with status {status}")
 
 
-cdef int opened(Stream stream) except -1:
-    if stream.stream == NULL:
-        raise ValueError("stream: expected an open stream, found a closed one; make a new one with lstm.stream()")
-    return 0
+cdef int refuse_closed() except -1:
+    raise ValueError("stream: expected an open stream, found a closed one; make a new one with lstm.stream()")
 
 
-cdef int run_step(Stream stream, const float* x, float* y, active) except -1:
-    cdef const unsigned char[::1] mask
-    cdef const unsigned char* rows = NULL
-    cdef int status
-    if active is not None:
-        mask = row_mask(stream, "active", active)
-        rows = &mask[0]
-    if stream.releases:
-        with nogil:
-            status = stream.api.step(stream.stream, x, y, rows)
-    else:
-        status = stream.api.step(stream.stream, x, y, rows)
-    return status
-
-
-# A view of one step's input: as it is if it is float32 and contiguous, else of a converted copy, which is returned.
-cdef object input_view(Stream stream, x, name, Py_buffer* view, size_t features):
+cdef object borrow(x, name, Py_buffer* view):
+    """A view of x, if it is contiguous float32, or of a copy that is; returns which. The caller releases the view."""
     if type(x) is not ndarray:
-        x = _floats(name, x)
+        x = floats(name, x)
     PyObject_GetBuffer(x, view, PyBUF_FORMAT | PyBUF_STRIDES)
-    if not is_float32(view) or not PyBuffer_IsContiguous(view, c"C"):
-        PyBuffer_Release(view)
-        x = np.ascontiguousarray(_floats(name, x))
-        PyObject_GetBuffer(x, view, PyBUF_FORMAT | PyBUF_STRIDES)
-    if not fits(stream, view, features):
-        shape = x.shape
-        PyBuffer_Release(view)
-        raise ValueError(f"{name}: expected shape {expected_shape(stream, features)}, found {shape}")
+    if is_float32(view) and PyBuffer_IsContiguous(view, c"C"):
+        return x
+    PyBuffer_Release(view)
+    x = np.ascontiguousarray(floats(name, x))
+    PyObject_GetBuffer(x, view, PyBUF_FORMAT | PyBUF_STRIDES)
     return x
 
 
-cdef int output_view(Stream stream, out, Py_buffer* view, int rank) except -1:
+cdef int borrow_out(out, Py_buffer* view) except -1:
+    """A view of a writeable, contiguous float32 array."""
     if type(out) is not ndarray:
         raise TypeError(f"out: expected a numpy array of float32, found {type(out).__name__}")
     PyObject_GetBuffer(out, view, PyBUF_FORMAT | PyBUF_STRIDES)
-    message, error = None, ValueError
-    if not is_float32(view):
-        message = f"expected a numpy array of float32, found dtype {out.dtype}"
-        error = TypeError
-    elif view.readonly:
-        message = "expected a writeable array, found a read-only one"
-    elif view.ndim != rank or not fits(stream, view, stream.sizes.output_size):
-        message = f"expected shape {output_shape(stream, rank)}, found {out.shape}"
-    elif not PyBuffer_IsContiguous(view, c"C"):
-        message = f"expected a C-contiguous array, found strides {out.strides}"
-    if message is not None:
-        PyBuffer_Release(view)
-        raise error(f"out: {message}")
-    return 0
+    if is_float32(view) and PyBuffer_IsContiguous(view, c"C") and not view.readonly:
+        return 0
+    PyBuffer_Release(view)
+    if out.dtype != float32:
+        raise TypeError(f"out: expected a numpy array of float32, found dtype {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out: expected a writeable array, found a read-only one")
+    raise ValueError(f"out: expected a C-contiguous array, found strides {out.strides}")
 
 
-cdef bint fits(Stream stream, const Py_buffer* view, size_t features) noexcept:
+cdef bint is_float32(const Py_buffer* view) noexcept:
+    return view.itemsize == 4 and view.format != NULL and view.format[0] == c"f" and view.format[1] == 0
+
+
+cdef bint is_one_step(Stream self, const Py_buffer* view, size_t features) noexcept:
     if view.ndim == 1:
-        return stream.rows == 1 and <size_t>view.shape[0] == features
-    return view.ndim == 2 and <size_t>view.shape[0] == stream.rows and <size_t>view.shape[1] == features
+        return self.rows == 1 and <size_t>view.shape[0] == features
+    return view.ndim == 2 and <size_t>view.shape[0] == self.rows and <size_t>view.shape[1] == features
 
 
-cdef tuple output_shape(Stream stream, int rank):
-    if rank == 1:
-        return (stream.sizes.output_size,)
-    return (stream.rows, stream.sizes.output_size)
+cdef bint is_chunk(Stream self, const Py_buffer* view) noexcept:
+    if view.ndim not in (2, 3) or <size_t>view.shape[view.ndim - 1] != self.sizes.input_size:
+        return False
+    return self.rows == (1 if view.ndim == 2 else <size_t>view.shape[1 if self.time_first else 0])
 
 
-cdef str expected_shape(Stream stream, size_t features):
-    return f"({stream.rows}, {features})" + (f" or ({features},)" if stream.rows == 1 else "")
-
-
-cdef object row_mask(Stream stream, name, value):
+cdef object row_mask(Stream self, name, value):
     rows = np.asarray(value)
     if rows.dtype != bool:
         raise TypeError(f"{name}: expected an array of bool, found dtype {rows.dtype}")
-    if rows.shape != (stream.rows,):
-        raise ValueError(f"{name}: expected shape ({stream.rows},), found {rows.shape}")
+    if rows.shape != (self.rows,):
+        raise ValueError(f"{name}: expected shape ({self.rows},), found {rows.shape}")
     return np.ascontiguousarray(rows).view(np.uint8)
 
 
-def _restored(lstm, batch_size, state):
-    stream = Stream(lstm, batch_size)
-    stream.state = state
-    return stream
-
-
-cdef object _floats(name, value):
+cdef object floats(name, value):
     array = np.asarray(value)
     if array.dtype == float32:
         return array
