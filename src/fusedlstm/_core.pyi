@@ -1,13 +1,17 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from .cell import Activation, Cell
+
 _Floats = npt.NDArray[np.float32]
-_Direction = tuple[_Floats, _Floats, _Floats | None, _Floats | None]
+_Direction = tuple[Mapping[str, _Floats], Cell | None]
 
 class Lstm:
-    def __init__(self, layers: Sequence[Sequence[_Direction]]) -> None: ...
+    def __init__(
+        self, layers: Sequence[Sequence[_Direction]], merge: str, reverse: bool, residual: Sequence[bool]
+    ) -> None: ...
     def run(
         self,
         x: _Floats,
@@ -27,3 +31,4 @@ def set_num_threads(count: int) -> None: ...
 def sigmoid(x: _Floats) -> _Floats: ...
 def tanh(x: _Floats) -> _Floats: ...
 def sigmoid_times_tanh(a: _Floats, b: _Floats) -> _Floats: ...
+def activate(activation: Activation, x: _Floats) -> _Floats: ...
