@@ -124,13 +124,11 @@ def lstm(weights, x, state=None, lengths=None, mask=None):
         y = [np.zeros((batch, time, one.output_size)) for one in layer]
         for d, one in enumerate(layer):
             for b in range(batch):
-                h, c, last = h_n[k][d, b], c_n[k][d, b], np.zeros(one.output_size)
+                h, c = h_n[k][d, b], c_n[k][d, b]
                 for t in range(time) if d == 0 and not weights.reverse else reversed(range(time)):
                     if mask[b, t]:
                         h, c = cell(one, x[b, t], h, c)
-                        last = h
-                    if mask[b, t] or weights.padding == "repeat":
-                        y[d][b, t] = last
+                        y[d][b, t] = h
                 h_n[k][d, b], c_n[k][d, b] = h, c
         merge = {
             "concat": lambda y: np.concatenate(y, axis=-1),
@@ -140,7 +138,12 @@ def lstm(weights, x, state=None, lengths=None, mask=None):
             "none": lambda y: tuple(y) if len(y) == 2 else y[0],
         }
         y = merge[weights.merge](y)
-        x = y + x if weights.residual and weights.residual[k] else y
+        x = np.where(mask[..., None], y + x, 0) if weights.residual and weights.residual[k] else y
+    if weights.padding == "repeat":  # one direction
+        for b in range(batch):
+            last = np.zeros(x.shape[-1])
+            for t in reversed(range(time)) if weights.reverse else range(time):
+                last = x[b, t] = x[b, t] if mask[b, t] else last
     if weights.flip_output:
         x = x[:, ::-1]
     if len({one.shape for one in h_n}) == len({one.shape for one in c_n}) == 1:

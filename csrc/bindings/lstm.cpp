@@ -5,13 +5,15 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "bindings.hpp"
+#include "cell.hpp"
 
 using namespace fusedlstm;
 
@@ -20,7 +22,8 @@ namespace {
 using Array = py::array_t<float, 0>;  // float32, any strides; nothing is converted here
 using Contiguous = py::array_t<float, py::array::c_style>;
 using Lengths = py::array_t<std::int64_t, py::array::c_style>;
-using Direction = std::tuple<Contiguous, Contiguous, std::optional<Contiguous>, std::optional<Contiguous>>;
+// The arrays of cell.py's DirectionWeights by name, with h_0 and c_0 for an initial state; the Cell, or None if it is plain.
+using Direction = std::pair<std::map<std::string, Contiguous>, py::object>;
 
 std::string text(const std::vector<py::ssize_t>& shape) {
   std::string inside;
@@ -39,29 +42,74 @@ std::ptrdiff_t stride(const py::array& array, py::ssize_t axis) {
   return static_cast<std::ptrdiff_t>(array.strides(axis)) / static_cast<std::ptrdiff_t>(sizeof(float));
 }
 
-Lstm make(const std::vector<std::vector<Direction>>& layers) {
-  Shape shape = {};
+DirectionArrays arrays_of(const Direction& direction) {
+  const auto data = [&](const char* name) {
+    const auto found = direction.first.find(name);
+    return found == direction.first.end() ? nullptr : found->second.data();
+  };
+  DirectionArrays arrays;
+  arrays.weight_ih = data("weight_ih");
+  arrays.weight_hh = data("weight_hh");
+  arrays.bias = data("bias");
+  arrays.weight_hr = data("weight_hr");
+  arrays.bias_hr = data("bias_hr");
+  arrays.h_0 = data("h_0");
+  arrays.c_0 = data("c_0");
+  if (direction.second.is_none()) return arrays;
+  CellOptions& options = arrays.options.emplace(options_from(direction.second));
+  options.norm_ih = data("norm_ih");
+  options.norm_hh = data("norm_hh");
+  options.peephole_i = data("peephole_i");
+  options.peephole_f = data("peephole_f");
+  options.peephole_o = data("peephole_o");
+  options.norm_c = data("norm_c");
+  options.norm_c_bias = data("norm_c_bias");
+  return arrays;
+}
+
+Merge merge_named(const std::string& name) {
+  if (name == "sum") return Merge::sum;
+  if (name == "mul") return Merge::mul;
+  if (name == "ave") return Merge::ave;
+  return Merge::concat;  // "none" as well: the directions stay apart
+}
+
+Lstm make(const std::vector<std::vector<Direction>>& layers, const std::string& merge, bool reverse,
+          const std::vector<bool>& residual) {
+  Shape shape;
   std::vector<DirectionArrays> arrays;
-  for (const std::vector<Direction>& layer : layers)
-    for (const auto& [weight_ih, weight_hh, bias, weight_hr] : layer) {
-      shape.hidden_size = static_cast<std::size_t>(weight_hh.shape(0)) / 4;
-      shape.output_size = static_cast<std::size_t>(weight_hh.shape(1));
-      shape.projected = weight_hr.has_value();
-      arrays.push_back({weight_ih.data(), weight_hh.data(), bias ? bias->data() : nullptr,
-                        weight_hr ? weight_hr->data() : nullptr, static_cast<std::size_t>(weight_ih.shape(1))});
-    }
-  shape.num_layers = layers.size();
-  shape.num_directions = layers.empty() ? 0 : layers.front().size();
+  for (const std::vector<Direction>& layer : layers) {
+    for (const Direction& direction : layer) arrays.push_back(arrays_of(direction));
+    const auto size = [&](const char* name, py::ssize_t axis) {
+      return static_cast<std::size_t>(layer.front().first.at(name).shape(axis));
+    };
+    shape.layers.push_back({size("weight_ih", 1), size("weight_hh", 0) / 4, size("weight_hh", 1),
+                            arrays.back().weight_hr != nullptr, residual[shape.layers.size()]});
+  }
+  shape.num_directions = layers.front().size();
+  shape.merge = shape.num_directions == 2 ? merge_named(merge) : Merge::concat;
+  shape.reverse = reverse;
   return Lstm(shape, arrays);
+}
+
+// The shape of h or c, where `size` is a member of LayerShape: flat, if layers differ in size.
+std::vector<py::ssize_t> state_shape(const Shape& shape, std::size_t LayerShape::* size, bool batched, py::ssize_t batch) {
+  std::size_t total = 0;
+  bool equal = true;
+  for (const LayerShape& layer : shape.layers) {
+    total += layer.*size * shape.num_directions;
+    equal = equal && layer.hidden_size == shape.layers[0].hidden_size && layer.output_size == shape.layers[0].output_size;
+  }
+  if (!equal) return {static_cast<py::ssize_t>(total) * batch};
+  const py::ssize_t states = static_cast<py::ssize_t>(shape.layers.size() * shape.num_directions);
+  const py::ssize_t features = static_cast<py::ssize_t>(shape.layers[0].*size);
+  return batched ? std::vector<py::ssize_t>{states, batch, features} : std::vector<py::ssize_t>{states, features};
 }
 
 py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::optional<Contiguous>& h_0,
               const std::optional<Contiguous>& c_0, const std::optional<Lengths>& lengths, const std::optional<Array>& out) {
   const Shape& shape = lstm.shape();
-  const py::ssize_t hidden = static_cast<py::ssize_t>(shape.hidden_size),
-                    output = static_cast<py::ssize_t>(shape.output_size);
-  const py::ssize_t states = static_cast<py::ssize_t>(shape.num_layers * shape.num_directions);
-  const py::ssize_t width = output * static_cast<py::ssize_t>(shape.num_directions);
+  const py::ssize_t width = static_cast<py::ssize_t>(shape.output_size());
   const py::ssize_t rank = x.ndim();
   const char* axes = rank == 2 ? "(time, input)" : batch_first ? "(batch, time, input)" : "(time, batch, input)";
   if (rank != 2 && rank != 3)
@@ -79,12 +127,11 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
     throw std::invalid_argument(std::string("x: expected ") + axes + " with at least one time step, found shape " +
                                 text(shape_of(x)));
 
-  const auto state_shape = [&](py::ssize_t size) {
-    return batched ? std::vector<py::ssize_t>{states, batch, size} : std::vector<py::ssize_t>{states, size};
-  };
+  const std::vector<py::ssize_t> h_shape = state_shape(shape, &LayerShape::output_size, batched, batch);
+  const std::vector<py::ssize_t> c_shape = state_shape(shape, &LayerShape::hidden_size, batched, batch);
   const char* state_axes = batched ? "(layers * directions, batch, size)" : "(layers * directions, size)";
-  if (h_0) expect_shape("state h", *h_0, state_shape(output), state_axes);
-  if (c_0) expect_shape("state c", *c_0, state_shape(hidden), state_axes);
+  if (h_0) expect_shape("state h", *h_0, h_shape, state_axes);
+  if (c_0) expect_shape("state c", *c_0, c_shape, state_axes);
   if (lengths) {
     expect_shape("lengths", *lengths, {batch}, "(batch,)");
     for (py::ssize_t b = 0; b < batch; ++b)
@@ -97,7 +144,7 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
   if (out) expect_shape("out", *out, y_shape, "like y");
 
   Array y = out ? *out : Array(y_shape);
-  Contiguous h_n(state_shape(output)), c_n(state_shape(hidden));
+  Contiguous h_n(h_shape), c_n(c_shape);
   Call call = {};
   call.batch = static_cast<std::size_t>(batch);
   call.time = static_cast<std::size_t>(time);
@@ -125,7 +172,7 @@ void bind_lstm(py::module_& module) {
   module.attr("c_api") = py::capsule(&c_api, "fusedlstm.c_api");
   module.def("c_api_address", [] { return reinterpret_cast<std::uintptr_t>(&c_api); }, "The same as a number, for ctypes.");
   py::class_<Lstm>(module, "Lstm", "Packed weights, ready to run.")
-      .def(py::init(&make), py::arg("layers"))
+      .def(py::init(&make), py::arg("layers"), py::arg("merge"), py::arg("reverse"), py::arg("residual"))
       .def_property_readonly(
           "handle", [](const Lstm& lstm) { return reinterpret_cast<std::uintptr_t>(handle(lstm)); },
           "The address that capi.h takes; valid while this object lives.")

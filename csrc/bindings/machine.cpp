@@ -7,6 +7,7 @@
 #include "../engine/team.hpp"
 #include "../kernels/dispatch.hpp"
 #include "bindings.hpp"
+#include "cell.hpp"
 
 using namespace fusedlstm;
 
@@ -46,6 +47,10 @@ void bind_machine(py::module_& module) {
              [](const Floats& x) { return fill(x.size(), [&](float* y) { kernels().sigmoid(x.data(), y, count(x)); }); });
   module.def("tanh",
              [](const Floats& x) { return fill(x.size(), [&](float* y) { kernels().tanh(x.data(), y, count(x)); }); });
+  module.def("activate", [](const py::object& activation, const Floats& x) {
+    const Activation a = activation_from(activation);
+    return fill(x.size(), [&](float* y) { kernels().activate(a, x.data(), y, count(x)); });
+  });
   module.def("sigmoid_times_tanh", [](const Floats& a, const Floats& b) {
     if (a.size() != b.size()) throw std::invalid_argument("expected arrays of one size");
     return fill(a.size(), [&](float* y) { kernels().sigmoid_times_tanh(a.data(), b.data(), y, count(a)); });

@@ -34,15 +34,14 @@ void sizes(const fusedlstm_lstm* handle, fusedlstm_sizes* sizes) {
   const Lstm& lstm = lstm_of(handle);
   const Shape& shape = lstm.shape();
   std::size_t multiplications = 0;
-  for (std::size_t layer = 0; layer < shape.num_layers; ++layer)
-    multiplications += 4 * shape.hidden_size * (lstm.direction(layer, 0).input.inputs + shape.output_size);
-  *sizes = {lstm.input_size(), shape.output_size, shape.num_layers,
-            shape.num_layers * (shape.output_size + shape.hidden_size), multiplications};
+  for (const LayerShape& layer : shape.layers)
+    multiplications += 4 * layer.hidden_size * (layer.input_size + layer.output_size);
+  *sizes = {lstm.input_size(), shape.output_size(), shape.layers.size(), shape.state_size(), multiplications};
 }
 
 int open(const fusedlstm_lstm* handle, size_t batch, fusedlstm_stream** stream) {
   const Lstm& lstm = lstm_of(handle);
-  if (lstm.shape().num_directions != 1) return FUSEDLSTM_UNSUPPORTED;
+  if (lstm.shape().num_directions != 1 || lstm.shape().reverse) return FUSEDLSTM_UNSUPPORTED;
   if (batch == 0 || batch > std::numeric_limits<int>::max()) return FUSEDLSTM_INVALID;
   try {
     *stream = reinterpret_cast<fusedlstm_stream*>(new Stream(lstm, batch));

@@ -23,11 +23,13 @@ constexpr std::size_t full_rows = 12;
 }  // namespace
 
 Lstm::Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays) : table_(kernels()), shape_(shape) {
-  if (arrays.empty() || arrays.size() != shape.num_layers * shape.num_directions)
-    throw std::invalid_argument("expected " + std::to_string(shape.num_layers * shape.num_directions) +
-                                " directions, found " + std::to_string(arrays.size()));
+  const std::size_t expected = shape.layers.size() * shape.num_directions;
+  if (arrays.empty() || arrays.size() != expected)
+    throw std::invalid_argument("expected " + std::to_string(expected) + " directions, found " +
+                                std::to_string(arrays.size()));
   directions_.reserve(arrays.size());
-  for (const DirectionArrays& one : arrays) directions_.push_back(pack(table_, shape_, one));
+  for (std::size_t i = 0; i < arrays.size(); ++i)
+    directions_.push_back(pack(table_, shape_.layers[i / shape.num_directions], arrays[i]));
 }
 
 void Lstm::run(const Call& call) const {
@@ -37,9 +39,10 @@ void Lstm::run(const Call& call) const {
     std::stable_sort(rows.begin(), rows.end(),
                      [&](std::size_t a, std::size_t b) { return call.lengths[a] > call.lengths[b]; });
 
-  const double parameters =
-      4.0 * static_cast<double>(shape_.hidden_size) * static_cast<double>(input_size() + shape_.output_size);
-  const double step = parameters * static_cast<double>(call.batch);
+  double parameters = 0;  // of one direction of all layers
+  for (const LayerShape& layer : shape_.layers)
+    parameters += 4.0 * static_cast<double>(layer.hidden_size) * static_cast<double>(layer.input_size + layer.output_size);
+  const double step = parameters / static_cast<double>(shape_.layers.size()) * static_cast<double>(call.batch);
   const double total = step * static_cast<double>(call.time * directions_.size());
   const bool worth = total >= worth_a_team && (step >= worth_meeting || shape_.num_directions == 2);
   TeamLease team(worth ? num_threads() : 1);

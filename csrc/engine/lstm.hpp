@@ -15,8 +15,10 @@ struct Call {
   std::ptrdiff_t x_batch, x_time;
   float* y;  // may not overlap x
   std::ptrdiff_t y_batch, y_time;
-  const float* h_0;  // (layers * directions, batch, output), or null for zeros
-  const float* c_0;  // (layers * directions, batch, hidden), or null for zeros
+  // For each layer (directions, batch, output) and (directions, batch, hidden), one layer after the other; null for the
+  // LSTM's own, or zeros.
+  const float* h_0;
+  const float* c_0;
   float* h_n;
   float* c_n;
   const std::int64_t* lengths;  // (batch), each from 0 to time, or null: all rows are `time` long
@@ -31,7 +33,7 @@ class Lstm {
 
   const Shape& shape() const { return shape_; }
   const KernelTable& table() const { return table_; }
-  std::size_t input_size() const { return directions_.front().input.inputs; }
+  std::size_t input_size() const { return shape_.layers.front().input_size; }
   const PackedDirection& direction(std::size_t layer, std::size_t direction) const {
     return directions_[layer * shape_.num_directions + direction];
   }

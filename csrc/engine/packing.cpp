@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <utility>
 
 namespace fusedlstm {
 
@@ -36,9 +38,47 @@ PackedMatrix pack_matrix(std::size_t lanes, const float* matrix, const float* bi
   return packed;
 }
 
+Buffer copied(const float* values, std::size_t count) {
+  if (values == nullptr) return Buffer();
+  Buffer buffer = zeros(count);
+  std::memcpy(buffer.floats(), values, count * sizeof(float));
+  return buffer;
+}
+
+// Moves the arrays of a cell's options into the kernels' layout; gate_row as for matrices.
+template <class RowOf>
+std::unique_ptr<PackedCell> pack_cell(const CellOptions& options, const float* bias, std::size_t lanes, std::size_t hidden,
+                                      RowOf gate_row) {
+  auto packed = std::make_unique<PackedCell>();
+  packed->options = options;
+  CellOptions& o = packed->options;
+  // A normalisation's offset is always there, so that the kernels need not ask.
+  const std::vector<float> no_bias(4 * hidden);
+  o.bias = o.gate_norm == GateNorm::none ? nullptr : bias == nullptr ? no_bias.data() : bias;
+  const float** const by_gate[] = {&o.bias, &o.norm_ih, &o.norm_hh};
+  const float** const by_unit[] = {&o.peephole_i, &o.peephole_f, &o.peephole_o, &o.norm_c, &o.norm_c_bias};
+  const std::size_t units = round_up(hidden, lanes);
+  packed->arrays = zeros(units * (4 * std::size(by_gate) + std::size(by_unit)));
+  float* place = packed->arrays.floats();
+  for (const float** array : by_gate) {
+    if (*array == nullptr) continue;
+    for (std::size_t i = 0; i < 4 * units; ++i) {
+      const std::size_t row = gate_row(i / (4 * lanes), i / lanes % 4, i % lanes);
+      if (row < 4 * hidden) place[i] = (*array)[row];
+    }
+    *array = std::exchange(place, place + 4 * units);
+  }
+  for (const float** array : by_unit) {
+    if (*array == nullptr) continue;
+    std::memcpy(place, *array, hidden * sizeof(float));
+    *array = std::exchange(place, place + units);
+  }
+  return packed;
+}
+
 }  // namespace
 
-PackedDirection pack(const KernelTable& table, const Shape& shape, const DirectionArrays& arrays) {
+PackedDirection pack(const KernelTable& table, const LayerShape& shape, const DirectionArrays& arrays) {
   const std::size_t lanes = table.lanes, hidden = shape.hidden_size, rows = 4 * hidden;
   const std::size_t panels = round_up(hidden, lanes) / lanes;
   const auto gate_row = [&](std::size_t panel, std::size_t gate, std::size_t lane) {
@@ -46,15 +86,20 @@ PackedDirection pack(const KernelTable& table, const Shape& shape, const Directi
     return unit < hidden ? gate * hidden + unit : rows;
   };
   PackedDirection packed;
-  packed.input = pack_matrix(lanes, arrays.weight_ih, arrays.bias, rows, arrays.input_size, panels, gate_row);
+  const bool bias_later = arrays.options && arrays.options->gate_norm != GateNorm::none;
+  packed.input =
+      pack_matrix(lanes, arrays.weight_ih, bias_later ? nullptr : arrays.bias, rows, shape.input_size, panels, gate_row);
   packed.recurrent = pack_matrix(lanes, arrays.weight_hh, nullptr, rows, shape.output_size, panels, gate_row);
   if (shape.projected) {
     const auto plain_row = [&](std::size_t panel, std::size_t slot, std::size_t lane) {
       return (panel * 4 + slot) * lanes + lane;
     };
-    packed.projection = pack_matrix(lanes, arrays.weight_hr, nullptr, shape.output_size, hidden,
+    packed.projection = pack_matrix(lanes, arrays.weight_hr, arrays.bias_hr, shape.output_size, hidden,
                                     round_up(shape.output_size, 4 * lanes) / (4 * lanes), plain_row);
   }
+  if (arrays.options) packed.cell = pack_cell(*arrays.options, arrays.bias, lanes, hidden, gate_row);
+  packed.h_0 = copied(arrays.h_0, shape.output_size);
+  packed.c_0 = copied(arrays.c_0, shape.hidden_size);
   return packed;
 }
 

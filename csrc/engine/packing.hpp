@@ -1,6 +1,8 @@
 // Weights in the layout of kernels/table.hpp, packed once when an LSTM is made.
 #pragma once
 #include <cstddef>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "../kernels/table.hpp"
@@ -8,19 +10,46 @@
 
 namespace fusedlstm {
 
-// One direction of one layer as it comes in: row-major float32, gates i, f, g, o (see weights.py).
+// One direction of one layer as it comes in: row-major float32, gates i, f, g, o (see cell.py). With H the hidden and P
+// the output size (the projection's, or H); null where there is none.
 struct DirectionArrays {
-  const float* weight_ih;  // (4 * hidden, input)
-  const float* weight_hh;  // (4 * hidden, output)
-  const float* bias;       // (4 * hidden), or null
-  const float* weight_hr;  // (output, hidden), or null: then output = hidden
-  std::size_t input_size;
+  const float* weight_ih = nullptr;  // (4H, input)
+  const float* weight_hh = nullptr;  // (4H, P)
+  const float* bias = nullptr;       // (4H)
+  const float* weight_hr = nullptr;  // (P, H); without it P = H
+  const float* bias_hr = nullptr;    // (P)
+  const float* h_0 = nullptr;        // (P), the initial state of a call that gives none
+  const float* c_0 = nullptr;        // (H)
+  // Where the cell is not the plain one: its choices, with arrays of (4H) or (H) as they come in.
+  std::optional<CellOptions> options;
 };
 
-struct Shape {
-  std::size_t hidden_size, output_size;  // output_size: the projection's, or hidden_size
-  std::size_t num_layers, num_directions;
+struct LayerShape {
+  std::size_t input_size, hidden_size, output_size;  // output_size: the projection's, or hidden_size
   bool projected;
+  bool residual;  // the layer's input is added to its output
+};
+
+// How the outputs of two directions become one.
+enum class Merge { concat, sum, mul, ave };
+
+struct Shape {
+  std::vector<LayerShape> layers;
+  std::size_t num_directions = 1;
+  Merge merge = Merge::concat;
+  bool reverse = false;  // the one direction runs from the last step to the first
+
+  std::size_t output_size() const { return width(layers.size() - 1); }
+  // Floats of one row's state.
+  std::size_t state_size() const {
+    std::size_t size = 0;
+    for (const LayerShape& layer : layers) size += (layer.output_size + layer.hidden_size) * num_directions;
+    return size;
+  }
+  // Features that a layer passes on.
+  std::size_t width(std::size_t layer) const {
+    return layers[layer].output_size * (merge == Merge::concat ? num_directions : 1);
+  }
 };
 
 // A matrix in panels of 4 * lanes outputs, with a bias.
@@ -29,12 +58,20 @@ struct PackedMatrix {
   std::size_t inputs = 0, panels = 0;
 };
 
-struct PackedDirection {
-  PackedMatrix input;       // W and the bias
-  PackedMatrix recurrent;   // R; its bias is unused
-  PackedMatrix projection;  // W_hr, when projected
+// The choices of a cell that is not the plain one, and the arrays that they point to.
+struct PackedCell {
+  CellOptions options;
+  Buffer arrays;
 };
 
-PackedDirection pack(const KernelTable& table, const Shape& shape, const DirectionArrays& arrays);
+struct PackedDirection {
+  PackedMatrix input;                // W and the bias, unless a normalisation comes before it
+  PackedMatrix recurrent;            // R; its bias is unused
+  PackedMatrix projection;           // W_hr and its bias, when projected
+  std::unique_ptr<PackedCell> cell;  // null: the plain cell
+  Buffer h_0, c_0;                   // the initial state; empty: zeros
+};
+
+PackedDirection pack(const KernelTable& table, const LayerShape& shape, const DirectionArrays& arrays);
 
 }  // namespace fusedlstm

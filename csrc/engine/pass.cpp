@@ -43,13 +43,15 @@ Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::ve
       lasting_(lasting) {
   groups_ = members_ >= 2 ? shape_.num_directions : 1;
   for (std::size_t b = 0; b < rows_.size(); ++b) longest_ = std::max(longest_, length(b));
-  const std::size_t panel = 4 * table_.lanes;
-  c_row_ = round_up(shape_.hidden_size, table_.lanes);
-  h_row_ = shape_.projected ? round_up(shape_.output_size, panel) : c_row_;
-  z_row_ = c_row_ * 4;
-  z_rows_ = std::clamp<std::size_t>(ahead_bytes / (z_row_ * sizeof(float)), 24, most_rows_ahead);
+  std::size_t widest = 0;
+  for (const LayerShape& layer : shape_.layers) {
+    const std::size_t c = round_up(layer.hidden_size, table_.lanes);
+    row_of_.push_back({layer.projected ? round_up(layer.output_size, 4 * table_.lanes) : c, c, 4 * c});
+    widest = std::max(widest, 4 * c);
+  }
+  z_rows_ = std::clamp<std::size_t>(ahead_bytes / (widest * sizeof(float)), 24, most_rows_ahead);
   z_rows_ = std::min(std::max(z_rows_, rows_.size()), std::max<std::size_t>(1, longest_ * rows_.size()));
-  const bool pipelined = shape_.num_directions == 1 && shape_.num_layers > 1;
+  const bool pipelined = shape_.num_directions == 1 && shape_.layers.size() > 1;
   block_ = pipelined ? std::max<std::size_t>(1, z_rows_ / std::max<std::size_t>(1, rows_.size()))
                      : std::max<std::size_t>(1, longest_);
   all_.expect(members_);
@@ -60,25 +62,42 @@ Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::ve
   memory_ = lasting_ ? Buffer(count.used()) : take(count.used());
   Cursor deal(memory_.floats());
   lay_out(deal);
+  for (std::size_t layer = 0; layer < shape_.layers.size(); ++layer)
+    for (std::size_t b = 0; b < rows_.size(); ++b) {
+      if (layer < between_rows_.size()) between_rows_[layer][b] = between_[layer % 2] + b * shape_.width(layer);
+      if (second_ != nullptr) second_rows_[layer * rows_.size() + b] = second_ + b * shape_.layers[layer].output_size;
+    }
 }
 
 void Pass::lay_out(Cursor& cursor) {
-  const std::size_t rows = rows_.size();
-  states_.resize(shape_.num_layers * shape_.num_directions);
-  for (State& state : states_) {
-    for (float*& h : state.h) h = cursor.take<float>(rows * h_row_);
-    state.c = cursor.take<float>(rows * c_row_);
-    state.unprojected = shape_.projected ? cursor.take<float>(rows * c_row_) : nullptr;
+  const std::size_t rows = rows_.size(), layers = shape_.layers.size();
+  states_.resize(layers * shape_.num_directions);
+  std::size_t z_row = 0, h_row = 0, width = 0;
+  bool all_plain = true;
+  for (std::size_t s = 0; s < states_.size(); ++s) {
+    const std::size_t layer = s / shape_.num_directions;
+    for (float*& h : states_[s].h) h = cursor.take<float>(rows * row_of_[layer].h);
+    states_[s].c = cursor.take<float>(rows * row_of_[layer].c);
+    states_[s].unprojected = shape_.layers[layer].projected ? cursor.take<float>(rows * row_of_[layer].c) : nullptr;
+    z_row = std::max(z_row, row_of_[layer].z);
+    h_row = std::max(h_row, shape_.layers[layer].output_size);
+    width = std::max(width, shape_.width(layer));
+    all_plain = all_plain && lstm_.direction(layer, s % shape_.num_directions).cell == nullptr;
   }
   x_rows_ = cursor.take<float*>(rows);
   y_rows_ = cursor.take<float*>(rows);
-  const std::size_t width = shape_.num_directions * shape_.output_size;
-  for (std::size_t i = 0; i < std::min<std::size_t>(2, shape_.num_layers - 1); ++i) {
+  between_rows_.resize(layers - 1);
+  for (float**& between : between_rows_) between = cursor.take<float*>(rows);
+  for (std::size_t i = 0; i < std::min<std::size_t>(2, layers - 1); ++i)
     between_[i] = cursor.take<float>(block_ * rows * width);
-    between_rows_[i] = cursor.take<float*>(rows);
+  if (shape_.merge != Merge::concat) {
+    second_ = cursor.take<float>(block_ * rows * h_row);
+    second_rows_ = cursor.take<float*>(rows * layers);
   }
   z_.resize(groups_);
-  for (float*& z : z_) z = cursor.take<float>(z_rows_ * z_row_);
+  for (float*& z : z_) z = cursor.take<float>(z_rows_ * z_row);
+  from_h_.resize(groups_);
+  for (float*& from_h : from_h_) from_h = all_plain ? nullptr : cursor.take<float>(rows * z_row);
   scratch_rows_.resize(members_);
   for (const float**& scratch : scratch_rows_) scratch = cursor.take<const float*>(z_rows_);
 }
@@ -89,55 +108,21 @@ std::size_t Pass::length(std::size_t row) const {
 
 void Pass::bind() {
   longest_ = 0;
-  const std::size_t width = shape_.num_directions * shape_.output_size;
   for (std::size_t b = 0; b < rows_.size(); ++b) {
     const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(rows_[b]);
     x_rows_[b] = const_cast<float*>(call_.x) + row * call_.x_batch;  // only ever read
     y_rows_[b] = call_.y + row * call_.y_batch;
-    for (std::size_t i = 0; i < 2; ++i)
-      if (between_[i] != nullptr) between_rows_[i][b] = between_[i] + b * width;
     longest_ = std::max(longest_, length(b));
   }
 }
 
 void Pass::prepare() {
   bind();
-  const std::size_t width = shape_.num_directions * shape_.output_size;
+  const std::size_t width = shape_.output_size();
   for (std::size_t b = 0; b < rows_.size(); ++b)
     for (std::size_t t = length(b); t < call_.time; ++t)
       std::memset(y_rows_[b] + static_cast<std::ptrdiff_t>(t) * call_.y_time, 0, width * sizeof(float));
   reset(call_.h_0, call_.c_0);
-}
-
-void Pass::reset(const float* h_0, const float* c_0) {
-  for (std::size_t s = 0; s < states_.size(); ++s) {
-    const State& state = states_[s];
-    const std::size_t rows = rows_.size();
-    // Padding included: a unit past the last is multiplied by nothing, but must not be a signalling pattern.
-    for (float* h : state.h) std::memset(h, 0, rows * h_row_ * sizeof(float));
-    std::memset(state.c, 0, rows * c_row_ * sizeof(float));
-    for (std::size_t b = 0; b < rows; ++b) {
-      const std::size_t at = s * call_.batch + rows_[b];
-      // Both buffers: a backward row joins at its own end, whichever buffer is then read.
-      if (h_0 != nullptr)
-        for (float* h : state.h)
-          std::memcpy(h + b * h_row_, h_0 + at * shape_.output_size, shape_.output_size * sizeof(float));
-      if (c_0 != nullptr)
-        std::memcpy(state.c + b * c_row_, c_0 + at * shape_.hidden_size, shape_.hidden_size * sizeof(float));
-    }
-  }
-}
-
-void Pass::finish() {
-  for (std::size_t s = 0; s < states_.size(); ++s)
-    for (std::size_t b = 0; b < rows_.size(); ++b) {
-      const std::size_t at = s * call_.batch + rows_[b];
-      // Buffers swap at every step: forward a row stops at its length, backward all rows stop together.
-      const std::size_t steps = s % shape_.num_directions == 0 ? length(b) : longest_;
-      std::memcpy(call_.h_n + at * shape_.output_size, states_[s].h[(origin_ + steps) % 2] + b * h_row_,
-                  shape_.output_size * sizeof(float));
-      std::memcpy(call_.c_n + at * shape_.hidden_size, states_[s].c + b * c_row_, shape_.hidden_size * sizeof(float));
-    }
 }
 
 void Pass::go_on() {
@@ -146,53 +131,48 @@ void Pass::go_on() {
   origin_ += longest_;
 }
 
-std::size_t Pass::state_size() const { return states_.size() * (shape_.output_size + shape_.hidden_size); }
-
-void Pass::store_row(std::size_t b, float* state) const {
-  for (const State& s : states_) {
-    state = std::copy_n(s.h[origin_ % 2] + b * h_row_, shape_.output_size, state);
-    state = std::copy_n(s.c + b * c_row_, shape_.hidden_size, state);
-  }
-}
-
-void Pass::load_row(std::size_t b, const float* state) {
-  for (const State& s : states_) {
-    float *h = s.h[origin_ % 2] + b * h_row_, *c = s.c + b * c_row_;
-    if (state == nullptr) {
-      std::fill_n(h, shape_.output_size, 0.0f);
-      std::fill_n(c, shape_.hidden_size, 0.0f);
-      continue;
-    }
-    std::copy_n(state, shape_.output_size, h);
-    std::copy_n(state + shape_.output_size, shape_.hidden_size, c);
-    state += shape_.output_size + shape_.hidden_size;
-  }
-}
-
 // The sequence that layer `layer` writes and the next one reads, for a block that starts at first_time.
 Pass::View Pass::between(std::size_t layer, std::size_t first_time) const {
-  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(rows_.size() * shape_.num_directions * shape_.output_size);
-  return {between_rows_[layer % 2], step, -static_cast<std::ptrdiff_t>(first_time) * step};
+  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(rows_.size() * shape_.width(layer));
+  return {between_rows_[layer], step, -static_cast<std::ptrdiff_t>(first_time) * step};
+}
+
+// Where the second direction of a layer writes, if its outputs are merged into the first one's.
+Pass::View Pass::second(std::size_t layer, std::size_t first_time) const {
+  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(rows_.size() * shape_.layers[layer].output_size);
+  return {second_rows_ + layer * rows_.size(), step, -static_cast<std::ptrdiff_t>(first_time) * step};
 }
 
 void Pass::run(std::size_t member) {
   if (rows_.empty()) return;
   const unsigned long long before = table_.enter_flush_to_zero();
   const std::size_t group_index = groups_ == 1 ? 0 : member % 2;
-  const Group group = {groups_ == 1 ? member : member / 2, of_group_[group_index].members(), &of_group_[group_index],
-                       z_[group_index], scratch_rows_[member]};
-  for (std::size_t first = 0; first < longest_; first += block_) {
-    const std::size_t last = std::min(longest_, first + block_);
-    for (std::size_t layer = 0; layer < shape_.num_layers; ++layer) {
+  const Group group = {groups_ == 1 ? member : member / 2,
+                       of_group_[group_index].members(),
+                       &of_group_[group_index],
+                       z_[group_index],
+                       from_h_[group_index],
+                       scratch_rows_[member]};
+  for (std::size_t done = 0; done < longest_; done += block_) {
+    const std::size_t steps = std::min(block_, longest_ - done);
+    const std::size_t first = shape_.reverse ? longest_ - done - steps : done, last = first + steps;
+    for (std::size_t layer = 0; layer < shape_.layers.size(); ++layer) {
       const View in = layer == 0 ? View{x_rows_, call_.x_time, 0} : between(layer - 1, first);
-      const View out = layer + 1 == shape_.num_layers ? View{y_rows_, call_.y_time, 0} : between(layer, first);
+      const View out = layer + 1 == shape_.layers.size() ? View{y_rows_, call_.y_time, 0} : between(layer, first);
       for (std::size_t direction = 0; direction < shape_.num_directions; ++direction) {
         if (groups_ == 2 && direction != group_index) continue;
         View part = out;
-        part.offset += static_cast<std::ptrdiff_t>(direction * shape_.output_size);
+        if (shape_.merge == Merge::concat)
+          part.offset += static_cast<std::ptrdiff_t>(direction * shape_.layers[layer].output_size);
+        else if (direction == 1)
+          part = second(layer, first);
         run_direction(layer, direction, first, last, in, part, group);
       }
       all_.wait(table_);
+      if (joins(layer)) {
+        join(layer, first, last, in, out, member);
+        all_.wait(table_);
+      }
     }
   }
   table_.leave_flush_to_zero(before);
@@ -203,14 +183,20 @@ void Pass::run_direction(std::size_t layer, std::size_t direction, std::size_t f
                          const View& out, const Group& group) {
   const std::size_t inputs = lstm_.direction(layer, direction).input.inputs;
   const auto piece = [&](std::size_t from, std::size_t to, std::size_t active) {
-    const bool project_first = inputs > narrow_input && (to - from) * active >= few_rows;
-    run_steps(layer, direction, from, to, active, project_first, in, out, group);
+    const PackedDirection& packed = lstm_.direction(layer, direction);
+    const bool plain = packed.cell == nullptr;
+    const bool project_first = !plain || (inputs > narrow_input && (to - from) * active >= few_rows);
+    if (project_first) project_ahead(packed.input, row_of_[layer].z, from, to, active, in, group);
+    if (plain)
+      run_steps(layer, direction, from, to, active, project_first, in, out, group);
+    else
+      run_cell_steps(layer, direction, from, to, active, out, group);
   };
   const auto limit = [&](std::size_t active) {
     return last - first == 1 ? 1 : std::max<std::size_t>(1, z_rows_ / active);  // a division counts in a single step
   };
-  std::size_t active = direction == 0 ? rows_.size() : 0;
-  if (direction == 0) {
+  std::size_t active = backward(direction) ? 0 : rows_.size();
+  if (!backward(direction)) {
     for (std::size_t t = first; t < last;) {
       while (active > 0 && length(active - 1) <= t) --active;
       const std::size_t end = std::min({last, length(active - 1), t + limit(active)});
@@ -228,46 +214,47 @@ void Pass::run_direction(std::size_t layer, std::size_t direction, std::size_t f
   }
 }
 
+// W x + b for the times [first, last), this member's panels.
+void Pass::project_ahead(const PackedMatrix& input, std::size_t z_row, std::size_t first, std::size_t last,
+                         std::size_t active, const View& in, const Group& group) {
+  for (std::size_t t = first; t < last; ++t)
+    for (std::size_t b = 0; b < active; ++b) group.x_rows[(t - first) * active + b] = in.rows[b] + in.at(t);
+  table_.project({input.weights.floats(), input.bias.floats(), input.inputs, group.share_of(input.panels, group.id),
+                  group.share_of(input.panels, group.id + 1), group.x_rows, (last - first) * active, group.z, z_row});
+}
+
 // Times [first, last), throughout which the first `active` rows run.
 void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, std::size_t active,
                      bool project_first, const View& in, const View& out, const Group& group) {
   const PackedDirection& packed = lstm_.direction(layer, direction);
   const State& s = state(layer, direction);
+  const Rows& row = row_of_[layer];
+  const bool projected = shape_.layers[layer].projected, forward = !backward(direction);
   const std::size_t panels = packed.recurrent.panels;
-  const std::size_t first_panel = group.share_of(panels, group.id), last_panel = group.share_of(panels, group.id + 1);
-  const bool forward = direction == 0;
-
-  if (project_first) {
-    for (std::size_t t = first; t < last; ++t)
-      for (std::size_t b = 0; b < active; ++b) group.x_rows[(t - first) * active + b] = in.rows[b] + in.at(t);
-    table_.project({packed.input.weights.floats(), packed.input.bias.floats(), packed.input.inputs, first_panel, last_panel,
-                    group.x_rows, (last - first) * active, group.z, z_row_});
-  }
-
-  const std::size_t z_step = active * z_row_;
+  const std::size_t z_step = active * row.z;
   Recurrence r = {};
   r.input_weights = packed.input.weights.floats();
   r.input_size = project_first ? 0 : packed.input.inputs;
   r.x = in.rows;
   r.recurrent_weights = packed.recurrent.weights.floats();
   r.recurrent_size = packed.recurrent.inputs;
-  r.h_in_row = h_row_;
-  r.h_out_row = shape_.projected ? c_row_ : h_row_;
+  r.h_in_row = row.h;
+  r.h_out_row = projected ? row.c : row.h;
   r.c = s.c;
-  r.c_row = c_row_;
-  r.y = shape_.projected ? nullptr : out.rows;
-  r.units = shape_.hidden_size;
-  r.first_panel = first_panel;
-  r.last_panel = last_panel;
+  r.c_row = row.c;
+  r.y = projected ? nullptr : out.rows;
+  r.units = shape_.layers[layer].hidden_size;
+  r.first_panel = group.share_of(panels, group.id);
+  r.last_panel = group.share_of(panels, group.id + 1);
   r.rows = active;
   const std::ptrdiff_t sign = forward ? 1 : -1;
   r.x_step = sign * in.time_step;
   r.y_step = sign * out.time_step;
-  r.start_row = project_first ? static_cast<std::ptrdiff_t>(z_row_) : 0;
+  r.start_row = project_first ? static_cast<std::ptrdiff_t>(row.z) : 0;
   r.start_step = project_first ? sign * static_cast<std::ptrdiff_t>(z_step) : 0;
 
   // One member alone runs all steps in the kernel; several meet after each, a projection comes between.
-  const std::size_t stride = group.size == 1 && !shape_.projected ? last - first : 1;
+  const std::size_t stride = group.size == 1 && !projected ? last - first : 1;
   for (std::size_t done = 0; done < last - first; done += stride) {
     const std::size_t t = forward ? first + done : last - 1 - done;
     const std::size_t parity = (origin_ + (forward ? t : longest_ - 1 - t)) % 2;
@@ -278,33 +265,40 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
     r.start = project_first ? group.z + (t - first) * z_step : packed.input.bias.floats();
     for (std::size_t i = 0; i < 2; ++i) {
       r.h_in[i] = s.h[(parity + i) % 2];
-      r.h_out[i] = shape_.projected ? s.unprojected : s.h[(parity + i + 1) % 2];
+      r.h_out[i] = projected ? s.unprojected : s.h[(parity + i + 1) % 2];
     }
     table_.recur(r);
     group.barrier->wait(table_);
-    if (shape_.projected) {
-      project_hidden(packed, s.unprojected, s.h[(parity + 1) % 2], active, out, t, group);
+    if (projected) {
+      project_hidden(layer, direction, s.h[(parity + 1) % 2], active, group);
+      copy_projected(layer, s.h[(parity + 1) % 2], active, out, t, group);
       group.barrier->wait(table_);
     }
   }
 }
 
-// h = W_hr (o tanh(c)) for this member's panels, and the same into the output.
-void Pass::project_hidden(const PackedDirection& packed, const float* hidden, float* h, std::size_t active, const View& out,
-                          std::size_t t, const Group& group) {
-  const PackedMatrix& matrix = packed.projection;
+// h = W_hr (o tanh(c)) for this member's panels.
+void Pass::project_hidden(std::size_t layer, std::size_t direction, float* h, std::size_t active, const Group& group) {
+  const PackedMatrix& matrix = lstm_.direction(layer, direction).projection;
+  const Rows& row = row_of_[layer];
   const std::size_t first = group.share_of(matrix.panels, group.id), last = group.share_of(matrix.panels, group.id + 1);
   for (std::size_t from = 0; from < active; from += z_rows_) {
     const std::size_t count = std::min(z_rows_, active - from);
-    for (std::size_t b = 0; b < count; ++b) group.x_rows[b] = hidden + (from + b) * c_row_;
+    for (std::size_t b = 0; b < count; ++b) group.x_rows[b] = state(layer, direction).unprojected + (from + b) * row.c;
     table_.project({matrix.weights.floats(), matrix.bias.floats(), matrix.inputs, first, last, group.x_rows, count,
-                    h + from * h_row_, h_row_});
+                    h + from * row.h, row.h});
   }
-  const std::size_t panel = 4 * table_.lanes;
-  const std::size_t begin = first * panel, end = std::min(last * panel, shape_.output_size);
+}
+
+// The part of h that this member projected, into the output.
+void Pass::copy_projected(std::size_t layer, const float* h, std::size_t active, const View& out, std::size_t t,
+                          const Group& group) {
+  const std::size_t panel = 4 * table_.lanes, panels = row_of_[layer].h / panel;
+  const std::size_t begin = group.share_of(panels, group.id) * panel;
+  const std::size_t end = std::min(group.share_of(panels, group.id + 1) * panel, shape_.layers[layer].output_size);
   if (begin >= end) return;
   for (std::size_t b = 0; b < active; ++b)
-    std::memcpy(out.rows[b] + out.at(t) + begin, h + b * h_row_ + begin, (end - begin) * sizeof(float));
+    std::memcpy(out.rows[b] + out.at(t) + begin, h + b * row_of_[layer].h + begin, (end - begin) * sizeof(float));
 }
 
 }  // namespace fusedlstm

@@ -28,11 +28,10 @@ class Pass {
 
   // Of a lasting pass of one member, forward only: run call.time steps and keep the state.
   void go_on();
-  void reset(const float* h_0, const float* c_0);  // as in Call; null: zeros
-  // The state of row b, layer by layer h then c, as state_size floats.
-  std::size_t state_size() const;
+  void reset(const float* h_0, const float* c_0);  // as in Call
+  // The state of row b, layer by layer h then c.
   void store_row(std::size_t b, float* state) const;
-  void load_row(std::size_t b, const float* state);  // null: zeros
+  void load_row(std::size_t b, const float* state);  // null: the LSTM's own, or zeros
 
  private:
   // The hidden state is double-buffered: a step reads one and writes the other. c is updated in place.
@@ -42,6 +41,11 @@ class Pass {
     float* unprojected;  // o tanh(c), when a projection follows
   };
 
+  // Floats from row to row, of one layer.
+  struct Rows {
+    std::size_t h, c, z;
+  };
+
   // A sequence as the kernels see it: row b at time t starts at rows[b] + t * time_step + offset.
   struct View {
     float* const* rows;
@@ -49,11 +53,12 @@ class Pass {
     std::ptrdiff_t at(std::size_t t) const { return static_cast<std::ptrdiff_t>(t) * time_step + offset; }
   };
 
-  // Who works on one direction: member `id` of `size`, meeting at `barrier`; z and x_rows are scratch.
+  // Who works on one direction: member `id` of `size`, meeting at `barrier`; z, from_h and x_rows are scratch.
   struct Group {
     std::size_t id, size;
     Barrier* barrier;
     float* z;
+    float* from_h;  // R h of every row, where a cell is not the plain one
     const float** x_rows;
     // Where a member's share of the panels starts; that of `size` is the end.
     std::size_t share_of(std::size_t panels, std::size_t member) const {
@@ -67,9 +72,20 @@ class Pass {
                      const View& out, const Group& group);
   void run_steps(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, std::size_t active,
                  bool project_first, const View& in, const View& out, const Group& group);
-  void project_hidden(const PackedDirection& packed, const float* hidden, float* h, std::size_t active, const View& out,
-                      std::size_t t, const Group& group);
+  // The same for any cell; pre-activations are always computed ahead.
+  void run_cell_steps(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, std::size_t active,
+                      const View& out, const Group& group);
+  void project_ahead(const PackedMatrix& input, std::size_t z_row, std::size_t first, std::size_t last, std::size_t active,
+                     const View& in, const Group& group);
+  void project_hidden(std::size_t layer, std::size_t direction, float* h, std::size_t active, const Group& group);
+  void copy_projected(std::size_t layer, const float* h, std::size_t active, const View& out, std::size_t t,
+                      const Group& group);
+  // Merges directions and adds the layer's input, where the model does.
+  bool joins(std::size_t layer) const;
+  void join(std::size_t layer, std::size_t first, std::size_t last, const View& in, const View& out, std::size_t member);
   View between(std::size_t layer, std::size_t first_time) const;
+  View second(std::size_t layer, std::size_t first_time) const;
+  bool backward(std::size_t direction) const { return direction == 1 || shape_.reverse; }
   State& state(std::size_t layer, std::size_t direction) { return states_[layer * shape_.num_directions + direction]; }
   std::size_t length(std::size_t row) const;
 
@@ -81,19 +97,21 @@ class Pass {
   std::size_t members_, groups_;
   bool lasting_;
   std::size_t longest_ = 0;
-  std::size_t origin_ = 0;             // steps before this call
-  std::size_t block_;                  // time steps that stacked layers pass on at once
-  std::size_t z_rows_;                 // rows of pre-activations computed at once
-  std::size_t h_row_, c_row_, z_row_;  // floats from row to row
+  std::size_t origin_ = 0;    // steps before this call
+  std::size_t block_;         // time steps that stacked layers pass on at once
+  std::size_t z_rows_;        // rows of pre-activations computed at once
+  std::vector<Rows> row_of_;  // by layer
   Barrier all_, of_group_[2];
 
   Buffer memory_;
   std::vector<State> states_;
   float** x_rows_ = nullptr;
   float** y_rows_ = nullptr;
-  float* between_[2] = {nullptr, nullptr};  // sequences between layers, (time, row, directions * output)
-  float** between_rows_[2] = {nullptr, nullptr};
-  std::vector<float*> z_;                    // one a group
+  float* between_[2] = {nullptr, nullptr};  // sequences between layers, (time, row, width)
+  std::vector<float**> between_rows_;       // one a layer but the last
+  float* second_ = nullptr;                 // the second direction's outputs, to be merged
+  float** second_rows_ = nullptr;
+  std::vector<float*> z_, from_h_;           // one a group
   std::vector<const float**> scratch_rows_;  // one a member
 };
 

@@ -36,7 +36,10 @@ Stream::Stream(const Lstm& lstm, std::size_t batch)
     : lstm_(lstm),
       call_(call_for(batch)),
       pass_(lstm, lstm.table(), call_, all_rows(batch), 1, true),
-      spare_(batch * (lstm.input_size() + pass_.state_size()) * sizeof(float)) {
+      inputs_(lstm.input_size()),
+      outputs_(lstm.shape().output_size()),
+      state_size_(lstm.shape().state_size()),
+      spare_(batch * (inputs_ + state_size_) * sizeof(float)) {
   call_.time = 0;
   reset(nullptr);
 }
@@ -50,7 +53,7 @@ Stream::Stream(const Stream& other) : Stream(other.lstm_, other.batch()) {
 }
 
 void Stream::step(const float* x, float* y, const unsigned char* active) {
-  const std::size_t inputs = lstm_.input_size(), outputs = lstm_.shape().output_size;
+  const std::size_t inputs = inputs_, outputs = outputs_;
   if (overlap(x, batch() * inputs, y, batch() * outputs)) {
     std::copy_n(x, batch() * inputs, spare_.floats());
     x = spare_.floats();
@@ -58,12 +61,12 @@ void Stream::step(const float* x, float* y, const unsigned char* active) {
   float* const states = spare_.floats() + batch() * inputs;
   if (active != nullptr)
     for (std::size_t b = 0; b < batch(); ++b)
-      if (active[b] == 0) pass_.store_row(b, states + b * pass_.state_size());
+      if (active[b] == 0) pass_.store_row(b, states + b * state_size_);
   process(1, x, static_cast<std::ptrdiff_t>(inputs), 0, y, static_cast<std::ptrdiff_t>(outputs), 0);
   if (active != nullptr)
     for (std::size_t b = 0; b < batch(); ++b)
       if (active[b] == 0) {
-        pass_.load_row(b, states + b * pass_.state_size());
+        pass_.load_row(b, states + b * state_size_);
         std::fill_n(y + b * outputs, outputs, 0.0f);
       }
 }
@@ -81,11 +84,11 @@ void Stream::process(std::size_t time, const float* x, std::ptrdiff_t x_batch, s
 }
 
 void Stream::get_state(float* states) const {
-  for (std::size_t b = 0; b < batch(); ++b) pass_.store_row(b, states + b * pass_.state_size());
+  for (std::size_t b = 0; b < batch(); ++b) pass_.store_row(b, states + b * state_size_);
 }
 
 void Stream::set_state(const float* states) {
-  for (std::size_t b = 0; b < batch(); ++b) pass_.load_row(b, states + b * pass_.state_size());
+  for (std::size_t b = 0; b < batch(); ++b) pass_.load_row(b, states + b * state_size_);
 }
 
 void Stream::reset(const unsigned char* rows) {

@@ -31,6 +31,7 @@ class Stream {
   const Lstm& lstm_;
   Call call_;
   Pass pass_;
+  std::size_t inputs_, outputs_, state_size_;  // of one row
   Buffer spare_;  // (batch, input) and (batch, state): inputs that overlap outputs, states of rows that sit out
 };
 

@@ -9,6 +9,7 @@
 
 #include FL_SIMD_HEADER
 #include "cell.inl.hpp"
+#include "general.inl.hpp"
 
 namespace {
 
@@ -31,6 +32,9 @@ void tanh_array(const float* x, float* y, std::size_t count) noexcept {
 void sigmoid_times_tanh_array(const float* a, const float* b, float* y, std::size_t count) noexcept {
   over_arrays(a, b, y, count, [](Many<1> s, Many<1> t) { return product(sigmoid(s), tanh(t)); });
 }
+void activate_array(const Activation& a, const float* x, float* y, std::size_t count) noexcept {
+  over_arrays(x, x, y, count, [&](Many<1> b, Many<1>) { return Many<1>{{activate(a, b.at[0])}}; });
+}
 unsigned long long enter() noexcept { return enter_flush_to_zero(); }
 void leave(unsigned long long before) noexcept { leave_flush_to_zero(before); }
 void spin() noexcept { pause(); }
@@ -39,7 +43,8 @@ void spin() noexcept { pause(); }
 
 namespace fusedlstm {
 
-const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),          lanes, project, recur, sigmoid_array, tanh_array,
-                                               sigmoid_times_tanh_array, enter, leave,   spin};
+const KernelTable FL_JOIN(FL_ISA, _kernels) = {
+    FL_TEXT(FL_ISA),          lanes, project, recur, update_cell, update_hidden, activate_array, sigmoid_array, tanh_array,
+    sigmoid_times_tanh_array, enter, leave,   spin};
 
 }  // namespace fusedlstm

@@ -54,11 +54,87 @@ struct Recurrence {
   bool last_panel_first;  // the order of the first step; it alternates, so that what was read last is read first
 };
 
+// Element-wise functions, in the order of ACTIVATIONS in cell.py.
+enum class Function {
+  affine,
+  elu,
+  exponential,
+  gelu,
+  gelu_tanh,
+  hard_sigmoid,
+  leaky_relu,
+  relu,
+  scaled_tanh,
+  sigmoid,
+  silu,
+  softplus,
+  softsign,
+  tanh,
+  thresholded_relu,
+};
+struct Activation {
+  Function function;
+  float alpha, beta;
+};
+
+enum class Coupled { none, forget, input };
+enum class GateNorm { none, gates, sides };
+enum class CellNorm { none, carried, output };
+
+// Every choice of cell.py. Arrays over gates are packed like a bias, those over units in rows padded to whole vectors;
+// null where there is none.
+struct CellOptions {
+  Activation gate, candidate, output;
+  Coupled coupled;
+  float gate_clip, cell_clip, projection_clip;
+  GateNorm gate_norm;
+  CellNorm cell_norm;
+  float norm_epsilon, cell_zoneout, hidden_zoneout;
+  const float* bias;  // added after a normalisation; without one it is in from_x already
+  const float *norm_ih, *norm_hh;
+  const float *peephole_i, *peephole_f, *peephole_o;
+  const float *norm_c, *norm_c_bias;
+
+  // A normalisation needs whole rows.
+  bool whole_rows() const { return gate_norm != GateNorm::none || cell_norm != CellNorm::none; }
+};
+
+// One step of any cell for the panels [first_panel, last_panel) of the rows [first_row, last_row): from the pre-activations
+// to the new c and to o output(c).
+struct CellUpdate {
+  const CellOptions* options;
+  const float* from_x;  // W x + bias
+  std::size_t from_x_row;
+  float* from_h;  // R h; overwritten
+  std::size_t from_h_row;
+  float* c;
+  std::size_t c_row;
+  float* m;
+  std::size_t m_row;
+  std::size_t units;
+  std::size_t first_panel, last_panel, first_row, last_row;
+};
+
+// What follows a projection: its clip, zoneout, and the copy into y, for the units [first, last) of some rows; `first` is a
+// multiple of the vector's width. h holds o output(c) or its projection, and is updated in place.
+struct HiddenUpdate {
+  const CellOptions* options;
+  const float* h_before;
+  float* h;
+  std::size_t h_row;
+  float* const* y;  // y[row] + y_offset
+  std::ptrdiff_t y_offset;
+  std::size_t first, last, first_row, last_row;
+};
+
 struct KernelTable {
   const char* name;
   std::size_t lanes;
   void (*project)(const Projection&) noexcept;
   void (*recur)(const Recurrence&) noexcept;
+  void (*update_cell)(const CellUpdate&) noexcept;
+  void (*update_hidden)(const HiddenUpdate&) noexcept;
+  void (*activate)(const Activation&, const float* x, float* y, std::size_t count) noexcept;
   void (*sigmoid)(const float* x, float* y, std::size_t count) noexcept;
   void (*tanh)(const float* x, float* y, std::size_t count) noexcept;
   void (*sigmoid_times_tanh)(const float* a, const float* b, float* y, std::size_t count) noexcept;

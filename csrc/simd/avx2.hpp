@@ -26,7 +26,9 @@ inline vec div(vec a, vec b) { return _mm256_div_ps(a, b); }
 inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }    // a * b + c
 inline vec fnma(vec a, vec b, vec c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a * b
 inline vec max_or_nan(vec low, vec a) { return _mm256_max_ps(low, a); }     // a, when a is not a number
-inline vec with_sign(vec a, vec sign) {                                     // |a| with the sign of sign
+inline vec min_or_nan(vec high, vec a) { return _mm256_min_ps(high, a); }   // a, when a is not a number
+inline vec square_root(vec a) { return _mm256_sqrt_ps(a); }
+inline vec with_sign(vec a, vec sign) {  // |a| with the sign of sign
   const vec bit = _mm256_set1_ps(-0.0f);
   return _mm256_or_ps(_mm256_andnot_ps(bit, a), _mm256_and_ps(bit, sign));
 }

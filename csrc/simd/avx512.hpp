@@ -25,8 +25,10 @@ inline vec div(vec a, vec b) { return _mm512_div_ps(a, b); }
 inline vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }    // a * b + c
 inline vec fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a * b
 inline vec max_or_nan(vec low, vec a) { return _mm512_max_ps(low, a); }     // a, when a is not a number
-inline vec with_sign(vec a, vec sign) {                                     // |a| with the sign of sign
-  const __m512i bit = _mm512_set1_epi32(static_cast<int>(0x80000000u));     // bit ? sign : a
+inline vec min_or_nan(vec high, vec a) { return _mm512_min_ps(high, a); }   // a, when a is not a number
+inline vec square_root(vec a) { return _mm512_sqrt_ps(a); }
+inline vec with_sign(vec a, vec sign) {                                  // |a| with the sign of sign
+  const __m512i bit = _mm512_set1_epi32(static_cast<int>(0x80000000u));  // bit ? sign : a
   return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(bit, _mm512_castps_si512(sign), _mm512_castps_si512(a), 0xca));
 }
 inline vec if_negative(vec a, vec then, vec otherwise) {  // by the sign bit of a

@@ -27,9 +27,11 @@ inline vec add(vec a, vec b) { return vaddq_f32(a, b); }
 inline vec sub(vec a, vec b) { return vsubq_f32(a, b); }
 inline vec mul(vec a, vec b) { return vmulq_f32(a, b); }
 inline vec div(vec a, vec b) { return vdivq_f32(a, b); }
-inline vec fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }                              // a * b + c
-inline vec fnma(vec a, vec b, vec c) { return vfmsq_f32(c, a, b); }                             // c - a * b
-inline vec max_or_nan(vec low, vec a) { return vmaxq_f32(low, a); }                             // a, when a is not a number
+inline vec fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }     // a * b + c
+inline vec fnma(vec a, vec b, vec c) { return vfmsq_f32(c, a, b); }    // c - a * b
+inline vec max_or_nan(vec low, vec a) { return vmaxq_f32(low, a); }    // a, when a is not a number
+inline vec min_or_nan(vec high, vec a) { return vminq_f32(high, a); }  // a, when a is not a number
+inline vec square_root(vec a) { return vsqrtq_f32(a); }
 inline vec with_sign(vec a, vec sign) { return vbslq_f32(vdupq_n_u32(0x80000000u), sign, a); }  // |a| with the sign of sign
 inline vec if_negative(vec a, vec then, vec otherwise) {                                        // by the sign bit of a
   return vbslq_f32(vcltzq_s32(vreinterpretq_s32_f32(a)), then, otherwise);

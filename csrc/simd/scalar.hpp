@@ -67,6 +67,19 @@ inline vec fnma(vec a, vec b, vec c) {
 inline vec max_or_nan(vec low, vec a) {  // a, when a is not a number
   return each([&](int i) { return low.lane[i] > a.lane[i] ? low.lane[i] : a.lane[i]; });
 }
+inline vec min_or_nan(vec high, vec a) {  // a, when a is not a number
+  return each([&](int i) { return high.lane[i] < a.lane[i] ? high.lane[i] : a.lane[i]; });
+}
+// Newton's method in double, where the result is exact enough to round as the hardware's instruction does.
+inline float square_root(float a) {
+  if (!(a > 0.0f) || a > 3.402823466e38f) return a < 0.0f ? 0.0f * number(0x7f800000u) : a;  // NaN below 0
+  double root = number((bits(a) >> 1) + 0x1fbd1df5u);                                        // within 4 %
+  for (int i = 0; i < 4; ++i) root = 0.5 * (root + static_cast<double>(a) / root);
+  return static_cast<float>(root);
+}
+inline vec square_root(vec a) {
+  return each([&](int i) { return square_root(a.lane[i]); });
+}
 inline vec with_sign(vec a, vec sign) {  // |a| with the sign of sign
   return each([&](int i) { return number((bits(a.lane[i]) & 0x7fffffffu) | (bits(sign.lane[i]) & 0x80000000u)); });
 }

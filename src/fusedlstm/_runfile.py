@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from .lstm import LSTM
 from .weights import FloatArray
 
-State = tuple[FloatArray, FloatArray]
+State = tuple[FloatArray, FloatArray] | tuple[list[FloatArray], list[FloatArray]]
 CHUNK = 2**31  # multiplications in a piece: about a tenth of a second
 
 
@@ -29,7 +30,7 @@ def run_file(
 ) -> State:
     """Run `x` and write y to `output`; the final state.
 
-    Forward LSTMs take one piece of time after the other, which gives the same bits; bidirectional ones need all of it.
+    Forward LSTMs take one piece of time after the other, which gives the same bits; others need all of it at once.
     """
     if x.ndim not in (2, 3):
         layout = "(batch, time, input)" if lstm.batch_first else "(time, batch, input)"
@@ -40,11 +41,11 @@ def run_file(
     if valid is not None and (valid.shape != (batch,) or (valid < 0).any() or (valid > time).any()):
         raise ValueError(f"lengths: expected {batch} number(s) from 0 to {time}, found {valid.tolist()}")
     steps = CHUNK // (lstm.weights.num_parameters * max(batch, 1))
-    steps = max(1, time if lstm.bidirectional else steps)
-    width = (lstm.proj_size or lstm.hidden_size) * (2 if lstm.bidirectional else 1)
+    repeats = lstm.weights.padding == "repeat" and lengths is not None
+    steps = max(1, time if lstm.bidirectional or lstm.weights.reverse or repeats else steps)
 
     with replacing(output) as temporary:
-        y = _create(temporary, (*x.shape[:-1], width))
+        y = _create(temporary, (*x.shape[:-1], lstm.weights.output_size))
         for start in range(0, max(time, 1), steps):
             piece = (slice(None),) * axis + (slice(start, start + steps),)
             left = None if valid is None else np.clip(valid - start, 0, x[piece].shape[axis])
@@ -78,7 +79,10 @@ def read_state(path: Path) -> State:
     """Read h and c from an .npz file, as `write_state` writes it."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return file["h"], file["c"]
+            if "h" in file:
+                return file["h"], file["c"]
+            layers = range(len(file.files) // 2)  # of several sizes
+            return [file[f"h{k}"] for k in layers], [file[f"c{k}"] for k in layers]
     except OSError as error:
         if error.errno is not None:
             raise
@@ -90,7 +94,11 @@ def read_state(path: Path) -> State:
 def write_state(path: Path, state: State) -> None:
     """Write h and c to an .npz file."""
     with replacing(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, h=state[0], c=state[1])
+        if isinstance(state[0], list):  # layers of several sizes
+            arrays: Any = {f"{name}{k}": one for name, part in zip("hc", state) for k, one in enumerate(part)}
+            np.savez(stream, **arrays)
+        else:
+            np.savez(stream, h=state[0], c=state[1])
 
 
 @contextmanager

@@ -30,7 +30,6 @@ ARRAYS = (
 )
 """The arrays that a direction may have, by field name."""
 
-
 ACTIVATIONS: dict[str, tuple[float, float]] = {
     "affine": (1.0, 0.0),
     "elu": (1.0, 0.0),
@@ -90,6 +89,12 @@ class Activation:
             object.__setattr__(self, name, default if value is None else float(value))
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"activation {self.name}: expected a finite {name}, found {value}")
+
+    def __str__(self) -> str:
+        """The name, with the parameters that are not the default ones."""
+        found, usual = {"alpha": self.alpha, "beta": self.beta}, ACTIVATIONS[self.name]
+        unusual = [f"{name}={value:g}" for (name, value), default in zip(found.items(), usual) if value != default]
+        return self.name + (f"({', '.join(unusual)})" if unusual else "")
 
 
 SIGMOID, TANH = Activation("sigmoid"), Activation("tanh")
@@ -262,7 +267,13 @@ class DirectionWeights:
     @property
     def plain(self) -> bool:
         """Whether this is PyTorch's cell: no option of `cell`, no array beyond PyTorch's."""
-        return self.cell == PLAIN and set(self.arrays) <= {"weight_ih", "weight_hh", "bias", "weight_hr"}
+        return not self.differences
+
+    @property
+    def differences(self) -> list[str]:
+        """What is not PyTorch's cell, in words."""
+        more = [name for name in self.arrays if name not in ("weight_ih", "weight_hh", "bias", "weight_hr")]
+        return [f"{name}={value}" for name, value in self.cell.differences.items()] + more
 
     @property
     def input_size(self) -> int:

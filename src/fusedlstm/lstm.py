@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, formats
+from . import _variants, formats
+from ._arguments import State, check_out, float32, pair, rows_contiguous, whole_numbers
+from ._variants import Result
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
-
-State = tuple[npt.ArrayLike, npt.ArrayLike]
 
 
 class LSTM:
@@ -32,7 +32,7 @@ class LSTM:
     >>> y, (h, c) = lstm(x)                             # doctest: +SKIP
     """
 
-    __slots__ = ("_core", "weights")
+    __slots__ = ("_core", "_direct", "weights")
 
     weights: LSTMWeights
     """The weights as they were read: float32, canonical order, read-only."""
@@ -40,12 +40,9 @@ class LSTM:
     def __init__(self, weights: LSTMWeights) -> None:
         if not isinstance(weights, LSTMWeights):
             raise TypeError(f"weights: expected fusedlstm.LSTMWeights, found {type(weights).__name__}")
-        if not weights.plain:
-            raise ValueError("weights: variants of the cell are not supported yet")
         self.weights = weights
-        self._core = _core.Lstm(
-            [[(one.weight_ih, one.weight_hh, one.bias, one.weight_hr) for one in layer] for layer in weights.layers]
-        )
+        self._core = _variants.pack(weights)
+        self._direct = _variants.direct(weights)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], prefix: str | None = None, *, batch_first: bool | None = None) -> LSTM:
@@ -160,7 +157,7 @@ class LSTM:
 
     @property
     def hidden_size(self) -> int:
-        """Units of each layer and direction."""
+        """Units of each direction; where layers differ, those of the last one."""
         return self.weights.hidden_size
 
     @property
@@ -189,11 +186,12 @@ class LSTM:
         return "float32"
 
     def __repr__(self) -> str:
-        """Show the sizes, as PyTorch does."""
+        """Show the sizes, as PyTorch does, and what differs from PyTorch's LSTM."""
         extra = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
         extra += f", proj_size={self.proj_size}" if self.proj_size else ""
         extra += ", bidirectional=True" if self.bidirectional else ""
-        return f"LSTM({self.input_size}, {self.hidden_size}{extra}, batch_first={self.batch_first})"
+        different = "".join(f", {one}" for one in self.weights.differences)
+        return f"LSTM({self.input_size}, {self.hidden_size}{extra}, batch_first={self.batch_first}{different})"
 
     def __reduce__(self) -> tuple[type[LSTM], tuple[LSTMWeights]]:
         """Pickle the weights; packing is done again when unpickled."""
@@ -205,29 +203,38 @@ class LSTM:
         state: State | None = None,
         lengths: Sequence[int] | npt.NDArray[np.integer[Any]] | None = None,
         out: FloatArray | None = None,
-    ) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
-        """Run whole sequences; shapes and meaning are those of ``torch.nn.LSTM``.
+        *,
+        mask: npt.ArrayLike | None = None,
+    ) -> Result:
+        """Run whole sequences; shapes and meaning are those of ``torch.nn.LSTM``, unless the model says otherwise.
 
         Parameters
         ----------
         x : array_like, shape (batch, time, input), or (time, batch, input) if not `batch_first`, or (time, input)
-            Floating point, any strides; anything but float32 is converted once. NaN and inf propagate.
+            Floating point, any strides; anything but float32 is converted once. NaN and inf propagate. Or a
+            ``torch.nn.utils.rnn.PackedSequence``: then y is one, too.
         state : (h, c), optional
             Initial states, (layers * directions, batch, size) with the sizes of h and c below; without the batch axis
-            when x has none. Default: zeros.
+            when x has none. Default: the model's own, or zeros.
         lengths : sequence of int, shape (batch,), optional
-            Valid steps of each row, 0 to time. Past them y is zero, h and c are those of the last valid step (the
-            initial ones for length 0), and the backward direction starts at each row's own end.
+            Valid steps of each row, 0 to time. Past them y is zero (or repeats, if `weights.padding` says so), h and c
+            are those of the last valid step (the initial ones for length 0), and the backward direction starts at each
+            row's own end.
         out : ndarray of float32, optional
             Where to write y: y's shape, writeable, last axis contiguous.
+        mask : array_like of bool, shape (batch, time), optional
+            In place of lengths, where valid steps are not all at the front: a step that is False is passed over, and y
+            is there what it is past a row's length.
 
         Returns
         -------
         y : ndarray of float32, shape as x with directions * (proj_size or hidden_size) features
-            The hidden states of the last layer at each step, forward then backward.
+            The hidden states of the last layer at each step, forward then backward. Merged directions have the features
+            of one; a pair of arrays where `weights.merge` is ``"none"``.
         (h, c) : ndarrays of float32
             The final states: h is (layers * directions, batch, proj_size or hidden_size),
-            c is (layers * directions, batch, hidden_size).
+            c is (layers * directions, batch, hidden_size). Where layers differ in size, both are lists with an array
+            (directions, batch, size) for each layer, here and in `state`.
 
         Raises
         ------
@@ -236,68 +243,20 @@ class LSTM:
         ValueError
             Shapes or lengths that do not fit; the message says what was expected.
         """
-        x = _rows_contiguous(_float32("x", x))
-        h_0, c_0 = (None, None) if state is None else _pair(state)
+        if type(x) is not np.ndarray and _variants.is_packed(x):
+            if lengths is not None or out is not None or mask is not None:
+                raise ValueError("lengths, out, mask: expected none of them beside a PackedSequence")
+            packed: Result = _variants.run_packed(self._core, self.weights, x, state)
+            return packed
+        x = rows_contiguous(float32("x", x))
         if lengths is not None:
-            lengths = _whole_numbers(lengths)
+            lengths = whole_numbers(lengths)
         if out is not None:
-            _check_out(out)
+            check_out(out)
             if np.may_share_memory(out, x):
                 x = x.copy()
+        if mask is not None or not self._direct:
+            return _variants.run(self._core, self.weights, x, self.weights.batch_first, state, lengths, mask, out)
+        h_0, c_0 = (None, None) if state is None else pair(state)
         y, h, c = self._core.run(x, self.weights.batch_first, h_0, c_0, lengths, out)
         return (y if out is None else out), (h, c)
-
-
-_FLOAT32 = np.dtype(np.float32)
-
-
-def _float32(name: str, value: npt.ArrayLike) -> FloatArray:
-    if type(value) is np.ndarray and value.dtype is _FLOAT32:  # the usual case, and a step's time is short
-        return value
-    array = np.asarray(value)
-    if array.dtype == _FLOAT32:  # native only: the other byte order compares unequal
-        return array
-    # Not "i": whole numbers here are mostly raw samples or token ids that still lack their scaling or embedding.
-    if array.dtype.kind != "f":
-        raise TypeError(
-            f"{name}: expected a floating-point array, found dtype {array.dtype}; "
-            "convert it with .astype(numpy.float32) if that is what you mean"
-        )
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)
-
-
-def _rows_contiguous(x: FloatArray) -> FloatArray:
-    """The engine takes any strides but the last axis's, in whole elements."""
-    if x.flags.c_contiguous and x.flags.aligned:
-        return x
-    whole = x.ndim == 0 or (x.strides[-1] == 4 and not any(stride % 4 for stride in x.strides) and x.flags.aligned)
-    return x if whole else np.ascontiguousarray(x)
-
-
-def _pair(state: State) -> tuple[FloatArray, FloatArray]:
-    if not isinstance(state, (tuple, list)) or len(state) != 2:
-        raise TypeError(f"state: expected a pair (h, c), found {type(state).__name__}")
-    return np.ascontiguousarray(_float32("state h", state[0])), np.ascontiguousarray(_float32("state c", state[1]))
-
-
-def _whole_numbers(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    array = np.asarray(lengths)
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"lengths: expected whole numbers, found dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
-def _check_out(out: FloatArray) -> None:
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.dtype.isnative:
-        found = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out: expected a numpy array of float32, found {found}")
-    if not out.flags.writeable:
-        raise ValueError("out: expected a writeable array, found a read-only one")
-    if _rows_contiguous(out) is not out:
-        raise ValueError(f"out: expected the last axis to be contiguous, found strides {out.strides}")
-    reach = 4  # bytes that the axes so far span: the next one must step over them, or elements would share memory
-    for stride, size in sorted((abs(stride), size) for stride, size in zip(out.strides, out.shape) if size > 1):
-        if stride < reach:
-            raise ValueError(f"out: expected elements that do not share memory, found strides {out.strides}")
-        reach += stride * (size - 1)

@@ -59,10 +59,10 @@ class LSTMWeights:
         With `reverse`: y in the order in which it was computed instead, its time axis turned round (Keras's
         go_backwards).
     padding : str
-        What y holds at masked steps and past a row's length: ``"zero"``, or ``"repeat"``: the output computed before
-        (zeros if none was), as Keras does.
+        What y holds at masked steps and past a row's length: ``"zero"``, or ``"repeat"`` (with one direction only): the
+        output computed before, zeros if none was, as Keras does.
     residual : sequence of bool, optional
-        For each layer, whether its input is added to its (merged) output, before the next layer sees it.
+        For each layer, whether its input is added to its (merged) output at valid steps, before the next layer sees it.
     initial_state : (h, c), optional
         Learned initial states, one array (directions, size) for each layer in h and in c; used when a call gives none.
 
@@ -128,10 +128,14 @@ class LSTMWeights:
             raise ValueError("reverse: expected one direction, found two")
         if self.flip_output and not self.reverse:
             raise ValueError("flip_output: expected reverse beside it")
+        if self.padding == "repeat" and self.bidirectional:
+            raise ValueError("padding: 'repeat' has no meaning for two merged directions, expected 'zero'")
         if self.merge == "none" and self.num_layers > 1:
             raise ValueError(f"merge: 'none' leaves two outputs, expected one layer, found {self.num_layers}")
         if self.residual is not None:
             object.__setattr__(self, "residual", tuple(bool(one) for one in self.residual))
+            if self.merge == "none" and any(self.residual):
+                raise ValueError("residual: expected none with merge='none', which has two outputs")
             if len(self.residual) != self.num_layers:
                 raise ValueError(f"residual: expected {self.num_layers} values, found {len(self.residual)}")
         if self.initial_state is not None:
@@ -151,16 +155,38 @@ class LSTMWeights:
         return directions[0].output_size * (len(directions) if self.merge in ("concat", "none") else 1)
 
     @property
+    def equal_layers(self) -> bool:
+        """Whether all layers have one size, so that h and c are one array each."""
+        return len({(directions[0].hidden_size, directions[0].output_size) for directions in self.layers}) == 1
+
+    @property
+    def differences(self) -> list[str]:
+        """What is not as in torch.nn.LSTM, in words; where directions differ, each by its name, such as l0_reverse."""
+        found = []
+        if not self.equal_layers:
+            found.append(f"hidden_sizes={[directions[0].hidden_size for directions in self.layers]}")
+        cells = {
+            f"l{k}{'_reverse' * d}": one.differences
+            for k, directions in enumerate(self.layers)
+            for d, one in enumerate(directions)
+        }
+        if len(set(map(tuple, cells.values()))) == 1:
+            found += next(iter(cells.values()))
+        else:
+            found += [f"{name}: {' '.join(cell)}" for name, cell in cells.items() if cell]
+        if self.merge != "concat":
+            found.append(f"merge={self.merge!r}")
+        if any(self.residual or ()):
+            found.append(f"residual={[k for k, one in enumerate(self.residual or ()) if one]}")
+        found += [name for name in ("reverse", "flip_output", "initial_state") if getattr(self, name)]
+        if self.padding != "zero":
+            found.append(f"padding={self.padding!r}")
+        return found
+
+    @property
     def plain(self) -> bool:
         """Whether this is what torch.nn.LSTM computes: equal layers of plain cells, and none of the options."""
-        sizes = {(one.hidden_size, one.output_size) for directions in self.layers for one in directions}
-        return (
-            len(sizes) == 1
-            and all(one.plain for directions in self.layers for one in directions)
-            and self.merge == "concat"
-            and not (self.reverse or self.flip_output or any(self.residual or ()) or self.initial_state)
-            and self.padding == "zero"
-        )
+        return not self.differences
 
     def pack_state(self, state: Any, batch: int) -> FloatArray:
         """(h, c) of a stacked LSTM as one array (batch, floats of a row): layer by layer h, then c.
@@ -210,6 +236,11 @@ class LSTMWeights:
     def hidden_size(self) -> int:
         """Units of each direction; where layers differ, those of the last one."""
         return self.layers[-1][0].hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """Features of y; where ``merge`` is ``"none"``, of both outputs together."""
+        return self._width(self.layers[-1])
 
     @property
     def num_layers(self) -> int:

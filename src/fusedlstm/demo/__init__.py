@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import formats
-from ..lstm import LSTM, State
+from .._arguments import State
+from ..lstm import LSTM
 
 WEIGHTS = Path(__file__).parents[1] / "data" / "co2.pt"
 ABOUT = WEIGHTS.with_suffix(".json")
