@@ -3,7 +3,8 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from .lstm import LSTM, State
+from ._arguments import State
+from .lstm import LSTM
 from .weights import FloatArray
 
 _Rows = npt.ArrayLike

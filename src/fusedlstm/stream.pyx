@@ -14,6 +14,8 @@ from .capi cimport (
 import numpy as np
 
 from . import _core
+from ._arguments import float32 as floats
+from ._states import pack_state, unpack_state
 
 # Giving the GIL up and taking it back costs some 100 ns, and far more when another thread wants it meanwhile. Calls of fewer
 # multiplications than this take at most some 5 microseconds, a thousandth of what the interpreter lets a thread have.
@@ -188,13 +190,13 @@ cdef class Stream:
         states = empty((self.rows, self.sizes.state_size), float32)
         cdef float[:, ::1] data = states
         check(self.api.get_state(self.stream, &data[0, 0]))
-        return self.lstm.weights.unpack_state(states)
+        return unpack_state(self.lstm.weights, states)
 
     @state.setter
     def state(self, value):
         if self.stream == NULL:
             refuse_closed()
-        cdef const float[:, ::1] data = self.lstm.weights.pack_state(value, self.rows)
+        cdef const float[:, ::1] data = pack_state(self.lstm.weights, value, self.rows)
         check(self.api.set_state(self.stream, &data[0, 0]))
 
     def reset(self, rows=None):
@@ -369,16 +371,3 @@ cdef object row_mask(Stream self, name, value):
     if rows.shape != (self.rows,):
         raise ValueError(f"{name}: expected shape ({self.rows},), found {rows.shape}")
     return np.ascontiguousarray(rows).view(np.uint8)
-
-
-cdef object floats(name, value):
-    array = np.asarray(value)
-    if array.dtype == float32:
-        return array
-    if array.dtype.kind != "f":
-        raise TypeError(
-            f"{name}: expected a floating-point array, found dtype {array.dtype}; "
-            "convert it with .astype(numpy.float32) if that is what you mean"
-        )
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)

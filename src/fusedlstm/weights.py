@@ -188,45 +188,6 @@ class LSTMWeights:
         """Whether this is what torch.nn.LSTM computes: equal layers of plain cells, and none of the options."""
         return not self.differences
 
-    def pack_state(self, state: Any, batch: int) -> FloatArray:
-        """(h, c) of a stacked LSTM as one array (batch, floats of a row): layer by layer h, then c.
-
-        Raises
-        ------
-        TypeError, ValueError
-            Not a pair of floating-point arrays of these sizes; the batch axis may be left out if it is 1.
-        """
-        if not isinstance(state, (tuple, list)) or len(state) != 2:
-            raise TypeError(f"state: expected a pair (h, c), found {type(state).__name__}")
-        parts: list[list[FloatArray]] = []
-        for name, part, size in zip("hc", state, ("output_size", "hidden_size")):
-            sizes = [getattr(directions[0], size) for directions in self.layers]
-            if isinstance(part, (tuple, list)) and len(part) != self.num_layers:
-                raise ValueError(f"state {name}: expected {self.num_layers} layers, found {len(part)}")
-            arrays = list(part) if isinstance(part, (tuple, list)) else np.asarray(part)
-            if isinstance(arrays, np.ndarray) and arrays.shape[:1] != (self.num_layers,):
-                expected = (self.num_layers, batch, sizes[0])
-                raise ValueError(f"state {name}: expected shape {expected}, found {arrays.shape}")
-            layers = []
-            for k, width in enumerate(sizes):
-                one = np.asarray(arrays[k])
-                if one.dtype.kind != "f":
-                    raise TypeError(f"state {name}: expected a floating-point array, found dtype {one.dtype}")
-                if one.shape not in ((batch, width), (1, batch, width)) and not (batch == 1 and one.shape == (width,)):
-                    raise ValueError(f"state {name}: expected shape {(batch, width)} for layer {k}, found {one.shape}")
-                layers.append(one.reshape(batch, width).astype(np.float32))
-            parts.append(layers)
-        return np.concatenate([part[k] for k in range(self.num_layers) for part in parts], axis=1)
-
-    def unpack_state(self, states: FloatArray) -> tuple[Any, Any]:
-        """The inverse of `pack_state`: (h, c), each (layers, batch, size), or lists where layers differ in size."""
-        ends = np.cumsum([size for layer in self.layers for size in (layer[0].output_size, layer[0].hidden_size)])
-        pieces = np.split(states, ends[:-1], axis=1)
-        h, c = pieces[0::2], pieces[1::2]
-        if len({one.shape for one in h}) == len({one.shape for one in c}) == 1:
-            return np.stack(h), np.stack(c)
-        return [one[None] for one in h], [one[None] for one in c]
-
     @property
     def input_size(self) -> int:
         """Features of x at each step."""
