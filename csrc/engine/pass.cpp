@@ -54,6 +54,7 @@ Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::ve
   const bool pipelined = shape_.num_directions == 1 && shape_.layers.size() > 1;
   block_ = pipelined ? std::max<std::size_t>(1, z_rows_ / std::max<std::size_t>(1, rows_.size()))
                      : std::max<std::size_t>(1, longest_);
+  claimed_ = std::vector<std::atomic<std::size_t>>(lstm_.shape().layers.size() * shape_.num_directions);
   all_.expect(members_);
   for (std::size_t g = 0; g < groups_; ++g) of_group_[g].expect((members_ + groups_ - 1 - g) / groups_);
 
@@ -123,6 +124,7 @@ void Pass::prepare() {
     for (std::size_t t = length(b); t < call_.time; ++t)
       std::memset(y_rows_[b] + static_cast<std::ptrdiff_t>(t) * call_.y_time, 0, width * sizeof(float));
   reset(call_.h_0, call_.c_0);
+  for (std::atomic<std::size_t>& one : claimed_) one.store(0, std::memory_order_relaxed);
 }
 
 void Pass::go_on() {
@@ -168,10 +170,10 @@ void Pass::run(std::size_t member) {
           part = second(layer, first);
         run_direction(layer, direction, first, last, in, part, group);
       }
-      all_.wait(table_);
+      all_.wait(table_, member);
       if (joins(layer)) {
         join(layer, first, last, in, out, member);
-        all_.wait(table_);
+        all_.wait(table_, member);
       }
     }
   }
@@ -267,13 +269,28 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
       r.h_in[i] = s.h[(parity + i) % 2];
       r.h_out[i] = projected ? s.unprojected : s.h[(parity + i + 1) % 2];
     }
-    table_.recur(r);
-    group.barrier->wait(table_);
+    if (longest_ == 1 && group.size > 1)
+      claim_panels(r, panels, claimed_[layer * shape_.num_directions + direction], group);
+    else
+      table_.recur(r);
+    group.barrier->wait(table_, group.id);
     if (projected) {
       project_hidden(layer, direction, s.h[(parity + 1) % 2], active, group);
       copy_projected(layer, s.h[(parity + 1) % 2], active, out, t, group);
-      group.barrier->wait(table_);
+      group.barrier->wait(table_, group.id);
     }
+  }
+}
+
+// A single step of a call: members take a few panels at a time, since the first ones are at work for some 50 microseconds
+// before the last one has woken up. Nothing is gained from keeping a share for a next step.
+void Pass::claim_panels(Recurrence& step, std::size_t panels, std::atomic<std::size_t>& claimed, const Group& group) {
+  const std::size_t few = std::max<std::size_t>(1, panels / (8 * group.size));
+  for (;;) {
+    step.first_panel = std::min(panels, claimed.fetch_add(few, std::memory_order_relaxed));
+    if (step.first_panel == panels) return;
+    step.last_panel = std::min(panels, step.first_panel + few);
+    table_.recur(step);
   }
 }
 

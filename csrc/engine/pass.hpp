@@ -4,6 +4,7 @@
 // owns a range of panels for the whole call (its slice of the weights stays in its core's cache) and all members go
 // through the same steps; when a bidirectional layer has members enough, each direction gets its own group.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -70,6 +71,7 @@ class Pass {
   void bind();
   void run_direction(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, const View& in,
                      const View& out, const Group& group);
+  void claim_panels(Recurrence& step, std::size_t panels, std::atomic<std::size_t>& claimed, const Group& group);
   void run_steps(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, std::size_t active,
                  bool project_first, const View& in, const View& out, const Group& group);
   // The same for any cell; pre-activations are always computed ahead.
@@ -102,6 +104,7 @@ class Pass {
   std::size_t z_rows_;        // rows of pre-activations computed at once
   std::vector<Rows> row_of_;  // by layer
   Barrier all_, of_group_[2];
+  std::vector<std::atomic<std::size_t>> claimed_;  // panels of a single step that members have taken, by state
 
   Buffer memory_;
   std::vector<State> states_;

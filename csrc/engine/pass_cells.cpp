@@ -70,20 +70,20 @@ void Pass::run_cell_steps(std::size_t layer, std::size_t direction, std::size_t 
       table_.project({packed.recurrent.weights.floats(), packed.recurrent.bias.floats(), packed.recurrent.inputs,
                       first_panel, last_panel, group.x_rows, count, group.from_h + from * row.z, row.z});
     }
-    if (options.whole_rows()) group.barrier->wait(table_);
+    if (options.whole_rows()) group.barrier->wait(table_, group.id);
     update.from_x = group.z + (t - first) * active * row.z;
     update.m = shape.projected ? s.unprojected : h;
     table_.update_cell(update);
     if (shape.projected) {
-      group.barrier->wait(table_);
+      group.barrier->wait(table_, group.id);
       project_hidden(layer, direction, h, active, group);
-      group.barrier->wait(table_);
+      group.barrier->wait(table_, group.id);
     }
     hidden.h_before = s.h[parity];
     hidden.h = h;
     hidden.y_offset = out.at(t);
     table_.update_hidden(hidden);
-    group.barrier->wait(table_);
+    group.barrier->wait(table_, group.id);
   }
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from .base import Engine, fastest
 
 
 class FusedLSTM(Engine):
-    """``lstm(x)`` for sequences; for single steps the stream, or ``lstm(x, state=...)`` where there is none yet."""
+    """``lstm(x)`` for sequences; for single steps the faster of the stream and, with several threads, a call."""
 
     name = "fusedlstm"
     needs = ("fusedlstm",)
@@ -25,24 +26,27 @@ class FusedLSTM(Engine):
         fusedlstm.set_num_threads(threads)
         lstm: Any = fusedlstm.LSTM(weights)
         self._state, self._stream = state, None
-        if state is not None and hasattr(lstm, "stream"):
-            self._stream = lstm.stream(batch_size=x.shape[1])
-            self._stream.input[...] = x[0].reshape(self._stream.input.shape)
-            self.call, self.setting = self._stream.step, "stream"
-        elif state is not None:
-            self.call, self.setting = partial(lstm, x, state=state), "lstm(x, state=...)"
+        ways: dict[str, Callable[[], Any]]
+        if state is not None:
+            stream = lstm.stream(batch_size=x.shape[1])
+            stream.input[...] = x[0].reshape(stream.input.shape)
+            ways = {"stream.step()": stream.step}
+            if threads > 1:  # a stream runs on its caller's thread alone
+                ways["lstm(x, state=...)"] = partial(lstm, x, state=state)
         else:
             out = np.empty((*x.shape[:2], weights.hidden_size * len(weights.layers[0])), np.float32)
             ways = {"lstm(x)": partial(lstm, x), "lstm(x, out=y)": partial(lstm, x, out=out)}
-            self.setting = fastest(ways)
-            self.call = ways[self.setting]
+        self.setting = fastest(ways)
+        self.call = ways[self.setting]
+        if self.setting == "stream.step()":
+            self._stream = stream
 
     def y(self) -> FloatArray:
         """Call once, from the initial state."""
         if self._stream is not None:
             self._stream.state = self._state
             self._stream.step()
-            stepped: FloatArray = np.array(self._stream.output)
+            stepped: FloatArray = self._stream.output.copy()
             return stepped.reshape(1, -1, stepped.shape[-1])
         y: FloatArray = self.call()[0]
         return y
