@@ -27,7 +27,9 @@ class FusedLSTM(Engine):
         lstm: Any = fusedlstm.LSTM(weights)
         self._state, self._stream = state, None
         ways: dict[str, Callable[[], Any]]
-        if state is not None:
+        if state is not None and weights.bidirectional:
+            ways = {"lstm(x, state=...)": partial(lstm, x, state=state)}
+        elif state is not None:
             stream = lstm.stream(batch_size=x.shape[1])
             stream.input[...] = x[0].reshape(stream.input.shape)
             ways = {"stream.step()": stream.step}
