@@ -88,7 +88,7 @@ class LSTM:
 
     @classmethod
     def from_keras(cls, layer: Any) -> LSTM:
-        """Take the weights of a built Keras ``LSTM`` or ``Bidirectional(LSTM)`` layer.
+        """Take the weights of a built Keras layer: ``LSTM``, ``RNN`` of one or several LSTMCells, ``Bidirectional``.
 
         Raises
         ------
