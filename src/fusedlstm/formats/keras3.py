@@ -18,7 +18,7 @@ from ._zip import Archive, is_zip
 NAME = "Keras file"
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-_KERAS = ("keras", "tf_keras")
+_KERAS = ("keras", "tf_keras", "tensorflow")  # tf_keras takes some of its activations from there
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -55,18 +55,23 @@ def from_layer(layer: Any) -> LSTMWeights:
         raise TypeError(f"expected a keras.layers.LSTM or Bidirectional(LSTM), found {kind.__module__}.{kind.__name__}")
     expected = _keras_config.recurrent(item, _version(kind))
     ways = [layer] if len(expected.directions) == 1 else [layer.forward_layer, layer.backward_layer]
-    stacks = [way.cell.cells if expected.stacked else [way.cell] for way in ways]
-    return _keras.assemble([[_arrays(cell) for cell in cells] for cells in zip(*stacks, strict=True)], expected)
+    grid: list[list[_keras.Arrays]] = [[] for _ in expected.directions[0]]
+    for way, cells in zip(ways, expected.directions, strict=True):
+        for k, cell in enumerate(cells):
+            owner = way.cell.cells[k] if expected.stacked else way if cell.cudnn else way.cell
+            grid[k].append(_arrays(owner, cell))
+    return _keras.assemble(grid, expected)
 
 
-def _arrays(cell: Any) -> _keras.Arrays:
-    arrays = [array.astype("float32") for array in cell.get_weights()]
+def _arrays(owner: Any, cell: _keras_config.Cell) -> _keras.Arrays:
+    """The variables of a live cell."""
+    arrays = [array.astype("float32") for array in owner.get_weights()]
     if len(arrays) != (3 if cell.use_bias else 2):
-        raise ValueError(f"layer {cell.name!r}: expected a built layer, found no weights (call it or build it first)")
-    for function in (cell.activation, cell.recurrent_activation):
+        raise ValueError(f"layer {owner.name!r}: expected a built layer, found no weights (call it or build it first)")
+    for function in () if cell.cudnn else (owner.activation, owner.recurrent_activation):
         # A configuration has only its name, and the user's own function may be called tanh, too.
         if str(getattr(function, "__module__", None)).split(".")[0] not in _KERAS:
-            raise ValueError(f"layer {cell.name!r}: expected activations of Keras's own, found {function!r}")
+            raise ValueError(f"layer {owner.name!r}: expected activations of Keras's own, found {function!r}")
     return arrays
 
 
