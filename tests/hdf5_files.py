@@ -7,8 +7,10 @@ import tracemalloc
 import numpy as np
 import pytest
 from reference import lstm as oracle
+from run import run
 
 import fusedlstm as fl
+from fusedlstm import formats
 
 DATA = pathlib.Path(__file__).parent / "data"
 RNG = np.random.default_rng(5)
@@ -21,9 +23,10 @@ def check(path, scale=1.0, prefix=None, weights=None):
     """Loads, and computes what the oracle computes with KERNEL, RECURRENT and BIAS times a scale."""
     if weights is None:
         weights = fl.LSTMWeights([[fl.DirectionWeights(KERNEL.T * scale, RECURRENT.T * scale, BIAS * scale)]])
-    lstm = fl.LSTM.load(path, prefix=prefix)
-    np.testing.assert_allclose(lstm(X)[0], oracle(weights, X)[0], rtol=0, atol=1e-5)
-    return lstm
+    found = formats.load(path, prefix)
+    y, _ = run(found, X if found.batch_first else X.swapaxes(0, 1))
+    np.testing.assert_allclose(y if found.batch_first else y.swapaxes(0, 1), oracle(weights, X)[0], rtol=0, atol=1e-5)
+    return found
 
 
 def put(file, group, scale=1.0, names=("0", "1", "2")):

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from hdf5_files import BIAS, DATA, KERNEL, RECURRENT, WEIGHTS, X, check, oracle, put
+from hdf5_files import BIAS, DATA, KERNEL, RECURRENT, X, check, put
+from run import run
 
 import fusedlstm as fl
 from fusedlstm import formats
@@ -24,7 +25,7 @@ def test_stored_files(stored, prefix, expected):
     """Written by Keras 3.15.1 and tf_keras 2.21.0 (data/make_keras*.py), with their outputs."""
     expected = np.load(DATA / expected)
     assert list(formats.find(DATA / stored)) == [prefix]
-    y, _ = fl.LSTM.load(DATA / stored)(expected["x"])
+    y, _ = run(formats.load(DATA / stored), expected["x"])
     np.testing.assert_allclose(y, expected["y"], rtol=0, atol=1e-5)
 
 
@@ -113,7 +114,7 @@ def test_legacy_bidirectional(tmp_path):
     path = legacy(tmp_path / "m.h5", {f"bi/{cell}/lstm_cell_4": scale for cell, scale in cells.items()})
     check(path, weights=bidirectional(1.0, 2.0), prefix="bi")
     for message, path in {
-        "merge_mode: expected 'concat', found 'ave'": both(tmp_path / "1.h5", cells, merge_mode="ave"),
+        "merge_mode: expected concat, .* found 'max'": both(tmp_path / "1.h5", cells, merge_mode="max"),
         "expected one each of .* found ..$": both(tmp_path / "2.h5", {"forward_lstm": 1.0}, merge_mode="concat"),
         "expected one LSTM cell or one in each": legacy(tmp_path / "3.h5", {"bi/forward_lstm/lstm_cell": 1.0}),
     }.items():
@@ -141,19 +142,47 @@ def test_legacy_stack(tmp_path):
 
 def test_legacy_time_major(tmp_path):
     path = legacy(tmp_path / "m.h5", {"a/a/lstm_cell": 1.0}, model(lstm_layer("a", time_major=True)))
-    lstm = fl.LSTM.load(path)
-    assert lstm.batch_first is False
-    y, _ = lstm(X.swapaxes(0, 1))
-    np.testing.assert_allclose(y.swapaxes(0, 1), oracle(WEIGHTS, X)[0], rtol=0, atol=1e-5)
+    assert check(path).batch_first is False
+
+
+@pytest.mark.parametrize("kind", ["whole model", "weights only", "bidirectional"])
+def test_cudnn_lstm(kind, tmp_path):
+    """Each gate's matrices as cuDNN and PyTorch have them, poured row by row into Keras's shape; the bias in halves.
+
+    So tf_keras 2.21 converts them (_convert_rnn_weights); files that it wrote gave the numbers of the LSTM into which
+    it loaded them.
+    """
+    torch = pytest.importorskip("torch")
+    both = kind == "bidirectional"
+    judge = torch.nn.LSTM(3, 2, batch_first=True, bidirectional=both)
+    config = model(layer("CuDNNLSTM", "a", units=2, go_backwards=False))
+    if both:
+        config = model(layer("Bidirectional", "a", layer=layer("CuDNNLSTM", "c", units=2), merge_mode="concat"))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        root = file if kind == "weights only" else file.create_group("model_weights")
+        root.attrs["layer_names"] = [b"a"]
+        if root is not file:
+            file.attrs["model_config"] = json.dumps(config)
+        for way, suffix in (("/forward_c", ""), ("/backward_c", "_reverse")) if both else (("", ""),):
+            for name, rows in (("kernel", 3), ("recurrent_kernel", 2)):
+                weight = getattr(judge, f"weight_{'ih' if rows == 3 else 'hh'}_l0{suffix}").detach().numpy()
+                gates = [gate.ravel().reshape(rows, 2) for gate in np.split(weight, 4)]
+                root[f"a/a{way}/{name}:0"] = np.concatenate(gates, axis=1)
+            bias = [getattr(judge, f"bias_{side}_l0{suffix}").detach().numpy() for side in ("ih", "hh")]
+            root[f"a/a{way}/bias:0"] = np.concatenate(bias)
+    with torch.no_grad():
+        wanted = judge(torch.from_numpy(X))[0].numpy()
+    np.testing.assert_allclose(run(formats.load(tmp_path / "m.h5", "a"), X)[0], wanted, rtol=0, atol=1e-5)
 
 
 REFUSED = {
-    "activation: expected 'tanh', found 'relu'": lstm_layer("a", activation="relu"),
-    "recurrent_activation: expected 'sigmoid', found 'hard_sigmoid'": lstm_layer(
+    "activation: expected one of .*, found 'relu6'": lstm_layer("a", activation="relu6"),
+    "recurrent_activation: expected keras_version .* 'hard_sigmoid', .* found None": lstm_layer(
         "a", recurrent_activation="hard_sigmoid"
     ),
-    "go_backwards: expected False, found True": lstm_layer("a", go_backwards=True),
-    "layer class: expected keras.layers.LSTM, found 'CuDNNLSTM'": layer("CuDNNLSTM", "a"),
+    "go_backwards: expected true or false, found 'yes'": lstm_layer("a", go_backwards="yes"),
+    r"bias: expected 8 values for each unit of a CuDNNLSTM, found \[\(8,\)\]": layer("CuDNNLSTM", "a", units=2),
+    "units: expected 1 or more, found 'True'": layer("CuDNNLSTM", "a", units=True),
     "layer class: expected keras.layers.LSTM, found 'own>LSTM'": layer("own>LSTM", "a", units=2),
     r"kernel:0': expected shape \(3, 12\) for 3 units, found \(3, 8\)": lstm_layer("a", units=3),
     r"expected one each of \['kernel', 'recurrent_kernel'\], found": lstm_layer("a", use_bias=False),

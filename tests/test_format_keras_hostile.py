@@ -90,8 +90,8 @@ def test_damaged_configuration(message, good, tmp_path):
 LIES = {
     "units": (3, r"vars/0': expected shape \(3, 12\) for 3 units, found \(3, 8\)"),
     "use_bias": (False, r"enc|vars': expected 2 variables, found .*vars/2"),
-    "activation": (None, "activation: expected 'tanh', found 'None'"),
-    "go_backwards": ("yes", "go_backwards: expected False, found 'yes'"),
+    "activation": (None, "activation: expected one of .*, found 'None'"),
+    "go_backwards": ("yes", "go_backwards: expected true or false, found 'yes'"),
 }
 
 

@@ -32,8 +32,8 @@ def pack(weights: LSTMWeights) -> _core.Lstm:
 
 
 def direct(weights: LSTMWeights) -> bool:
-    """Whether a call without a mask is one call of the engine, with nothing around it."""
-    return weights.equal_layers and weights.merge != "none" and not weights.flip_output and weights.padding == "zero"
+    """Whether a call of whole sequences is one call of the engine, with nothing around it."""
+    return weights.equal_layers and weights.merge != "none" and not weights.flip_output
 
 
 def run(

@@ -88,7 +88,7 @@ class LSTM:
 
     @classmethod
     def from_keras(cls, layer: Any) -> LSTM:
-        """Take the weights of a built Keras ``LSTM`` or ``Bidirectional(LSTM)`` layer.
+        """Take the weights of a built Keras layer: ``LSTM``, ``RNN`` of one or several LSTMCells, ``Bidirectional``.
 
         Raises
         ------
@@ -255,7 +255,8 @@ class LSTM:
             check_out(out)
             if np.may_share_memory(out, x):
                 x = x.copy()
-        if mask is not None or not self._direct:
+        repeats = lengths is not None and self.weights.padding == "repeat"
+        if mask is not None or repeats or not self._direct:
             return _variants.run(self._core, self.weights, x, self.weights.batch_first, state, lengths, mask, out)
         h_0, c_0 = (None, None) if state is None else pair(state)
         y, h, c = self._core.run(x, self.weights.batch_first, h_0, c_0, lengths, out)

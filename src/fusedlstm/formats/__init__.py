@@ -34,6 +34,7 @@ FORMATS = (
     "safetensors",
     "pytorch",
     "keras3",
+    "elmo",
     "hdf5",
     "npz",
     "onnx",

@@ -1,8 +1,8 @@
 """LSTM weights as Keras lays them out, and as Keras 3 stores them.
 
 kernel (input, 4U), recurrent_kernel (U, 4U), bias (4U,), gates i, f, c, o along the last axis, x @ kernel
-(https://keras.io/api/layers/recurrent_layers/lstm/). Keras 3 stores the variables of each object by number, under a
-path of attribute names: ``layers/lstm/cell/vars/0``.
+(https://keras.io/api/layers/recurrent_layers/lstm/); CuDNNLSTM keeps what cuDNN takes (see `_from_cudnn`). Keras 3
+stores the variables of each object by number, under a path of attribute names: ``layers/lstm/cell/vars/0``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,15 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import starmap
+from typing import Any
 
-from ..weights import DirectionWeights, FormatError, LSTMWeights
+import numpy as np
+import numpy.typing as npt
+
+from ..weights import PLAIN, DirectionWeights, FormatError, LSTMWeights
 from . import _keras_config as configuration
 from ._hdf5 import Hdf5
 
@@ -20,6 +26,8 @@ Source = Callable[[], Hdf5]
 Reader = Callable[[], LSTMWeights]
 Variables = Sequence[str]
 """The datasets of one cell: kernel, recurrent_kernel and, if there is one, bias."""
+Arrays = Sequence[npt.NDArray[Any]]
+"""Their content."""
 
 _TENSORFLOW_2_13 = "_layer_checkpoint_dependencies"
 _WAYS = ("/forward_layer", "/backward_layer")
@@ -40,8 +48,8 @@ class Found:
         self.readers[key] = reader
 
 
-def stored_lstms(source: Source, model: object = None) -> dict[str, Reader]:
-    """Every LSTM in a file of Keras 3's layout, given the model's configuration where there is one.
+def stored_lstms(source: Source, model: object = None, version: str | None = None) -> dict[str, Reader]:
+    """Every LSTM in a file of Keras 3's layout, given the model's configuration and Keras's version where there are.
 
     Without a configuration (weights only, or a model class of the user's own) an LSTM is known by where its variables
     are and by their shapes, and is taken to have the standard activations, as nothing says more.
@@ -58,7 +66,7 @@ def stored_lstms(source: Source, model: object = None) -> dict[str, Reader]:
     for layer in layers:
         # A class of the user's own that holds an LSTM's variables is listed too, to be refused by its name.
         if configuration.is_lstm(layer.item) or layer.path in stored:
-            found.add(layer.prefix, layer.path, partial(_described, source, layer))
+            found.add(layer.prefix, layer.path, partial(_described, source, layer, version))
     for path in sorted(stored.keys() - {layer.path for layer in layers}):
         found.add(_names(file, path), path, partial(_undescribed, source, stored[path]))
     return found.readers
@@ -69,14 +77,26 @@ def read(
 ) -> LSTMWeights:
     """Read the variables of ``grid[layer][direction]`` and hold them against what the configuration says."""
     file = source()
-    layers = [
+    arrays = [
         [
-            _direction(file, variables, expected.directions[d][k].units if expected else None)
+            _arrays(file, variables, expected.directions[d][k].units if expected else None)
             for d, variables in enumerate(directions)
         ]
         for k, directions in enumerate(grid)
     ]
-    return LSTMWeights(layers, batch_first=expected is None or not expected.time_major)
+    return assemble(arrays, expected)
+
+
+def assemble(grid: Sequence[Sequence[Arrays]], expected: configuration.Recurrent | None = None) -> LSTMWeights:
+    """The LSTM of ``grid[layer][direction]``; standard activations and no options where no configuration tells."""
+    layers = []
+    for k, cells in enumerate(grid):
+        known = [direction[k] for direction in expected.directions] if expected else [None] * len(cells)
+        directions = list(starmap(_direction, zip(cells, known, strict=True)))
+        layers.append(_apart(directions) if k and len(directions) == 2 else directions)
+    if expected is None:
+        return LSTMWeights(layers, padding="repeat" if len(layers[0]) == 1 else "zero")
+    return LSTMWeights(layers, batch_first=not expected.time_major, **expected.options)
 
 
 def looks_like_lstm(shapes: Sequence[tuple[int, ...]]) -> bool:
@@ -84,25 +104,64 @@ def looks_like_lstm(shapes: Sequence[tuple[int, ...]]) -> bool:
     if len(shapes) not in (2, 3) or len(shapes[0]) != 2 or len(shapes[1]) != 2:
         return False
     units, width = shapes[1]
-    return units > 0 and width == 4 * units == shapes[0][1] and shapes[2:] in ([], [(width,)])
+    return units > 0 and width == 4 * units == shapes[0][1] and shapes[2:] in ([], [(width,)], [(2 * width,)])
 
 
-def _direction(file: Hdf5, variables: Variables, units: int | None) -> DirectionWeights:
+def _arrays(file: Hdf5, variables: Variables, units: int | None) -> Arrays:
+    """The variables of a cell, of the shapes that fit its units (those of the recurrent kernel if unknown)."""
     if len(variables) not in (2, 3):
         raise FormatError(f"expected kernel, recurrent_kernel and perhaps bias, found {list(variables)}")
     if units is None:
         units = (file.shape(variables[1]) or (0,))[0]
     inputs = (file.shape(variables[0]) or (0,))[0]
     for path, shape in zip(variables, ((inputs, 4 * units), (units, 4 * units), (4 * units,)), strict=False):
-        if file.shape(path) != shape:
-            raise FormatError(f"{path!r}: expected shape {shape} for {units} units, found {file.shape(path)}")
-    kernel, recurrent_kernel, *bias = (file.read(path) for path in variables)
-    return DirectionWeights(kernel.T, recurrent_kernel.T, bias[0] if bias else None)
+        found = file.shape(path)
+        if found != shape and (len(shape) == 2 or found != (8 * units,)):  # the bias of a CuDNNLSTM
+            raise FormatError(f"{path!r}: expected shape {shape} for {units} units, found {found}")
+    return [file.read(path) for path in variables]
 
 
-def _described(source: Source, layer: configuration.Layer) -> LSTMWeights:
+def _direction(arrays: Arrays, known: configuration.Cell | None) -> DirectionWeights:
+    kernel, recurrent_kernel, *biases = arrays
+    bias = biases[0] if biases else None
+    if bias is not None and bias.shape == (8 * len(recurrent_kernel),):
+        if known is not None and not known.cudnn:
+            raise FormatError(f"bias: expected 4 values for each unit, found 8 (of a CuDNNLSTM), shape {bias.shape}")
+        kernel, recurrent_kernel, bias = _from_cudnn(kernel, recurrent_kernel, bias)
+    elif known is not None and known.cudnn:
+        raise FormatError(f"bias: expected 8 values for each unit of a CuDNNLSTM, found {[a.shape for a in biases]}")
+    return DirectionWeights(kernel.T, recurrent_kernel.T, bias, cell=PLAIN if known is None else known.variant)
+
+
+def _from_cudnn(*arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+    """CuDNNLSTM's variables as LSTM has them.
+
+    Each gate's matrices are cuDNN's (U, input) and (U, U) by rows, in variables of the shape (input, U) and (U, U);
+    the first half of the bias belongs to the input, the second to the recurrence.
+    """
+    *kernels, bias = arrays
+    plain = [
+        np.hstack([gate.reshape(gate.shape[::-1]).T for gate in np.split(kernel, 4, axis=1)]) for kernel in kernels
+    ]
+    return *plain, np.add(*np.split(bias, 2))
+
+
+def _apart(directions: Sequence[DirectionWeights]) -> list[DirectionWeights]:
+    """A layer of two stacks that run apart, each cell of which takes the outputs of its own direction only.
+
+    The layer below passes on both directions' outputs; the other's meet weights of zero.
+    """
+    forward, backward = directions
+    wide = [
+        np.hstack([forward.weight_ih, np.zeros_like(forward.weight_ih)]),
+        np.hstack([np.zeros_like(backward.weight_ih), backward.weight_ih]),
+    ]
+    return [replace(one, weight_ih=weight) for one, weight in zip(directions, wide)]
+
+
+def _described(source: Source, layer: configuration.Layer, version: str | None) -> LSTMWeights:
     """An LSTM that the configuration describes."""
-    expected = configuration.recurrent(layer.item)  # refuses what is not computed here before anything is read
+    expected = configuration.recurrent(layer.item, version)  # refuses what is not computed here before anything is read
     ways = _WAYS if len(expected.directions) == 2 else ("",)
     inside = _stacked_names(len(expected.directions[0])) if expected.stacked else [""]
     grid: list[list[Variables]] = [[] for _ in inside]
@@ -155,8 +214,6 @@ def _undescribed(source: Source, cells: Mapping[tuple[str, str], Variables]) -> 
     grid = [[(way, name) for way in ways] for name in names]
     if ways not in ([""], list(_WAYS)) or {key for row in grid for key in row} != cells.keys():
         raise FormatError(f"expected one LSTM cell, a stack of them or one in each direction, found {list(cells)}")
-    if len(ways) == 2 and len(names) > 1:
-        raise FormatError("Bidirectional: expected one LSTM cell in each direction, found a stack of cells")
     return read(source, [[cells[key] for key in row] for row in grid])
 
 

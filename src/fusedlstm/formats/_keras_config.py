@@ -12,7 +12,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from .. import weights
 from ..weights import FormatError
+from ._keras_activations import activation
 
 MAX_DEPTH = 32
 
@@ -45,20 +47,46 @@ class Layer:
 
 @dataclass(frozen=True)
 class Cell:
-    """One LSTMCell: its name (None inside an LSTM layer, which chooses it), its units, whether it has a bias."""
+    """One LSTMCell.
+
+    Parameters
+    ----------
+    name : str or None
+        None inside an LSTM layer, which chooses it.
+    units : int
+    use_bias : bool
+    variant : weights.Cell
+        Its activations.
+    cudnn : bool
+        Whether its variables are laid out as CuDNNLSTM's.
+    """
 
     name: str | None
     units: int
     use_bias: bool
+    variant: weights.Cell = weights.PLAIN
+    cudnn: bool = False
 
 
 @dataclass(frozen=True)
 class Recurrent:
-    """What a recurrent layer computes: ``directions[d][k]`` is the cell of layer k, forward (0) or backward (1)."""
+    """What a recurrent layer computes.
+
+    Parameters
+    ----------
+    directions : tuple of tuples of Cell
+        ``directions[d][k]`` is the cell of layer k, forward (0) or backward (1).
+    stacked : bool
+        Whether it is an RNN of StackedRNNCells, be it of one cell.
+    time_major : bool
+    options : dict
+        What `LSTMWeights` calls merge, reverse, flip_output and padding.
+    """
 
     directions: tuple[tuple[Cell, ...], ...]
     stacked: bool
     time_major: bool
+    options: dict[str, Any]
 
 
 def parse(text: str | bytes) -> Any:
@@ -67,6 +95,11 @@ def parse(text: str | bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"damaged model configuration ({type(error).__name__}: {error})") from error
+
+
+def version(stated: Any) -> str | None:
+    """What a file calls Keras's version, if it is a text."""
+    return stated[:80] if isinstance(stated, str) else None
 
 
 def layers(model: Any, names: tuple[str, ...] = (), path: str = "") -> list[Layer]:
@@ -99,30 +132,36 @@ def is_lstm(item: Any) -> bool:
     return _is(item, "LSTM") or _is(item, "CuDNNLSTM")
 
 
-def recurrent(item: Any) -> Recurrent:
-    """What a layer computes.
+def recurrent(item: Any, version: str | None) -> Recurrent:
+    """What a layer computes, in a model that this version of Keras wrote.
 
     Raises
     ------
     FormatError
-        Something that this library does not compute: another activation, merge mode, direction or cell.
+        Something that this library does not compute: another activation or cell, directions that do not fit together.
     """
     if not _is(item, "Bidirectional"):
-        return Recurrent((_cells(item, backwards=False),), _is_stack(item), _time_major(item))
+        backwards = _flag(item, "go_backwards")
+        # Keras's own RNN repeats the output of the step before where a step is masked; cuDNN's knows no masks.
+        repeats = not (_flag(item, "zero_output_for_mask") or _is(item, "CuDNNLSTM"))
+        options = {"reverse": backwards, "flip_output": backwards, "padding": "repeat" if repeats else "zero"}
+        return Recurrent((_cells(item, version),), _is_stack(item), _flag(item, "time_major"), options)
     config = _config(item)
     forward, backward = config.get("layer"), config.get("backward_layer")
-    if config.get("merge_mode") != "concat":
-        raise FormatError(f"merge_mode: expected 'concat', found {config.get('merge_mode')!r}")
-    directions = [_cells(forward, backwards=False)]
-    if backward is None:  # Keras 2 states it only where it differs from the forward one turned around
-        directions *= 2
-    else:
-        directions.append(_cells(backward, backwards=True))
-        if (_is_stack(backward), _time_major(backward)) != (_is_stack(forward), _time_major(forward)):
+    if _flag(forward, "go_backwards"):
+        raise FormatError("go_backwards: expected False of the forward layer in a Bidirectional, found True")
+    cells = _cells(forward, version)
+    directions = (cells, cells)
+    if backward is not None:  # Keras 2 states it only where it differs from the forward one turned around
+        if not _flag(backward, "go_backwards"):
+            raise FormatError("go_backwards: expected True of the backward layer in a Bidirectional, found False")
+        directions = (cells, _cells(backward, version))
+        if (_is_stack(backward), _flag(backward, "time_major")) != (_is_stack(forward), _flag(forward, "time_major")):
             raise FormatError("Bidirectional: expected the same kind of layer in both directions, found two kinds")
-    if max(map(len, directions)) > 1:
-        raise FormatError("Bidirectional: expected one LSTM cell in each direction, found a stack of cells")
-    return Recurrent(tuple(directions), _is_stack(forward), _time_major(forward))
+        if len(directions[1]) != len(cells):
+            raise FormatError(f"Bidirectional: expected {len(cells)} cells backward too, found {len(directions[1])}")
+    options = {"merge": _merge(config, len(cells))}  # and zeros where a step is masked, whatever its layers say
+    return Recurrent(directions, _is_stack(forward), _flag(forward, "time_major"), options)
 
 
 def snake_case(class_name: str) -> str:
@@ -169,34 +208,53 @@ def _stacked(cell: Any) -> list[Any]:
     return [cell]
 
 
-def _cells(item: Any, *, backwards: bool) -> tuple[Cell, ...]:
+def _cells(item: Any, version: str | None) -> tuple[Cell, ...]:
     """The cells of an LSTM or RNN layer, first layer first."""
-    if not (_is(item, "LSTM") or _is(item, "RNN")):
-        raise FormatError(f"layer class: expected keras.layers.LSTM, found {_class_name(item)!r}")
     config = _config(item)
-    if config.get("go_backwards", False) is not backwards:
-        raise FormatError(f"go_backwards: expected {backwards}, found {config.get('go_backwards', False)!r}")
+    if _is(item, "CuDNNLSTM"):
+        return (Cell(None, _units(config), use_bias=True, cudnn=True),)
     if _is(item, "LSTM"):
-        return (_cell(config, None),)
+        return (_cell(config, None, version),)
+    if not _is(item, "RNN"):
+        raise FormatError(f"layer class: expected keras.layers.LSTM, found {_class_name(item)!r}")
     stack = _stacked(config.get("cell"))
     for cell in stack:
         if not _is(cell, "LSTMCell"):
             raise FormatError(f"cell class: expected keras.layers.LSTMCell, found {_class_name(cell)!r}")
-    return tuple(_cell(_config(cell), _name(cell)) for cell in stack)
+    return tuple(_cell(_config(cell), _name(cell), version) for cell in stack)
 
 
-def _cell(config: dict[str, Any], name: str | None) -> Cell:
-    for key, expected in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
-        if config.get(key) != expected:
-            raise FormatError(f"{key}: expected {expected!r}, found {str(config.get(key))[:80]!r}")
-    units, use_bias = config.get("units"), config.get("use_bias")
-    if not isinstance(units, int) or not isinstance(use_bias, bool) or units < 1:
-        raise FormatError(f"expected units and use_bias, found {units!r} and {use_bias!r}")
-    return Cell(name, units, use_bias)
+def _cell(config: dict[str, Any], name: str | None, version: str | None) -> Cell:
+    use_bias = config.get("use_bias")
+    if not isinstance(use_bias, bool):
+        raise FormatError(f"use_bias: expected true or false, found {str(use_bias)[:80]!r}")
+    inner, gate = (activation(key, config.get(key), version) for key in ("activation", "recurrent_activation"))
+    return Cell(name, _units(config), use_bias, weights.Cell(gate=gate, candidate=inner, output=inner))
 
 
-def _time_major(item: Any) -> bool:
-    return _config(item).get("time_major", False) is True
+def _units(config: dict[str, Any]) -> int:
+    units = config.get("units")
+    if type(units) is not int or units < 1:
+        raise FormatError(f"units: expected 1 or more, found {str(units)[:80]!r}")
+    return units
+
+
+def _merge(config: dict[str, Any], layers: int) -> str:
+    """The merge mode of a Bidirectional; Keras merges after the last cell of a stack only."""
+    mode = config.get("merge_mode", "missing")
+    if mode not in ("concat", "sum", "mul", "ave", None):
+        raise FormatError(f"merge_mode: expected concat, sum, mul, ave or null, found {str(mode)[:80]!r}")
+    if mode != "concat" and layers > 1:
+        raise FormatError(f"merge_mode: expected 'concat' for a stack of cells in each direction, found {mode!r}")
+    return mode or "none"
+
+
+def _flag(item: Any, name: str) -> bool:
+    """A choice that configurations leave out where it is false, or where Keras did not have it yet."""
+    value = _config(item).get(name, False)
+    if not isinstance(value, bool):
+        raise FormatError(f"{name}: expected true or false, found {str(value)[:80]!r}")
+    return value
 
 
 def _config(item: Any) -> dict[str, Any]:

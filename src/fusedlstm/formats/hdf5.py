@@ -53,16 +53,17 @@ def read(path: Path) -> dict[str, _keras.Reader]:
     cells = _cells(file, root)
     shaped = [cell for cell in cells if _looks_like_lstm(file, cell)]
     layers = [] if text is None else configuration.layers(configuration.parse(text))
+    version = file.text("", "keras_version") or file.text(root, "keras_version")
     found = _keras.Found()
     for layer in layers:
         if configuration.is_lstm(layer.item):
             inside = _belonging(layer, cells)
             shaped = [cell for cell in shaped if cell not in inside]
-            found.add(layer.prefix, layer.prefix, partial(_described, source, layer, inside))
+            found.add(layer.prefix, layer.prefix, partial(_described, source, layer, inside, version))
     # What no configuration describes: weights only, or inside a class of the user's own (not that class itself).
     others = {layer.prefix: layer for layer in layers}
     for prefix, places in _places(shaped).items():
-        described = partial(_described, source, others[prefix], ()) if prefix in others else None
+        described = partial(_described, source, others[prefix], (), version) if prefix in others else None
         found.add(prefix, places[0][1].path, described or partial(_undescribed, source, places))
     return found.readers
 
@@ -97,9 +98,11 @@ def _belonging(layer: configuration.Layer, cells: Sequence[_Cell]) -> list[_Cell
     return [] if nested else inside
 
 
-def _described(source: _keras.Source, layer: configuration.Layer, cells: Sequence[_Cell]) -> LSTMWeights:
+def _described(
+    source: _keras.Source, layer: configuration.Layer, cells: Sequence[_Cell], version: str | None
+) -> LSTMWeights:
     """An LSTM that the configuration describes."""
-    expected = configuration.recurrent(layer.item)  # refuses what is not computed here before anything is read
+    expected = configuration.recurrent(layer.item, version)  # refuses what is not computed here before anything is read
     grid: list[list[list[str]]] = [[] for _ in expected.directions[0]]
     for d, direction in enumerate(expected.directions):
         for k, one in enumerate(direction):

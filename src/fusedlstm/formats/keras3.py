@@ -1,22 +1,24 @@
 """Keras 3 ``.keras`` files, a zip of ``config.json`` and ``model.weights.h5``, and live Keras layers.
 
 The configuration is data: it says what each layer is and computes, and nothing it names is imported. A mask that the
-model computes on the way (Masking, Embedding) is not part of an LSTM: give `lengths` when calling it.
+model computes on the way (Masking, Embedding) is not part of an LSTM: give `mask` or `lengths` when calling it.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
-from ..weights import DirectionWeights, FormatError, LSTMWeights
+from ..weights import FormatError, LSTMWeights
 from . import _keras, _keras_config
 from ._hdf5 import Hdf5
 from ._zip import Archive, is_zip
 
 NAME = "Keras file"
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+_KERAS = ("keras", "tf_keras", "tensorflow")  # tf_keras takes some of its activations from there
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -30,7 +32,9 @@ def read(path: Path) -> dict[str, _keras.Reader]:
     if _WEIGHTS not in archive:
         raise FormatError(f"zip member {_WEIGHTS!r}: expected in a .keras file, found {', '.join(archive.names)}")
     model = _keras_config.parse(archive.read(_CONFIG))
-    return _keras.stored_lstms(lambda: Hdf5(Archive(path).read(_WEIGHTS)), model)
+    metadata = _keras_config.parse(archive.read(_METADATA)) if _METADATA in archive else None
+    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    return _keras.stored_lstms(lambda: Hdf5(Archive(path).read(_WEIGHTS)), model, _keras_config.version(version))
 
 
 def from_layer(layer: Any) -> LSTMWeights:
@@ -49,17 +53,29 @@ def from_layer(layer: Any) -> LSTMWeights:
         item["config"] = layer.get_config()
     if not _keras_config.is_lstm(item):
         raise TypeError(f"expected a keras.layers.LSTM or Bidirectional(LSTM), found {kind.__module__}.{kind.__name__}")
-    expected = _keras_config.recurrent(item)
+    expected = _keras_config.recurrent(item, _version(kind))
     ways = [layer] if len(expected.directions) == 1 else [layer.forward_layer, layer.backward_layer]
-    stacks = [way.cell.cells if expected.stacked else [way.cell] for way in ways]
-    return LSTMWeights(
-        [[_cell(cell) for cell in cells] for cells in zip(*stacks, strict=True)], not expected.time_major
-    )
+    grid: list[list[_keras.Arrays]] = [[] for _ in expected.directions[0]]
+    for way, cells in zip(ways, expected.directions, strict=True):
+        for k, cell in enumerate(cells):
+            owner = way.cell.cells[k] if expected.stacked else way if cell.cudnn else way.cell
+            grid[k].append(_arrays(owner, cell))
+    return _keras.assemble(grid, expected)
 
 
-def _cell(cell: Any) -> DirectionWeights:
-    arrays = [array.astype("float32") for array in cell.get_weights()]
+def _arrays(owner: Any, cell: _keras_config.Cell) -> _keras.Arrays:
+    """The variables of a live cell."""
+    arrays = [array.astype("float32") for array in owner.get_weights()]
     if len(arrays) != (3 if cell.use_bias else 2):
-        raise ValueError(f"layer {cell.name!r}: expected a built layer, found no weights (call it or build it first)")
-    kernel, recurrent_kernel, *bias = arrays
-    return DirectionWeights(kernel.T, recurrent_kernel.T, *bias)
+        raise ValueError(f"layer {owner.name!r}: expected a built layer, found no weights (call it or build it first)")
+    for function in () if cell.cudnn else (owner.activation, owner.recurrent_activation):
+        # A configuration has only its name, and the user's own function may be called tanh, too.
+        if str(getattr(function, "__module__", None)).split(".")[0] not in _KERAS:
+            raise ValueError(f"layer {owner.name!r}: expected activations of Keras's own, found {function!r}")
+    return arrays
+
+
+def _version(kind: type) -> str | None:
+    """The version of the Keras that a layer's class comes from."""
+    module = sys.modules.get(kind.__module__.partition(".")[0])
+    return _keras_config.version(getattr(module, "__version__", None))

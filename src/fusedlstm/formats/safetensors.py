@@ -1,4 +1,4 @@
-"""safetensors files: PyTorch names, and our own native form of them.
+"""safetensors files: PyTorch's names, Flax's trees flattened, and our own native form.
 
 The native form holds ``weight_ih_l0``, ``weight_hh_l0``, ``weight_hr_l0`` as PyTorch calls them, ``bias_l0`` for the
 sum of the biases, all float32, and in the metadata under ``fusedlstm`` what the tensors do not say (as JSON).
@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.numpy import save as serialize
 
 from ..weights import FormatError, LSTMWeights
+from . import _flax_tree
 from ._state_dict import Reader, bfloat16, by_prefix, lstms
 
 NAME = "safetensors file"
@@ -38,7 +39,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> dict[str, Reader]:
-    """Every LSTM in the file, by module path; the only one of the native form has the path ``""``."""
+    """Every LSTM in the file, by module path (Flax: ``encoder/cell``); that of the native form has the path ``""``."""
     header, start = _header(path)
     size = path.stat().st_size
     metadata = header.pop("__metadata__", None) or {}
@@ -57,7 +58,8 @@ def read(path: Path) -> dict[str, Reader]:
         return bfloat16(array) if kind == "BF16" else array
 
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-    return by_prefix([("", lstms(shapes, tensor, batch_first=native.get("batch_first", True)))])
+    found = by_prefix([("", lstms(shapes, tensor, batch_first=native.get("batch_first", True)))])
+    return found or _flax_tree.lstms(_flax_tree.unflattened(shapes, tensor))
 
 
 def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
