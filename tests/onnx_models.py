@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from run import run
 
 import fusedlstm as fl
+from fusedlstm import formats
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
@@ -25,6 +27,11 @@ def tensor(name, array):
 
 def node(op, inputs, output, **attributes):
     return helper.make_node(op, inputs, [output], name=attributes.pop("name", f"make_{output}"), **attributes)
+
+
+def peepholes(hidden=5, directions=1, seed=7):
+    """P, gates i, o, f."""
+    return np.random.default_rng(seed).uniform(-1, 1, (directions, 3 * hidden)).astype(np.float32)
 
 
 def model(
@@ -89,9 +96,9 @@ def random(*shape, seed=1):
 def check(proto, tmp_path, **feeds):
     """Our numbers against ONNX Runtime's for a model that takes only x."""
     feeds = feeds or {"x": random(6, 2, 3)}
-    lstm = fl.LSTM.load(saved(proto, tmp_path))
-    close(lstm(feeds["x"]), runtime(proto, **feeds))
-    return lstm
+    read = formats.load(saved(proto, tmp_path))
+    close(run(read, feeds["x"]), runtime(proto, **feeds))
+    return read
 
 
 def refused(proto, tmp_path, match, prefix=None):
