@@ -17,7 +17,7 @@ import fusedlstm as fl
         ({"clip": float("nan")}, "clip: expected a number above 0, found nan"),
         ({"clip": 3}, "clip: expected a number above 0, found 3"),
         ({"input_forget": 2}, "input_forget: expected 0 or 1, found 2"),
-        ({"activations": ["Sigmoid", "Tanh", "Gelu"]}, "activations: expected affine.*found 'Gelu'"),
+        ({"activations": ["Sigmoid", "Tanh", "Gelu"]}, "activations: expected Affine.*found 'Gelu'"),
         ({"activations": ["Sigmoid", "Tanh"]}, "activations: expected 3, three for each direction"),
         ({"activations": ["Sigmoid", "Tanh", "Tanh"] * 2}, "activations: expected 3, three for each direction"),
         ({"activations": 3}, "activations: expected 3"),

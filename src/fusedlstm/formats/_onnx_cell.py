@@ -5,28 +5,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..cell import Activation, Cell
-from ..weights import FormatError
+from ..weights import Activation, Cell, FormatError
 
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 _KNOWN = {"direction", "hidden_size", "layout", "input_forget", "clip", "activations"}
 
-# The parameters that each activation takes, by its name in lower case, and the engine's name for it.
+# The engine's name of each activation, and the parameters that it takes.
 _ACTIVATIONS = {
-    "affine": ("affine", ("alpha", "beta")),
-    "elu": ("elu", ("alpha",)),
-    "hardsigmoid": ("hard_sigmoid", ("alpha", "beta")),
-    "leakyrelu": ("leaky_relu", ("alpha",)),
-    "relu": ("relu", ()),
-    "scaledtanh": ("scaled_tanh", ("alpha", "beta")),
-    "sigmoid": ("sigmoid", ()),
-    "softplus": ("softplus", ()),
-    "softsign": ("softsign", ()),
-    "tanh": ("tanh", ()),
-    "thresholdedrelu": ("thresholded_relu", ("alpha",)),
+    "Affine": ("affine", ("alpha", "beta")),
+    "Elu": ("elu", ("alpha",)),
+    "HardSigmoid": ("hard_sigmoid", ("alpha", "beta")),
+    "LeakyRelu": ("leaky_relu", ("alpha",)),
+    "Relu": ("relu", ()),
+    "ScaledTanh": ("scaled_tanh", ("alpha", "beta")),
+    "Sigmoid": ("sigmoid", ()),
+    "Softplus": ("softplus", ()),
+    "Softsign": ("softsign", ()),
+    "Tanh": ("tanh", ()),
+    "ThresholdedRelu": ("thresholded_relu", ("alpha",)),
 }
+_ANY_CASE = {name.lower(): name for name in _ACTIVATIONS}
 # The specification has no defaults for Affine and ScaledTanh, and 1 for ThresholdedRelu, where ONNX Runtime takes 0.
-_NO_DEFAULT = ("affine", "scaledtanh", "thresholdedrelu")
+_NO_DEFAULT = ("Affine", "ScaledTanh", "ThresholdedRelu")
 
 
 def direction(given: dict[str, Any]) -> tuple[str, int]:
@@ -79,16 +79,17 @@ def cells(given: dict[str, Any], directions: int) -> list[Cell]:
 
 def _activation(name: str, parameters: dict[str, list[float]]) -> Activation:
     """One activation; its parameters are taken off the front of the lists, by those activations alone that have any."""
-    if name.lower() not in _ACTIVATIONS:
+    known = _ANY_CASE.get(name.lower())
+    if known is None:
         raise FormatError(f"attribute activations: expected {', '.join(_ACTIVATIONS)}, found {name!r}")
-    own, takes = _ACTIVATIONS[name.lower()]
+    own, takes = _ACTIVATIONS[known]
     values = {}
     for parameter in takes:
         if parameters[parameter]:
             values[parameter] = parameters[parameter].pop(0)
-        elif name.lower() in _NO_DEFAULT:
+        elif known in _NO_DEFAULT:
             raise FormatError(
-                f"attribute activation_{parameter}: expected a value for {name}, found none, and runtimes do not agree "
+                f"attribute activation_{parameter}: expected a value for {known}, found none, and runtimes do not agree "
                 "on a default"
             )
     return Activation(own, **values)
