@@ -89,8 +89,8 @@ def _activation(name: str, parameters: dict[str, list[float]]) -> Activation:
             values[parameter] = parameters[parameter].pop(0)
         elif known in _NO_DEFAULT:
             raise FormatError(
-                f"attribute activation_{parameter}: expected a value for {known}, found none, and runtimes do not agree "
-                "on a default"
+                f"attribute activation_{parameter}: expected a value for {known}, found none, and runtimes do not "
+                "agree on a default"
             )
     return Activation(own, **values)
 
