@@ -2,39 +2,26 @@
 
 import numpy as np
 import pytest
-from onnx_models import TensorProto, close, helper, model, onnx, peepholes, random, refused, runtime, saved, weights
+from onnx_models import (
+    TensorProto,
+    close,
+    helper,
+    model,
+    onnx,
+    peepholes,
+    quantized,
+    random,
+    refused,
+    runtime,
+    saved,
+    weights,
+)
 from run import run
 
 from fusedlstm import formats
 from fusedlstm.weights import reorder_gates
 
 FEATURES, HIDDEN = 16, 5
-
-
-def quantized(dtype, per_channel, directions=1, *, zero=0, seed=0, **attributes):
-    """A model of random integers, and the W, R of the LSTM that they stand for."""
-    rng = np.random.default_rng(seed)
-    limits = np.iinfo(dtype)
-    _, _, b = weights(FEATURES, HIDDEN, directions)
-    tensors, meant = {"B": b}, {}
-    for which, columns in (("W", FEATURES), ("R", HIDDEN)):
-        shape = (directions, 4 * HIDDEN) if per_channel else (directions,)
-        stored = rng.integers(limits.min, limits.max + 1, (directions, columns, 4 * HIDDEN)).astype(dtype)
-        scale, zeros = rng.uniform(0.001, 0.004, shape).astype(np.float32), np.full(shape, zero, dtype)
-        tensors |= {which: stored, f"{which}_scale": scale, f"{which}_zero_point": zeros}
-        wide = scale if per_channel else scale[:, None]
-        meant[which] = ((stored.astype(np.float64) - zero) * wide[:, None]).swapaxes(1, 2).astype(np.float32)
-    proto = model(tensors=tensors, hidden_size=HIDDEN, **attributes)
-    op = proto.graph.node[-1]
-    op.op_type, op.domain = "DynamicQuantizeLSTM", "com.microsoft"
-    names = ["x", "W", "R", "B", *[""] * 4, "W_scale", "W_zero_point", "R_scale", "R_zero_point"]
-    names[4:8] = list(op.input)[4:8] + [""] * (4 - len(op.input[4:8]))
-    del op.input[:]
-    op.input.extend(names)
-    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    return proto, meant
-
-
 CASES = [(np.int8, False, 0), (np.uint8, False, 128), (np.uint8, False, 93), (np.int8, True, 0), (np.uint8, True, 128)]
 
 

@@ -3,7 +3,20 @@
 import numpy as np
 import pytest
 from run import run
-from tflite_models import Graph, arrays, error, interpreter, model, random, saved, schema
+from tflite_models import (
+    Graph,
+    arrays,
+    asymmetric,
+    error,
+    float16,
+    interpreter,
+    model,
+    per_channel,
+    per_tensor,
+    random,
+    saved,
+    schema,
+)
 
 import fusedlstm as fl
 from fusedlstm import formats
@@ -80,27 +93,6 @@ def test_random_models(seed, tmp_path):
 
 
 # -- quantised --------------------------------------------------------------------------------------------------------
-
-
-def per_tensor(graph, array, put=Graph.stored):
-    scale = np.float32(np.abs(array).max() / 127)
-    return put(graph, np.round(array / scale).astype(np.int8), scale=scale)
-
-
-def per_channel(graph, array, put=Graph.dequantized):
-    if array.ndim == 1:
-        return per_tensor(graph, array, put)
-    scale = (np.abs(array).max(axis=1) / 127).astype(np.float32)
-    return put(graph, np.round(array / scale[:, None]).astype(np.int8), scale=scale, axis=0)
-
-
-def asymmetric(graph, array):
-    scale = np.float32(np.abs(array).max() / 127)
-    return graph.dequantized((np.round(array / scale) + 120).clip(0, 255).astype(np.uint8), scale=scale, zero=120)
-
-
-def float16(graph, array):
-    return graph.dequantized(array.astype(np.float16))
 
 
 @pytest.mark.parametrize("put", [per_channel, asymmetric, float16])

@@ -129,6 +129,30 @@ def model(one, backward=None, *, time_major=False, batch=2, time=6, put=Graph.st
     return graph
 
 
+# -- ways to store a weight, for `model` ---------------------------------------------------------------------------------
+
+
+def per_tensor(graph, array, put=Graph.stored):
+    scale = np.float32(np.abs(array).max() / 127)
+    return put(graph, np.round(array / scale).astype(np.int8), scale=scale)
+
+
+def per_channel(graph, array, put=Graph.dequantized):
+    if array.ndim == 1:
+        return per_tensor(graph, array, put)
+    scale = (np.abs(array).max(axis=1) / 127).astype(np.float32)
+    return put(graph, np.round(array / scale[:, None]).astype(np.int8), scale=scale, axis=0)
+
+
+def asymmetric(graph, array):
+    scale = np.float32(np.abs(array).max() / 127)
+    return graph.dequantized((np.round(array / scale) + 120).clip(0, 255).astype(np.uint8), scale=scale, zero=120)
+
+
+def float16(graph, array):
+    return graph.dequantized(array.astype(np.float16))
+
+
 def saved(graph, tmp_path, name="model.tflite"):
     path = tmp_path / name
     path.write_bytes(graph if isinstance(graph, bytes) else graph.serialised())

@@ -36,5 +36,6 @@ def dequantized(which: str, stored: Array, scale: Array | None, zero: Array | No
         )
     along = (directions, -1, 1)  # one for each direction, or for each row of it
     shifted = np.subtract(stored.swapaxes(1, 2), zero.reshape(along), dtype=np.int32)
-    result: Array = np.multiply(shifted, scale.reshape(along), dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result: Array = np.multiply(shifted, scale.reshape(along), dtype=np.float32)
     return result

@@ -145,7 +145,8 @@ class Graph:
         if len(scale) > 1:
             along[axis] = -1
         shifted = stored.astype(np.int32) - zero.reshape(along)
-        result: FloatArray = np.multiply(shifted, scale.reshape(along), dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            result: FloatArray = np.multiply(shifted, scale.reshape(along), dtype=np.float32)
         return result
 
 
