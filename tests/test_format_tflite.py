@@ -101,6 +101,16 @@ def test_weights_behind_dequantize(put, tmp_path):
     assert error(model(made, put=put), random(2, 6, 3), tmp_path, run) < 1e-6
 
 
+def test_scales_along_the_second_axis(tmp_path):
+    """LiteRT's DEQUANTIZE takes an axis as well; these weights are square, so only the numbers tell."""
+
+    def put(graph, array):
+        scale = (np.abs(array).max(axis=0) / 127).astype(np.float32)
+        return graph.dequantized(np.round(array / scale).astype(np.int8), scale=scale, axis=1)
+
+    assert error(model(arrays(5, 5), put=put), random(2, 6, 5), tmp_path, run) < 1e-6
+
+
 @pytest.mark.parametrize("both", [True, False])
 @pytest.mark.parametrize("asymmetric_inputs", [True, False])
 def test_hybrid(both, asymmetric_inputs, tmp_path):

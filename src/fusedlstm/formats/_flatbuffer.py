@@ -8,6 +8,7 @@ distances forward from the field that holds them; a vector starts with its lengt
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,21 @@ import numpy.typing as npt
 
 from ..weights import FormatError
 
-_MAX_OBJECTS = 1_000_000  # tables, and numbers in lists that become Python's
+_MAX_OBJECTS = 300_000  # tables, and numbers in lists that become Python's
+_COPIES = 16  # bytes that may be read, as a multiple of the file's
 _MAX_NAME = 1000
 
 
 class Buffer:
-    """A file, and how much may be read of it in all: tables and vectors that overlap would multiply without end."""
+    """A file, and how much may be read of it at once: tables and vectors that overlap would multiply without end."""
 
-    def __init__(self, data: bytes, budget: int) -> None:
+    def __init__(self, data: bytes) -> None:
         self.data = data
-        self._left = budget
+        self.renew()
+
+    def renew(self) -> None:
+        """Count what is read from here on."""
+        self._left = max(len(self.data), 1 << 16) * _COPIES
         self._objects = _MAX_OBJECTS
 
     def number(self, kind: str, at: int) -> Any:
@@ -85,14 +91,10 @@ class Table:
         at = self._target(field)
         return None if at is None else Table(self._buffer, at)
 
-    def tables(self, field: int) -> list[Table]:
+    def tables(self, field: int) -> Tables:
         """A vector of tables, empty where absent."""
-        where = self.vector(field)
-        if where is None:
-            return []
-        start, count = where
-        offsets = self._buffer.array("<u4", count, start)
-        return [Table(self._buffer, start + 4 * k + int(offset)) for k, offset in enumerate(offsets)]
+        start, count = self.vector(field) or (0, 0)
+        return Tables(self._buffer, start, self._buffer.array("<u4", count, start))
 
     def numbers(self, field: int, dtype: str) -> npt.NDArray[Any] | None:
         """A vector of numbers, None where absent."""
@@ -131,3 +133,21 @@ class Table:
         if offset >= self._extent:
             raise FormatError(f"expected field {field} in a table of {self._extent} bytes, found it at {offset}")
         return self._at + offset if offset else None
+
+
+class Tables:
+    """A vector of tables, each made when asked for."""
+
+    def __init__(self, buffer: Buffer, start: int, offsets: npt.NDArray[Any]) -> None:
+        self._buffer = buffer
+        self._start = start
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __iter__(self) -> Iterator[Table]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Table:
+        return Table(self._buffer, self._start + 4 * index + int(self._offsets[index]))

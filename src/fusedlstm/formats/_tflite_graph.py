@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..weights import FloatArray, FormatError
-from ._flatbuffer import Buffer, Table
+from ._flatbuffer import Buffer, Table, Tables
 
 DEQUANTIZE, LSTM, UNIDIRECTIONAL, BIDIRECTIONAL, REVERSE, WHILE = 6, 16, 44, 52, 105, 119
 
@@ -22,7 +22,6 @@ _TYPES = (
 )
 _STORED = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT32": "<i4"}
 _MAX_RANK = 8
-_COPIES = 16  # bytes that may be read in all, as a multiple of the file's
 
 
 @dataclass
@@ -32,8 +31,17 @@ class Operator:
     code: int
     inputs: list[int]
     outputs: list[int]
-    options: Table | None
-    options_type: int
+    table: Table
+
+    @property
+    def options(self) -> Table | None:
+        """Its options, whose fields depend on their type."""
+        return self.table.table(4)
+
+    @property
+    def options_type(self) -> int:
+        """Which options these are, by their number in the schema."""
+        return int(self.table.number(3, "B", 0))
 
 
 @dataclass
@@ -41,7 +49,7 @@ class Graph:
     """One subgraph."""
 
     model: Model
-    tensors: list[Table]
+    tensors: Tables
     inputs: set[int]
     outputs: set[int]
     operators: list[Operator] = field(default_factory=list)
@@ -154,7 +162,7 @@ class Model:
     """The whole file."""
 
     def __init__(self, data: bytes) -> None:
-        self.buffer = Buffer(data, max(len(data), 1 << 16) * _COPIES)
+        self.buffer = Buffer(data)
         root = self.buffer.root()
         codes = [self._code(one) for one in root.tables(1)]
         self._buffers = root.tables(4)
@@ -183,7 +191,5 @@ class Model:
             index = int(operator.number(0, "I", 0))
             if index >= len(codes):
                 raise FormatError(f"expected one of {len(codes)} operator codes, found index {index}")
-            options_type = int(operator.number(3, "B", 0))
-            inputs, outputs = operator.integers(1), operator.integers(2)
-            graph.add(Operator(codes[index], inputs, outputs, operator.table(4), options_type))
+            graph.add(Operator(codes[index], operator.integers(1), operator.integers(2), operator))
         return graph

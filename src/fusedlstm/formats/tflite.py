@@ -65,6 +65,7 @@ def _names(graph: Graph, one: Operator) -> list[str]:
 
 def _build(name: str, graph: Graph, one: Operator) -> LSTMWeights:
     where = f"{_OPERATORS[one.code]} operator {name!r}"
+    graph.model.buffer.renew()
     try:
         if one.code == LSTM:
             raise FormatError("expected an operator on sequences, found one on single steps, which is not supported")
