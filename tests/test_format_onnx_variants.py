@@ -86,6 +86,21 @@ def test_reverse_with_lengths(tmp_path):
     close(run(formats.load(saved(proto, tmp_path)), x, lengths=lengths), runtime(proto, x=x, lengths=lengths))
 
 
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_rows_of_length_0(direction, tmp_path):
+    """The one result that we do not share with ONNX Runtime: it gives zeros as their last state, we the first state."""
+    wired = {"sequence_lens": "lengths", "initial_h": "h0", "initial_c": "c0"}
+    proto = model(*weights(), direction=direction, inputs=wired)
+    x, state, lengths = random(6, 2, 3), (random(1, 2, 5, seed=2), random(1, 2, 5, seed=3)), np.array([0, 6], np.int32)
+    y, states = run(formats.load(saved(proto, tmp_path)), x, state, lengths)
+    expected, last = runtime(proto, x=x, lengths=lengths, h0=state[0], c0=state[1])
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+    for found, first, theirs in zip(states, state, last, strict=True):
+        np.testing.assert_allclose(found[:, 1], theirs[:, 1], rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(found[:, 0], first[:, 0])
+        assert not theirs[:, 0].any()
+
+
 @pytest.mark.parametrize("direction", ["reverse", "bidirectional"])
 def test_layout_1(direction, tmp_path):
     """ONNX Runtime refuses layout 1, so the same model with its axes turned is the judge."""

@@ -200,12 +200,6 @@ def test_names(tmp_path):
     assert list(formats.find(saved(graph, tmp_path))) == ["LSTM 0", "LSTM 1"]
 
 
-def test_the_plain_one_runs(tmp_path):
-    graph, x = model(arrays()), random(2, 6, 3)
-    lstm = fl.LSTM.load(saved(graph, tmp_path))
-    np.testing.assert_allclose(lstm(x)[0], interpreter(graph, x)[0][0], rtol=0, atol=1e-6)
-
-
 # -- refused ----------------------------------------------------------------------------------------------------------
 
 
