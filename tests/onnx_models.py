@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from run import run
 
 import fusedlstm as fl
+from fusedlstm import formats
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
@@ -25,6 +27,11 @@ def tensor(name, array):
 
 def node(op, inputs, output, **attributes):
     return helper.make_node(op, inputs, [output], name=attributes.pop("name", f"make_{output}"), **attributes)
+
+
+def peepholes(hidden=5, directions=1, seed=7):
+    """P, gates i, o, f."""
+    return np.random.default_rng(seed).uniform(-1, 1, (directions, 3 * hidden)).astype(np.float32)
 
 
 def model(
@@ -60,6 +67,30 @@ def model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
+def quantized(dtype, per_channel, directions=1, *, zero=0, seed=0, features=16, hidden=5, **attributes):
+    """A DynamicQuantizeLSTM of random integers, and the W, R of the LSTM that they stand for."""
+    rng = np.random.default_rng(seed)
+    limits = np.iinfo(dtype)
+    _, _, b = weights(features, hidden, directions)
+    tensors, meant = {"B": b}, {}
+    for which, columns in (("W", features), ("R", hidden)):
+        shape = (directions, 4 * hidden) if per_channel else (directions,)
+        stored = rng.integers(limits.min, limits.max + 1, (directions, columns, 4 * hidden)).astype(dtype)
+        scale, zeros = rng.uniform(0.001, 0.004, shape).astype(np.float32), np.full(shape, zero, dtype)
+        tensors |= {which: stored, f"{which}_scale": scale, f"{which}_zero_point": zeros}
+        wide = scale if per_channel else scale[:, None]
+        meant[which] = ((stored.astype(np.float64) - zero) * wide[:, None]).swapaxes(1, 2).astype(np.float32)
+    proto = model(tensors=tensors, hidden_size=hidden, **attributes)
+    op = proto.graph.node[-1]
+    op.op_type, op.domain = "DynamicQuantizeLSTM", "com.microsoft"
+    names = ["x", "W", "R", "B", *[""] * 4, "W_scale", "W_zero_point", "R_scale", "R_zero_point"]
+    names[4:8] = list(op.input)[4:8] + [""] * (4 - len(op.input[4:8]))
+    del op.input[:]
+    op.input.extend(names)
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return proto, meant
+
+
 def saved(proto, tmp_path, name="model.onnx"):
     path = tmp_path / name
     path.write_bytes(proto if isinstance(proto, bytes) else proto.SerializeToString())
@@ -89,9 +120,9 @@ def random(*shape, seed=1):
 def check(proto, tmp_path, **feeds):
     """Our numbers against ONNX Runtime's for a model that takes only x."""
     feeds = feeds or {"x": random(6, 2, 3)}
-    lstm = fl.LSTM.load(saved(proto, tmp_path))
-    close(lstm(feeds["x"]), runtime(proto, **feeds))
-    return lstm
+    read = formats.load(saved(proto, tmp_path))
+    close(run(read, feeds["x"]), runtime(proto, **feeds))
+    return read
 
 
 def refused(proto, tmp_path, match, prefix=None):

@@ -37,6 +37,7 @@ FORMATS = (
     "elmo",
     "hdf5",
     "npz",
+    "tflite",
     "onnx",
     "flax",
 )
@@ -90,7 +91,7 @@ def recognise(path: Path) -> ModuleType:
         if _guarded(path, module.NAME, lambda module=module: module.matches(path, head)):  # type: ignore[misc]
             return module
     raise FormatError(
-        f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, Flax or npz), "
+        f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, TensorFlow Lite, Flax or npz), "
         f"found {'an empty file' if not head else f'unknown content starting with {head[:8]!r}'}"
     )
 

@@ -5,7 +5,8 @@ Only the operators that they use for that (https://onnx.ai/onnx/operators/); eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class Constants:
     """
 
     def __init__(self, file_size: int) -> None:
+        self.budget = file_size
         self._left = max(file_size, 1 << 16) * _COPIES
         self._known: dict[tuple[Scope, str], Array] = {}
 
@@ -62,16 +64,25 @@ class Constants:
         node = home.nodes[name]
         if is_op(node, "Constant"):
             return _constant(name, node)
-        if not is_op(node, *_FOLD):
+        return self._fold(home, name, node, depth)
+
+    def _fold(self, home: Scope, name: str, node: Any, depth: int) -> Array:
+        if not is_op(node, *self._folds):
             raise NotConstantError(f"expected a constant, found the output of {describe(node)}, which is not folded")
         inputs = [self.get(home, one, depth + 1) if one else None for one in node.input]
         try:
-            call = _Call(name, node, inputs, self._spend)
-            return _FOLD[node.op_type](call)
+            return self._folds[node.op_type](Call(name, node, inputs, self._spend))
+        except NotConstantError:
+            raise
         except FormatError as error:
             raise FormatError(f"{describe(node)}: {error}") from error
         except (ValueError, IndexError, TypeError, OverflowError) as error:
             raise FormatError(f"{describe(node)}: its inputs do not fit together ({error})") from error
+
+    @property
+    def _folds(self) -> dict[str, Callable[[Call], Array]]:
+        """The operators that are folded."""
+        return FOLD
 
     def _spend(self, count: int, itemsize: int) -> None:
         self._left -= count * itemsize
@@ -79,7 +90,7 @@ class Constants:
             raise FormatError("expected constants of a size that the file justifies, found far larger ones")
 
 
-class _Call:
+class Call:
     """One operator with its inputs and attributes."""
 
     def __init__(self, name: str, node: Any, inputs: list[Array | None], spend: Callable[[int, int], None]) -> None:
@@ -94,6 +105,12 @@ class _Call:
         if value is None:
             raise FormatError(f"expected input {index}, found none")
         return value
+
+    def spend_shape(self, shape: Sequence[int], itemsize: int) -> None:
+        """Before making an array of a shape that the file asks for."""
+        if any(size < 0 for size in shape):
+            raise FormatError(f"expected a shape, found {list(shape)}")
+        self.spend(math.prod(shape), itemsize)
 
     def integer(self, name: str, default: int) -> int:
         value = self.attributes.get(name, default)
@@ -123,11 +140,11 @@ def _constant(name: str, node: Any) -> Array:
     return np.array(value, np.float32 if "float" in kind else np.int64)
 
 
-def _transpose(call: _Call) -> Array:
+def _transpose(call: Call) -> Array:
     return np.transpose(call.array(0), call.integers("perm"))
 
 
-def _reshape(call: _Call) -> Array:
+def _reshape(call: Call) -> Array:
     data, shape = call.array(0), call.integers("shape", 1)
     if shape is None:
         raise FormatError("expected a shape, found none")
@@ -137,19 +154,19 @@ def _reshape(call: _Call) -> Array:
     return data.reshape(shape)
 
 
-def _unsqueeze(call: _Call) -> Array:
+def _unsqueeze(call: Call) -> Array:
     axes = call.integers("axes", 1)
     if axes is None:
         raise FormatError("expected axes, found none")
     return np.expand_dims(call.array(0), tuple(axes))
 
 
-def _squeeze(call: _Call) -> Array:
+def _squeeze(call: Call) -> Array:
     axes = call.integers("axes", 1)
     return np.squeeze(call.array(0), None if axes is None else tuple(axes))
 
 
-def _concat(call: _Call) -> Array:
+def _concat(call: Call) -> Array:
     parts = [call.array(index) for index in range(len(call.inputs))]
     if len({part.dtype for part in parts}) != 1:
         raise FormatError(f"expected one type, found {', '.join(str(part.dtype) for part in parts)}")
@@ -157,7 +174,7 @@ def _concat(call: _Call) -> Array:
     return np.concatenate(parts, call.integer("axis", 0))
 
 
-def _slice(call: _Call) -> Array:
+def _slice(call: Call) -> Array:
     data = call.array(0)
     starts, ends = call.integers("starts", 1), call.integers("ends", 2)
     if starts is None or ends is None:
@@ -172,7 +189,7 @@ def _slice(call: _Call) -> Array:
     return data[tuple(where)]
 
 
-def _split(call: _Call) -> Array:
+def _split(call: Call) -> Array:
     data, axis, outputs = call.array(0), call.integer("axis", 0), list(call.node.output)
     if len(outputs) > MAX_RANK:
         raise FormatError(f"expected at most {MAX_RANK} parts, found {len(outputs)}")
@@ -186,7 +203,7 @@ def _split(call: _Call) -> Array:
     return np.moveaxis(np.moveaxis(data, axis, 0)[start : start + sizes[outputs.index(call.name)]], 0, axis)
 
 
-def _cast(call: _Call) -> Array:
+def _cast(call: Call) -> Array:
     data, to = call.array(0), call.integer("to", 0)
     dtype = np.dtype(DTYPES[to][0]) if to in DTYPES and to != BFLOAT16 else None
     if dtype is None or (data.dtype.kind == "f" and dtype.kind != "f"):
@@ -196,7 +213,7 @@ def _cast(call: _Call) -> Array:
         return data.astype(dtype)
 
 
-def _gather(call: _Call) -> Array:
+def _gather(call: Call) -> Array:
     data, indices, axis = call.array(0), call.array(1), call.integer("axis", 0)
     if indices.dtype.kind != "i":
         raise FormatError(f"expected integer indices, found {indices.dtype}")
@@ -204,7 +221,7 @@ def _gather(call: _Call) -> Array:
     return np.take(data, indices, axis)
 
 
-def _dequantize(call: _Call) -> Array:
+def _dequantize(call: Call) -> Array:
     data, scale = call.array(0), call.array(1)
     zero = call.array(2) if len(call.inputs) > 2 and call.inputs[2] is not None else np.zeros(scale.shape, data.dtype)
     if call.integer("block_size", 0) or call.integer("output_dtype", 0):
@@ -226,7 +243,7 @@ def _dequantize(call: _Call) -> Array:
     return np.multiply(shifted, scale, dtype=np.promote_types(scale.dtype, np.float32)).astype(scale.dtype)
 
 
-_FOLD: dict[str, Callable[[_Call], Array]] = {
+FOLD: dict[str, Callable[[Call], Array]] = {
     "Identity": lambda call: call.array(0),
     "Transpose": _transpose,
     "Reshape": _reshape,

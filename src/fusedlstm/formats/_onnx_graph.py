@@ -76,13 +76,17 @@ class Scope:
                 found.update(node.output)
         return found
 
+    def declared_shape(self, name: str) -> list[int | None] | None:
+        """The sizes of a tensor as the file declares them, None for those that it leaves open."""
+        declared = self.find(name)._types.get(name)
+        if declared is None or not declared.HasField("shape"):
+            return None
+        return [int(dim.dim_value) if dim.HasField("dim_value") else None for dim in declared.shape.dim]
+
     def declared_size(self, name: str, axis: int) -> int | None:
         """The size of one axis where the file declares it."""
-        declared = self.find(name)._types.get(name)
-        dims = declared.shape.dim if declared is not None and declared.HasField("shape") else ()
-        if not -len(dims) <= axis < len(dims) or not dims[axis].HasField("dim_value"):
-            return None
-        return int(dims[axis].dim_value)
+        sizes = self.declared_shape(name) or []
+        return sizes[axis] if -len(sizes) <= axis < len(sizes) else None
 
     def _define(self, where: dict[str, Any], name: str, value: Any) -> None:
         if name in self.tensors or name in self.nodes or (where is self.nodes and name in self.inputs):

@@ -1,8 +1,8 @@
 """ONNX: every LSTM node of a model (https://onnx.ai/onnx/operators/onnx__LSTM.html).
 
-W (directions, 4H, input), R (directions, 4H, H), B (directions, 8H) = Wb || Rb, gates in the order i, o, f, c. The onnx
-library parses the file and does nothing else: tensors are decoded and constants folded here, external data is never
-opened.
+W (directions, 4H, input), R (directions, 4H, H), B (directions, 8H) = Wb || Rb, gates in the order i, o, f, c;
+P (directions, 3H), i, o, f. ONNX Runtime's DynamicQuantizeLSTM holds the same in integers. The onnx library parses the
+file and does nothing else: tensors are decoded and constants folded here, external data is never opened.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import numpy as np
 
 from ..weights import DirectionWeights, FormatError, LSTMWeights, reorder_gates
 from ._need import need
+from ._onnx_cell import cells, choice, direction
 from ._onnx_fold import Constants, NotConstantError
 from ._onnx_graph import Array, Scope, attributes, describe, is_op
-from ._onnx_state import check_state
+from ._onnx_quantized import INPUTS as QUANTIZED_INPUTS
+from ._onnx_quantized import dequantized
+from ._onnx_state import Sizes, initial_state
 from ._onnx_wire import check_cost, is_model
 
 NAME = "ONNX"
 
 _MAX_BYTES = 2**31 - 1  # protobuf's own limit
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-_ATTRIBUTES = ("direction", "hidden_size", "layout", "input_forget", "activations")
-_ACTIVATIONS = ["sigmoid", "tanh", "tanh"]
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -77,12 +78,14 @@ def _scopes(model: Any) -> Iterator[Scope]:
 
 
 def _is_lstm(node: Any) -> bool:
-    return is_op(node, "LSTM") or node.op_type == "DynamicQuantizeLSTM"
+    return is_op(node, "LSTM") or _is_quantized(node)
+
+
+def _is_quantized(node: Any) -> bool:
+    return bool(node.domain == "com.microsoft" and node.op_type == "DynamicQuantizeLSTM")
 
 
 def _build(scope: Scope, node: Any, file_size: int) -> LSTMWeights:
-    if not is_op(node, "LSTM"):
-        raise FormatError(f"{describe(node)}: expected a plain LSTM; this operator is not supported yet")
     try:
         return _weights(scope, node, Constants(file_size))
     except ValueError as error:
@@ -91,10 +94,12 @@ def _build(scope: Scope, node: Any, file_size: int) -> LSTMWeights:
 
 def _weights(scope: Scope, node: Any, constants: Constants) -> LSTMWeights:
     given = attributes(node)
-    directions = _directions(given)
-    if len(node.input) > len(_INPUTS):
-        raise FormatError(f"expected at most {len(_INPUTS)} inputs, found {len(node.input)}")
-    names = {which: name for which, name in zip(_INPUTS, node.input, strict=False) if name}
+    order, directions = direction(given)
+    layout = choice(given, "layout")
+    inputs = QUANTIZED_INPUTS if _is_quantized(node) else _INPUTS
+    if len(node.input) > len(inputs):
+        raise FormatError(f"expected at most {len(inputs)} inputs, found {len(node.input)}")
+    names = {which: name for which, name in zip(inputs, node.input, strict=False) if name}
 
     def constant(which: str) -> Array | None:
         try:
@@ -102,9 +107,12 @@ def _weights(scope: Scope, node: Any, constants: Constants) -> LSTMWeights:
         except FormatError as error:
             raise FormatError(f"input {which}: {error}") from error
 
-    w, r, b = constant("W"), constant("R"), constant("B")
+    w, r, b, peepholes = constant("W"), constant("R"), constant("B"), constant("P")
     if w is None or r is None:
         raise FormatError(f"expected inputs W and R, found {', '.join(names) or 'none'}")
+    if _is_quantized(node):
+        w = dequantized("W", w, constant("W_scale"), constant("W_zero_point"))
+        r = dequantized("R", r, constant("R_scale"), constant("R_zero_point"))
     hidden = r.shape[-1] if r.ndim else 0
     _expect("R", r, (directions, 4 * hidden, hidden))
     _expect("W", w, (directions, 4 * hidden, w.shape[-1] if w.ndim else 0))
@@ -112,59 +120,33 @@ def _weights(scope: Scope, node: Any, constants: Constants) -> LSTMWeights:
         _expect("B", b, (directions, 8 * hidden))
         with np.errstate(invalid="ignore", over="ignore"):
             b = np.sum(np.split(b.astype(np.promote_types(b.dtype, np.float32)), 2, axis=1), axis=0)
+    if peepholes is not None:
+        _expect("P", peepholes, (directions, 3 * hidden))
     if given.get("hidden_size", hidden) != hidden:
         raise FormatError(f"expected hidden_size = {hidden} as R has it, found {given['hidden_size']}")
-    peepholes = constant("P")
-    if peepholes is not None and peepholes.any():
-        raise FormatError("input P: expected no peepholes, found some that are not zero; they are not supported yet")
-    for which in ("initial_h", "initial_c"):
-        if which in names:
-            _check_state(scope, which, names[which], hidden, constants)
     if "sequence_lens" in names:
-        _check_lengths(scope, names["sequence_lens"], names.get("X", ""), given.get("layout", 0), constants)
+        _check_lengths(scope, names["sequence_lens"], names.get("X", ""), layout, constants)
     layer = [
         DirectionWeights(
             reorder_gates(w[d], "iofg"),
             reorder_gates(r[d], "iofg"),
             None if b is None else reorder_gates(b[d], "iofg"),
+            **({} if peepholes is None else _peepholes(peepholes[d])),
+            cell=cell,
         )
-        for d in range(directions)
+        for d, cell in enumerate(cells(given, directions))
     ]
-    return LSTMWeights([layer], batch_first=given.get("layout", 0) == 1)
+    return LSTMWeights(
+        [layer],
+        batch_first=layout == 1,
+        reverse=order == "reverse",
+        initial_state=initial_state(scope, names, Sizes(directions, hidden, layout), constants),
+    )
 
 
-def _directions(given: dict[str, Any]) -> int:
-    """How many directions the attributes ask for, when they ask for nothing but a standard LSTM."""
-    expected = {
-        "direction": (given.get("direction", "forward") in ("forward", "bidirectional"), "forward or bidirectional"),
-        "layout": (given.get("layout", 0) in (0, 1), "0 or 1"),
-        "input_forget": (given.get("input_forget", 0) == 0, "0"),
-    }
-    directions = 2 if given.get("direction") == "bidirectional" else 1
-    activations = given.get("activations") or _ACTIVATIONS * directions
-    standard = isinstance(activations, list) and [str(one).lower() for one in activations] == _ACTIVATIONS * directions
-    expected["activations"] = (standard, "Sigmoid, Tanh, Tanh for each direction")
-    for name, value in given.items():
-        fine, what = expected.get(name, (name in _ATTRIBUTES or value == [], "none such"))
-        if not fine:
-            raise FormatError(f"attribute {name}: expected {what}, found {value!r}, which is not supported yet")
-    return directions
-
-
-def _check_state(scope: Scope, which: str, name: str, hidden: int, constants: Constants) -> None:
-    try:
-        size: int | None = [0, *constants.get(scope, name).shape][-1]
-    except NotConstantError:
-        size = scope.declared_size(name, -1)
-    try:
-        check_state(scope, name, constants)
-    except FormatError as error:
-        raise FormatError(f"input {which}: {error}") from error
-    if size not in (hidden, None):
-        raise FormatError(
-            f"input {which}: expected a last dimension of {hidden}, the hidden size of R, found {size}. PyTorch's "
-            "exporter (dynamo=True) drops the projection of an LSTM with proj_size; load the PyTorch checkpoint instead"
-        )
+def _peepholes(p: Array) -> dict[str, Array]:
+    """Those of one direction, (3H,) in the order i, o, f; zeros are none."""
+    return {f"peephole_{gate}": part for gate, part in zip("iof", np.split(p, 3), strict=True) if part.any()}
 
 
 def _check_lengths(scope: Scope, name: str, x: str, layout: int, constants: Constants) -> None:
