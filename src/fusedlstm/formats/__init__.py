@@ -32,6 +32,8 @@ T = TypeVar("T")
 # One line per format; the first that matches reads the file.
 FORMATS = (
     "safetensors",
+    "torchscript",
+    "torch_export",
     "pytorch",
     "keras3",
     "hdf5",
