@@ -140,7 +140,7 @@ def test_what_is_not_wanted_may_be_anything(exported):
 
 @pytest.mark.parametrize("name", ["serialized_exported_program.json", "a/archive_format"])
 def test_archives_without_such_weights(tmp_path, name):
-    """From before PyTorch 2.9, or compiled."""
+    """Of an older version, or compiled."""
     with zipfile.ZipFile(tmp_path / "a.pt2", "w") as archive:
         archive.writestr(name, "pt2")
     with pytest.raises(fl.FormatError, match=r"expected weights as torch\.export\.save .*state_dict\(\), path"):

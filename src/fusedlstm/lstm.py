@@ -74,6 +74,26 @@ class LSTM:
         return cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
 
     @classmethod
+    def load_all(cls, path: str | os.PathLike[str], *, batch_first: bool | None = None) -> dict[str, LSTM]:
+        """Load every LSTM of a file, by the prefix under which `load` finds it.
+
+        Parameters
+        ----------
+        path, batch_first
+            As for `load`.
+
+        Raises
+        ------
+        OSError, ImportError, FormatError
+            As for `load`; FormatError also where one of the LSTMs is refused, naming it.
+        """
+        found = formats.load_all(path)
+        return {
+            prefix: cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
+            for prefix, weights in found.items()
+        }
+
+    @classmethod
     def from_torch(cls, module: Any) -> LSTM:
         """Take the weights of a ``torch.nn.LSTM`` or ``torch.nn.LSTMCell``; keeps the module's ``batch_first``.
 
