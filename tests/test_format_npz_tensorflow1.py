@@ -1,6 +1,7 @@
 """TensorFlow 1's cells in npz files: its names, its gate order, and what it adds at run time."""
 
 import io
+import pathlib
 import zipfile
 
 import fuzz
@@ -12,6 +13,7 @@ import tensorflow1
 import fusedlstm as fl
 from fusedlstm import formats
 
+DATA = pathlib.Path(__file__).parent / "data"
 SCOPES = ["rnn/lstm_cell/", "rnn/basic_lstm_cell/", "a/multi_rnn_cell/cell_0/lstm_cell/", "lstm_cell_1/", ""]
 CONFIGS = [
     {},
@@ -36,6 +38,25 @@ def check(path, arrays, rng, prefix=None, **settings):
     for ours, theirs in ((y, y_), (h[0], h_), (c[0], c_)):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
     return weights
+
+
+@pytest.mark.parametrize(
+    "name, prefix",
+    [
+        ("plain", "plain/rnn/basic_lstm_cell"),
+        ("full", "full/rnn/lstm_cell"),
+        ("stack", "stack/rnn/multi_rnn_cell"),
+        ("backward", "both/bidirectional_rnn/bw/lstm_cell"),
+    ],
+)
+def test_stored_file(name, prefix):
+    """What TensorFlow computed (data/make_tensorflow1.py)."""
+    expected = np.load(DATA / "tensorflow1_outputs.npz")
+    weights = formats.load(DATA / "tensorflow1_cells.npz", prefix)
+    y, (h, c) = reference.lstm(weights, expected["x"])
+    for what, ours in (("y", y), ("h", h[-1]), ("c", c[-1])):
+        if f"{name}_{what}" in expected:
+            np.testing.assert_allclose(ours, expected[f"{name}_{what}"], rtol=0, atol=5e-7)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)

@@ -57,8 +57,8 @@ def read(path: Path) -> dict[str, Reader]:
         found.append((model, lstms(shapes, tensor, max_parameters=path.stat().st_size)))
     if not found:
         raise FormatError(
-            "expected weights as torch.export.save writes them in PyTorch 2.13, found none (written by an older version, "
-            f"or compiled by AOTInductor); {RESAVE}"
+            "expected weights as torch.export.save writes them in PyTorch 2.13, found none (written by an older "
+            f"version, or compiled by AOTInductor); {RESAVE}"
         )
     return by_prefix(found)
 
