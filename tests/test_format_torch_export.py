@@ -43,6 +43,14 @@ def test_every_lstm_of_a_module(model, tmp_path):
         torch_models.check(module, fl.LSTM.load(path, prefix))
 
 
+@pytest.mark.parametrize("wrap", [lambda module: module, torch.nn.Sequential])
+def test_batch_first_is_the_modules_own(tmp_path, wrap):
+    for batch_first in (False, True):
+        save(wrap(torch.nn.LSTM(3, 4, batch_first=batch_first)).eval(), tmp_path / "a.pt2")
+        assert fl.LSTM.load(tmp_path / "a.pt2").batch_first is batch_first
+        assert fl.LSTM.load(tmp_path / "a.pt2", batch_first=not batch_first).batch_first is not batch_first
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_dtypes(tmp_path, dtype):
     module = torch.nn.LSTM(3, 4).to(getattr(torch, dtype)).eval()

@@ -62,6 +62,7 @@ def test_several_at_once(tmp_path):
             parametrizations.weight_norm(module, name)
     state = {f"enc.{name}": value for name, value in module.state_dict().items()}
     torch_models.check(plain(module), load(state, tmp_path, "enc"))
+    torch_models.check(plain(module), fl.LSTM.from_torch(module))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -110,6 +111,8 @@ OTHERS = {
 def test_others_are_refused(tmp_path, other):
     state = OTHERS[other](lstm()).state_dict()
     found = "spectral norm" if "spectral" in other else "(weight|bias)_h._l0 in the parts .*original"
+    with pytest.raises(fl.FormatError, match=f"found {found}"):
+        fl.LSTM.from_torch(OTHERS[other](lstm()))
     with pytest.raises(fl.FormatError, match=rf"(weight|bias)_h._l0.*: expected a plain.*, found {found}"):
         load(state, tmp_path)
 

@@ -72,7 +72,10 @@ def from_module(module: Any) -> LSTMWeights:
         Another module, a subclass included: it may compute something else.
     """
     torch = sys.modules.get("torch")  # whoever has a module has imported it
-    if torch is None or type(module) not in (torch.nn.LSTM, torch.nn.LSTMCell):
+    kind: Any = type(module)
+    if torch is not None and torch.nn.utils.parametrize.is_parametrized(module):
+        kind = kind.__base__  # such as weight norm, which gives the module a class of its own
+    if torch is None or kind not in (torch.nn.LSTM, torch.nn.LSTMCell):
         raise TypeError(f"expected a torch.nn.LSTM or torch.nn.LSTMCell, found {type(module).__qualname__}")
     tensors = module.state_dict()
     for name, tensor in tensors.items():

@@ -1,12 +1,15 @@
-"""Programs exported by PyTorch (``torch.export.save``, ``.pt2``), read without PyTorch: the weights, not the program.
+"""Programs exported by PyTorch (``torch.export.save``, ``.pt2``), read without PyTorch: the weights, and of the program
+only whether an LSTM is batch first.
 
 Layout, seen in files written by torch 2.13: ``<root>/data/weights/<model>_weights_config.json`` describes each tensor
-by its name, and ``<root>/data/weights/weight_<n>`` are the bytes of one storage each.
+by its name, ``<root>/data/weights/weight_<n>`` are the bytes of one storage each, and ``<root>/models/<model>.json`` is
+the graph.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +57,11 @@ def read(path: Path) -> dict[str, Reader]:
 
         model = member.removeprefix(folder).removesuffix("_weights_config.json")
         shapes = {name: entry.shape for name, entry in entries.items()}
-        found.append((model, lstms(shapes, tensor, max_parameters=path.stat().st_size)))
+        readers = lstms(shapes, tensor, max_parameters=path.stat().st_size)
+        layout = _layouts(archive, f"{_root(archive)}models/{model}.json")
+        found.append(
+            (model, {prefix: _laid_out(reader, layout.get(prefix, True)) for prefix, reader in readers.items()})
+        )
     if not found:
         raise FormatError(
             "expected weights as torch.export.save writes them in PyTorch 2.13, found none (written by an older "
@@ -99,6 +106,40 @@ class _Entry:
             self.shape,
             _numbers(strides) if isinstance(strides, list) else strides,
         )
+
+
+def _layouts(archive: Archive, member: str) -> dict[str, bool]:
+    """For each LSTM that the program calls as one operation, by module path: whether it is batch first."""
+    match parse(member, archive.read(member)) if member in archive else None:
+        case {"graph_module": {"graph": {"nodes": list() as nodes}, "signature": {"input_specs": list() as specs}}}:
+            pass
+        case _:
+            return {}
+    parameters: dict[str, str] = {}
+    for spec in specs:
+        match spec:
+            case {"parameter": {"arg": {"name": str() as argument}, "parameter_name": str() as name}}:
+                parameters[argument] = name
+    found: dict[str, bool] = {}
+    for node in nodes:
+        match node:
+            case {"target": "torch.ops.aten.lstm.input", "inputs": list() as inputs}:
+                pass
+            case _:
+                continue
+        first, batch_first = "", True
+        for one in inputs:
+            match one:
+                case {"name": "params", "arg": {"as_tensors": [{"name": str() as first}, *_]}}:
+                    pass
+                case {"name": "batch_first", "arg": {"as_bool": bool() as batch_first}}:
+                    pass
+        found[parameters.get(first, "").rpartition(".")[0]] = batch_first
+    return found
+
+
+def _laid_out(reader: Reader, batch_first: bool) -> Reader:
+    return lambda: replace(reader(), batch_first=batch_first)
 
 
 def _root(archive: Archive) -> str:

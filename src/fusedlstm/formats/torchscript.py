@@ -28,19 +28,13 @@ _QUANTISED = re.compile(r"__torch__\..*quantized.*\.LSTM(?:Cell)?")
 
 def matches(path: Path, head: bytes) -> bool:
     """Whether this is a zip archive with an object and code."""
-    if not is_zip(head):
-        return False
-    archive = Archive(path)
-    return any(
-        re.fullmatch(r"[^/]+/data\.pkl", name) and _has_code(archive, name.removesuffix("data.pkl"))
-        for name in archive.names
-    )
+    return is_zip(head) and bool(_roots(Archive(path)))
 
 
 def read(path: Path) -> dict[str, Reader]:
     """Every LSTM of the module, by module path."""
     archive = Archive(path)  # its code is compressed, its tensors are not
-    roots = [name.removesuffix("data.pkl") for name in archive.names if re.fullmatch(r"[^/]+/data\.pkl", name)]
+    roots = _roots(archive)
     if len(roots) != 1:
         raise FormatError(f"expected one data.pkl in a folder of the archive, found {len(roots)}")
     (root,) = roots
@@ -64,8 +58,10 @@ def read(path: Path) -> dict[str, Reader]:
     return by_prefix([("", {**found, **refused})])
 
 
-def _has_code(archive: Archive, root: str) -> bool:
-    return f"{root}constants.pkl" in archive or any(name.startswith(f"{root}code/") for name in archive.names)
+def _roots(archive: Archive) -> set[str]:
+    """Folders that hold both an object and code (or constants, where there is none), with their slash."""
+    code = {match[0] for name in archive.names if (match := re.match(r"[^/]+/(?=code/|constants\.pkl$)", name))}
+    return {root for root in code if f"{root}data.pkl" in archive}
 
 
 def _modules(root: Any) -> Iterator[tuple[str, Attributes]]:
