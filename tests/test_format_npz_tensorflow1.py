@@ -34,9 +34,9 @@ def check(path, arrays, rng, prefix=None, **settings):
     weights = formats.load(path, prefix)
     x = rng.normal(size=(2, 7, weights.input_size)).astype(np.float32)
     y_, h_, c_ = tensorflow1.run(arrays, x, **settings)
-    y, (h, c) = reference.lstm(weights, x)
-    for ours, theirs in ((y, y_), (h[0], h_), (c[0], c_)):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+    for y, (h, c) in (reference.lstm(weights, x), fl.LSTM(weights)(x)):
+        for ours, theirs in ((y, y_), (h[0], h_), (c[0], c_)):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
     return weights
 
 
@@ -53,10 +53,10 @@ def test_stored_file(name, prefix):
     """What TensorFlow computed (data/make_tensorflow1.py)."""
     expected = np.load(DATA / "tensorflow1_outputs.npz")
     weights = formats.load(DATA / "tensorflow1_cells.npz", prefix)
-    y, (h, c) = reference.lstm(weights, expected["x"])
-    for what, ours in (("y", y), ("h", h[-1]), ("c", c[-1])):
-        if f"{name}_{what}" in expected:
-            np.testing.assert_allclose(ours, expected[f"{name}_{what}"], rtol=0, atol=5e-7)
+    for y, (h, c) in (reference.lstm(weights, expected["x"]), fl.LSTM(weights)(expected["x"])):
+        for what, ours in (("y", y), ("h", h[-1]), ("c", c[-1])):
+            if f"{name}_{what}" in expected:
+                np.testing.assert_allclose(ours, expected[f"{name}_{what}"], rtol=0, atol=5e-7)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
@@ -102,12 +102,14 @@ def test_several(tmp_path, rng):
     x = rng.normal(size=(2, 7, 3)).astype(np.float32)
     backward = formats.load(tmp_path / "a.npz", "bidirectional_rnn/bw/lstm_cell")
     y_, _, _ = tensorflow1.run(arrays["bidirectional_rnn/bw/lstm_cell/"], x[:, ::-1])
-    np.testing.assert_allclose(reference.lstm(backward, x)[0], y_[:, ::-1], rtol=0, atol=1e-6)
+    for y, _ in (reference.lstm(backward, x), fl.LSTM(backward)(x)):
+        np.testing.assert_allclose(y, y_[:, ::-1], rtol=0, atol=1e-6)
     stack = formats.load(tmp_path / "a.npz", "rnn/multi_rnn_cell")
     y_ = x
     for k in range(2):
         y_, _, _ = tensorflow1.run(arrays[f"rnn/multi_rnn_cell/cell_{k}/basic_lstm_cell/"], y_)
-    np.testing.assert_allclose(reference.lstm(stack, x)[0], y_, rtol=0, atol=1e-6)
+    for y, _ in (reference.lstm(stack, x), fl.LSTM(stack)(x)):
+        np.testing.assert_allclose(y, y_, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
