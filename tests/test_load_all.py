@@ -1,7 +1,10 @@
 """Every LSTM of a file at once, and lists of cells as one stack."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+import reference
 
 import fusedlstm as fl
 from fusedlstm import formats
@@ -48,6 +51,21 @@ def test_no_lstm(tmp_path):
         fl.LSTM.load_all(save(tmp_path / "a.npz", {"x": np.ones(3)}))
 
 
+def test_two_thousand_names_for_the_same_bytes(tmp_path):
+    torch = pytest.importorskip("torch")
+    state = torch.nn.LSTMCell(64, 64).state_dict()
+    torch.save({f"{k}.{name}": value for k in range(2000) for name, value in state.items()}, tmp_path / "a.pt")
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            fl.FormatError, match=r"a\.pt: expected at most \d+ parameters in all LSTMs .*found more by '"
+        ):
+            fl.LSTM.load_all(tmp_path / "a.pt")
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("dot", ["decoder.cells.", ""])
 def test_a_list_of_cells(tmp_path, rng, dot):
     torch = pytest.importorskip("torch")
@@ -70,7 +88,20 @@ def test_a_list_of_cells(tmp_path, rng, dot):
         np.testing.assert_allclose(ours, torch.stack([one[which] for one in state]).detach(), rtol=0, atol=1e-6)
 
 
+def test_cells_of_several_sizes(tmp_path, rng):
+    cells = [cell(f"{k}.", size, hidden, rng) for k, (size, hidden) in enumerate([(3, 6), (6, 2), (2, 5)])]
+    x = rng.normal(size=(2, 6, 3)).astype(np.float32)
+    y = x
+    path = save(tmp_path / "a.npz", *cells)
+    for k in range(3):
+        y, _ = reference.lstm(formats.load(path, str(k)), y)
+    np.testing.assert_allclose(fl.LSTM.load(path, "")(x)[0], y, rtol=0, atol=1e-6)
+
+
 def test_lists_that_are_no_stack(tmp_path, rng):
+    twice = save(tmp_path / "d.npz", cell("cells.0.", 3, 4, rng), cell("cells/0.", 3, 4, rng))
+    with pytest.raises(fl.FormatError, match="expected an LSTM called 'cells', found 'cells.0', 'cells/0'"):
+        fl.LSTM.load(twice, "cells")
     gap = save(tmp_path / "a.npz", cell("cells.0.", 3, 4, rng), cell("cells.2.", 4, 4, rng))
     with pytest.raises(fl.FormatError, match="expected an LSTM called 'cells', found 'cells.0', 'cells.2'"):
         fl.LSTM.load(gap, "cells")

@@ -45,6 +45,9 @@ FORMATS = (
     "json_models",
 )
 
+MAX_PARAMETERS, FREE_PARAMETERS = 16, 1 << 20
+"""Of all LSTMs together, for each byte of their file and besides: names may share bytes, as tied modules do."""
+
 
 def find(path: str | os.PathLike[str]) -> dict[str, Reader]:
     """Every LSTM in a weights file, by prefix.
@@ -70,11 +73,18 @@ def load(path: str | os.PathLike[str], prefix: str | None = None) -> LSTMWeights
 def load_all(path: str | os.PathLike[str]) -> dict[str, LSTMWeights]:
     """The weights of every LSTM in a file, by prefix."""
     found: dict[str, LSTMWeights] = {}
+    left = limit = FREE_PARAMETERS + MAX_PARAMETERS * Path(path).stat().st_size
     for prefix, read in find(path).items():
         try:
             found[prefix] = read()
         except FormatError as error:
             raise FormatError(f"{error} (LSTM {prefix!r})") from error
+        left -= found[prefix].num_parameters
+        if left < 0:
+            raise FormatError(
+                f"{path}: expected at most {limit} parameters in all LSTMs of a file of this size, found more by "
+                f"{prefix!r}, which share their bytes; load one by its prefix"
+            )
     return found
 
 
@@ -101,8 +111,9 @@ def _stack(found: dict[str, Reader], prefix: str) -> Reader | None:
     name = re.compile(
         rf"{re.escape(prefix)}{'[./]' if prefix else ''}(?:cell_)?(0|[1-9][0-9]{{0,4}})(?:/\w*lstm_cell)?"
     )
-    members = {int(match[1]): reader for full, reader in found.items() if (match := name.fullmatch(full))}
-    if not members or sorted(members) != list(range(len(members))):
+    numbered = [(int(match[1]), reader) for full, reader in found.items() if (match := name.fullmatch(full))]
+    members = dict(numbered)
+    if not members or sorted(members) != list(range(len(numbered))):
         return None
 
     def read() -> LSTMWeights:
