@@ -269,10 +269,14 @@ def test_big_endian(torch, tmp_path, dtype):
         fl.LSTM.load(path)
 
 
-def test_quantised_tensors_are_refused(torch, tmp_path):
-    state = {k: v.to(torch.int8) for k, v in torch.nn.LSTM(4, 5).state_dict().items()}
+@pytest.mark.parametrize(
+    "dtype, found", [("int8", "CharStorage"), ("uint8", "ByteStorage"), ("float8_e4m3fn", "torch.float8_e4m3fn")]
+)
+def test_quantised_tensors_are_refused(torch, tmp_path, dtype, found):
+    """Without their scales they are other numbers."""
+    state = {k: v.to(getattr(torch, dtype)) for k, v in torch.nn.LSTM(4, 5).state_dict().items()}
     torch.save(state, tmp_path / "a.pt")
-    with pytest.raises(fl.FormatError, match="weight_ih_l0: expected float32, .*found CharStorage"):
+    with pytest.raises(fl.FormatError, match=f"weight_ih_l0: expected float32, .*found {found}"):
         fl.LSTM.load(tmp_path / "a.pt")
 
 

@@ -48,7 +48,7 @@ class LSTM:
     def load(cls, path: str | os.PathLike[str], prefix: str | None = None, *, batch_first: bool | None = None) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
-        The format is recognised by content: PyTorch, safetensors, Keras, ONNX, Flax, npz (see docs/formats.md).
+        The format is recognised by content: PyTorch, safetensors, Keras, ONNX, Flax, npz, JSON (see docs/formats.md).
 
         Parameters
         ----------
