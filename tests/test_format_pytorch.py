@@ -99,8 +99,8 @@ def test_from_module_refuses_others(torch):
             fl.LSTM.from_torch(module)
     with pytest.raises(ValueError, match="weight_ih_l0: .*meta device"):
         fl.LSTM.from_torch(torch.nn.LSTM(2, 3, device="meta"))
-    with pytest.raises(ValueError, match="weight_hh_l0_[gv]: .*reparametrised"):
-        fl.LSTM.from_torch(torch.nn.utils.weight_norm(torch.nn.LSTM(2, 3), "weight_hh_l0"))
+    with pytest.raises(ValueError, match="weight_hh_l0_[a-z]+: .*spectral norm"):
+        fl.LSTM.from_torch(torch.nn.utils.spectral_norm(torch.nn.LSTM(2, 3), "weight_hh_l0"))
 
 
 def model(torch):
@@ -269,10 +269,14 @@ def test_big_endian(torch, tmp_path, dtype):
         fl.LSTM.load(path)
 
 
-def test_quantised_tensors_are_refused(torch, tmp_path):
-    state = {k: v.to(torch.int8) for k, v in torch.nn.LSTM(4, 5).state_dict().items()}
+@pytest.mark.parametrize(
+    "dtype, found", [("int8", "CharStorage"), ("uint8", "ByteStorage"), ("float8_e4m3fn", "torch.float8_e4m3fn")]
+)
+def test_quantised_tensors_are_refused(torch, tmp_path, dtype, found):
+    """Without their scales they are other numbers."""
+    state = {k: v.to(getattr(torch, dtype)) for k, v in torch.nn.LSTM(4, 5).state_dict().items()}
     torch.save(state, tmp_path / "a.pt")
-    with pytest.raises(fl.FormatError, match="weight_ih_l0: expected float32, .*found CharStorage"):
+    with pytest.raises(fl.FormatError, match=f"weight_ih_l0: expected float32, .*found {found}"):
         fl.LSTM.load(tmp_path / "a.pt")
 
 
@@ -301,12 +305,6 @@ def test_other_archives_of_pytorch(torch, tmp_path):
     torch.save(module.state_dict(), path, _use_new_zipfile_serialization=False)
     with pytest.raises(fl.FormatError, match=r"before PyTorch 1.6.*state_dict\(\), path"):
         fl.LSTM.load(path)
-    torch.jit.script(module).save(path)
-    with pytest.raises(fl.FormatError, match=r"TorchScript.*state_dict\(\), path"):
-        fl.LSTM.load(path)
-    torch.export.save(torch.export.export(module, (torch.zeros(4, 1, 2),)), tmp_path / "a.pt2")
-    with pytest.raises(fl.FormatError, match=r"torch.export \(.pt2\).*state_dict\(\), path"):
-        fl.LSTM.load(tmp_path / "a.pt2")
 
 
 def test_no_archive(tmp_path):

@@ -8,6 +8,7 @@ import tracemalloc
 import zipfile
 from math import prod
 
+import fuzz
 import numpy as np
 import pytest
 
@@ -318,6 +319,16 @@ def test_random_damage(tmp_path):
             continue
         for array in weights.layers[0][0].arrays.values():
             assert held.issuperset(array.ravel()) or "DoubleStorage" in str(bad)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_fuzz(tmp_path, count):
+    torch, rng = pytest.importorskip("torch"), np.random.default_rng(5)
+    model = torch.nn.ModuleDict({"a": torch.nn.LSTM(2, 3), "b": torch.nn.LSTMCell(2, 3)})
+    torch.nn.utils.parametrizations.weight_norm(model["a"], "weight_hh_l0")
+    torch.save({"model": model.state_dict(), "epoch": 3}, tmp_path / "a.pt")
+    data = (tmp_path / "a.pt").read_bytes()
+    assert fuzz.survives(tmp_path / "a.pt", (fuzz.zip_of(rng, data) for _ in range(count))) > count / 4
 
 
 def test_several_roots(tmp_path):

@@ -7,6 +7,7 @@ import pathlib
 import struct
 import tracemalloc
 
+import fuzz
 import numpy as np
 import pytest
 
@@ -226,3 +227,23 @@ def test_truncated(tmp_path, tenth):
     data = (DATA / "pytorch_bfloat16.safetensors").read_bytes()
     (tmp_path / "a").write_bytes(data[: len(data) * tenth // 10])
     refused(tmp_path / "a", "a: (damaged safetensors|expected a weights file)")
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+def test_fuzz(tmp_path, count):
+    """Bytes of the header and of the numbers, and the header's values."""
+    path, rng = tmp_path / "a.safetensors", np.random.default_rng(5)
+    fl.LSTM(weights(directions=2)).save(path)
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+
+    def files():
+        for k in range(count):
+            if k % 2:
+                yield fuzz.bytes_of(rng, data[:start]) + data[start:]
+                continue
+            bad = json.dumps(fuzz.tree_of(rng, header)).encode()
+            yield len(bad).to_bytes(8, "little") + bad + data[start:]
+
+    assert fuzz.survives(path, files()) > count / 4

@@ -127,20 +127,27 @@ def test_names_of_a_layer_and_of_a_cell():
 
 
 @pytest.mark.parametrize(
-    "extra",
-    [
-        "weight_hh_l0_raw",
-        "weight_hh_l0_orig",
-        "weight_hh_l0_g",
-        "module.weight_hh_l0",
-        "parametrizations.weight_hh_l0.original0",
-    ],
+    "name",
+    ["bias", "bias_s", "weight_ch", "weight_sh", "peephole_i", "w_ci", "W_f_diag", "layernorm_i.weight", "ln1.bias"],
 )
-def test_reparametrised_weights(extra):
-    state = {**arrays(dot="a."), f"a.{extra}": np.zeros((8, 2))}
-    if extra.startswith("module."):  # AWD-LSTM's wrapper
-        state = {**arrays(dot="a.module."), "a.weight_hh_l0_raw": np.zeros((8, 2))}
-    refused(state, r"a\.(weight_hh_l0_|parametrizations).*found a reparametrised weight")
+@pytest.mark.parametrize("suffix", ["", "_l0"])
+def test_other_cells(name, suffix):
+    """Leaving a tensor out that a cell needs would give other numbers without a word."""
+    state = {f"a.{key.removesuffix('_l0')}{suffix}": array for key, array in arrays().items()}
+    refused({**state, f"a.{name}": np.zeros(8)}, f"a.{name}: expected the tensors of nn.LSTM or nn.LSTMCell alone")
+    assert list(find({**state, f"b.{name}": np.zeros(8)})) == ["a"]
+
+
+def test_ea_lstm():
+    """Kratzert et al. 2019: its own layout transposed, NeuralHydrology's as a GRU's; an input gate of the static inputs."""
+    own = {"weight_ih": (3, 6), "weight_hh": (2, 6), "weight_sh": (4, 2), "bias": (6,), "bias_s": (2,)}
+    refused({f"lstm.{name}": np.zeros(shape) for name, shape in own.items()}, "lstm.*another cell.*EA-LSTM")
+    hydrology = {"dynamic_gates.weight_ih": (6, 3), "dynamic_gates.weight_hh": (6, 2), "dynamic_gates.bias": (6,)}
+    hydrology |= {"input_gate.weight": (2, 4), "input_gate.bias": (2,)}
+    for dot in ("", "ealstm."):
+        refused(
+            {dot + name: np.zeros(shape) for name, shape in hydrology.items()}, "expected four gates, .*EA-LSTM's three"
+        )
 
 
 def test_integers():

@@ -48,7 +48,7 @@ class LSTM:
     def load(cls, path: str | os.PathLike[str], prefix: str | None = None, *, batch_first: bool | None = None) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
-        The format is recognised by content: PyTorch, safetensors, Keras, ONNX, Flax, npz (see docs/formats.md).
+        The format is recognised by content: PyTorch, safetensors, Keras, ONNX, Flax, npz, JSON (see docs/formats.md).
 
         Parameters
         ----------
@@ -72,6 +72,26 @@ class LSTM:
         """
         weights = formats.load(path, prefix)
         return cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
+
+    @classmethod
+    def load_all(cls, path: str | os.PathLike[str], *, batch_first: bool | None = None) -> dict[str, LSTM]:
+        """Load every LSTM of a file, by the prefix under which `load` finds it.
+
+        Parameters
+        ----------
+        path, batch_first
+            As for `load`.
+
+        Raises
+        ------
+        OSError, ImportError, FormatError
+            As for `load`; FormatError also where one of the LSTMs is refused, naming it.
+        """
+        found = formats.load_all(path)
+        return {
+            prefix: cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
+            for prefix, weights in found.items()
+        }
 
     @classmethod
     def from_torch(cls, module: Any) -> LSTM:

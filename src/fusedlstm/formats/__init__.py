@@ -18,7 +18,9 @@ parts that several formats share, not formats; one format never imports another.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +34,8 @@ T = TypeVar("T")
 # One line per format; the first that matches reads the file.
 FORMATS = (
     "safetensors",
+    "torchscript",
+    "torch_export",
     "pytorch",
     "keras3",
     "elmo",
@@ -40,7 +44,11 @@ FORMATS = (
     "tflite",
     "onnx",
     "flax",
+    "json_models",
 )
+
+MAX_PARAMETERS, FREE_PARAMETERS = 16, 1 << 20
+"""Of all LSTMs together, for each byte of their file and besides: names may share bytes, as tied modules do."""
 
 
 def find(path: str | os.PathLike[str]) -> dict[str, Reader]:
@@ -61,20 +69,65 @@ def find(path: str | os.PathLike[str]) -> dict[str, Reader]:
 def load(path: str | os.PathLike[str], prefix: str | None = None) -> LSTMWeights:
     """The weights of the LSTM called `prefix`, or of the only one in the file."""
     found = _read(Path(path))
-    return _guarded(Path(path), "file", lambda: choose(found, prefix))()
+    return _guarded(Path(path), "file", lambda: choose(found, prefix)())
+
+
+def load_all(path: str | os.PathLike[str]) -> dict[str, LSTMWeights]:
+    """The weights of every LSTM in a file, by prefix."""
+    found: dict[str, LSTMWeights] = {}
+    left = limit = FREE_PARAMETERS + MAX_PARAMETERS * Path(path).stat().st_size
+    for prefix, read in find(path).items():
+        try:
+            found[prefix] = read()
+        except FormatError as error:
+            raise FormatError(f"{error} (LSTM {prefix!r})") from error
+        left -= found[prefix].num_parameters
+        if left < 0:
+            raise FormatError(
+                f"{path}: expected at most {limit} parameters in all LSTMs of a file of this size, found more by "
+                f"{prefix!r}, which share their bytes; load one by its prefix"
+            )
+    return found
 
 
 def choose(found: dict[str, Reader], prefix: str | None) -> Reader:
-    """The LSTM called `prefix`, or the only one."""
+    """The LSTM called `prefix`, or the only one; those that are numbered under `prefix`, as one stack."""
     listed = _listed(found)
     names = ", ".join(repr(name) for name in listed)
     if not found:
         raise FormatError("expected an LSTM, found none")
     if prefix is None and len(listed) > 1:
         raise FormatError(f"expected one LSTM, found {len(listed)}; choose one with prefix=: {names}")
+    if prefix is not None and prefix not in found and (stack := _stack(found, prefix)):
+        return stack
     if prefix is not None and prefix not in found:
         raise FormatError(f"expected an LSTM called {prefix!r}, found {names}")
     return next(iter(found.values())) if prefix is None else found[prefix]
+
+
+def _stack(found: dict[str, Reader], prefix: str) -> Reader | None:
+    """``cells.0``, ``cells.1``, …: a list of cells is a stack if its own name is asked for, and no number is missing.
+
+    TensorFlow 1's MultiRNNCell calls them ``cell_0/lstm_cell`` and so on.
+    """
+    name = re.compile(
+        rf"{re.escape(prefix)}{'[./]' if prefix else ''}(?:cell_)?(0|[1-9][0-9]{{0,4}})(?:/\w*lstm_cell)?"
+    )
+    numbered = [(int(match[1]), reader) for full, reader in found.items() if (match := name.fullmatch(full))]
+    members = dict(numbered)
+    if not members or sorted(members) != list(range(len(numbered))):
+        return None
+
+    def read() -> LSTMWeights:
+        parts = [members[k]() for k in range(len(members))]
+        for k, part in enumerate(parts):
+            options = [option for option in fields(part) if option.name not in ("layers", "batch_first")]
+            other = any(getattr(part, option.name) != option.default for option in options)
+            if other or part.num_layers > 1 or part.bidirectional:
+                raise FormatError(f"{prefix}: expected a list of cells to stack, found something else as number {k}")
+        return replace(parts[0], layers=[layer for part in parts for layer in part.layers])
+
+    return read
 
 
 def recognise(path: Path) -> ModuleType:
@@ -91,6 +144,7 @@ def recognise(path: Path) -> ModuleType:
         if _guarded(path, module.NAME, lambda module=module: module.matches(path, head)):  # type: ignore[misc]
             return module
     raise FormatError(
+        f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, Flax, npz or JSON), "
         f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, TensorFlow Lite, Flax or npz), "
         f"found {'an empty file' if not head else f'unknown content starting with {head[:8]!r}'}"
     )
@@ -124,6 +178,8 @@ def _guarded(path: Path, what: str, run: Callable[[], T]) -> T:
     except (ImportError, MemoryError):
         raise
     except (FormatError, ValueError, TypeError) as error:
+        if isinstance(error, FormatError) and str(error).startswith(f"{path}: "):
+            raise
         raise FormatError(f"{path}: {error}") from error
     except Exception as error:  # whatever a library says of a damaged file
         raise FormatError(f"{path}: damaged {what} ({type(error).__name__}: {error})") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -17,25 +17,30 @@ import numpy as np
 import numpy.typing as npt
 
 from ..weights import DirectionWeights, FloatArray, FormatError, LSTMWeights
+from ._reparametrised import Shape, Tensors, put_together
 
 Reader = Callable[[], LSTMWeights]
-Shape = tuple[int, ...]
 
 _LAYER = r"_l[0-9]{1,9}(?:_reverse)?"
 _NAME = re.compile(
     rf"(?:(?P<path>.+)\.)?(?:(?:weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?P<suffix>(?:{_LAYER})?)"
     rf"|bias(?P<sum>{_LAYER}))"
 )
-# What reparametrisations keep in place of a weight, or beside a copy of it that may be out of date.
-_DERIVED = re.compile(
-    rf"(?:(?P<path>.+)\.)?(?:parametrizations\.weight_(?:ih|hh|hr)(?:{_LAYER})?\..+"
-    rf"|weight_(?:ih|hh|hr)(?:{_LAYER})?_(?:raw|g|v|orig|mask))"
+# What other cells keep beside these names and PyTorch's never do: leaving it out would change the numbers.
+_FOREIGN = re.compile(
+    r"bias|bias_(?!ih|hh).+|weight_(?!ih|hh|hr).+|w_?[cifo]{1,2}(?:_diag)?|(?:peephole|gamma|beta|zoneout).*",
+    re.IGNORECASE,
 )
+_OTHER_CELL = (
+    "{}: expected the tensors of nn.LSTM or nn.LSTMCell alone, found another cell's (peepholes, layer normalisation, "
+    "EA-LSTM or the like), which computes something else"
+)
+_FOREIGN_MODULE = re.compile(r"(?:(?:layer_?)?norm|ln)(?:_?[a-z]+)?_?[0-9]*", re.IGNORECASE)
 
 
 def lstms(
     shapes: Mapping[str, Shape],
-    tensor: Callable[[str], npt.NDArray[np.generic]],
+    read: Callable[[str], npt.NDArray[np.generic]],
     *,
     batch_first: bool = True,
     max_parameters: int | None = None,
@@ -46,28 +51,23 @@ def lstms(
     ----------
     shapes : mapping of str to shape
         Every tensor by its full name, so that nothing is read before it is wanted.
-    tensor : callable
+    read : callable
         Reads one tensor by its full name; an array that is not floating-point is refused here.
     batch_first : bool
         What to record: a state dict does not say.
     max_parameters : int, optional
         The most numbers that the file justifies, where it may name the same bytes many times.
     """
+    shapes, tensor, refused = put_together(shapes, lambda name: to_float32(name, read(name)))
     groups: dict[str, set[str]] = {}
-    derived: dict[str, str] = {}
     for name in shapes:
         if match := _NAME.fullmatch(name):
             groups.setdefault(match["path"] or "", set()).add(match["suffix"] or match["sum"] or "")
-        elif match := _DERIVED.fullmatch(name):
-            derived[match["path"] or ""] = name
-    found: dict[str, Reader] = {}
-    for path, name in derived.items():
-        wrapped = _dotted(path) + "module"  # AWD-LSTM's wrapper keeps its tensors beside the module that it wraps
-        found[wrapped if wrapped in groups else path] = _refusal(name)
+    found = {dot.removesuffix("."): _refusal(message) for dot, message in refused.items()}
     for path, suffixes in groups.items():
         if path not in found and _is_lstm(shapes, _dotted(path), suffixes):
             found[path] = _reader(shapes, tensor, _dotted(path), suffixes, batch_first, max_parameters)
-    return found
+    return found | _foreign(shapes, groups, found)
 
 
 def by_prefix(found: Sequence[tuple[str, Mapping[str, Reader]]]) -> dict[str, Reader]:
@@ -111,14 +111,27 @@ def _dotted(path: str) -> str:
     return f"{path}." if path else ""
 
 
-def _refusal(name: str) -> Reader:
+def _refusal(message: str) -> Reader:
     def refuse() -> LSTMWeights:
-        raise FormatError(
-            f"{name}: expected plain LSTM tensors, found a reparametrised weight (weight norm, weight drop, pruning); "
-            "remove the reparametrisation before saving"
-        )
+        raise FormatError(message)
 
     return refuse
+
+
+def _foreign(shapes: Mapping[str, Shape], groups: Iterable[str], found: Iterable[str]) -> dict[str, Reader]:
+    """Refusals of cells with other tensors beside PyTorch's, and of EA-LSTMs, whose three gates look like a GRU's."""
+    refused: dict[str, Reader] = {}
+    groups, found = set(groups), set(found)
+    for name in shapes:
+        path, _, last = name.rpartition(".")
+        if path in found and shapes[name] and _FOREIGN.fullmatch(last) and not _NAME.fullmatch(name):
+            refused[path] = _refusal(_OTHER_CELL.format(name))
+        outer, _, module = path.rpartition(".")
+        if outer and outer in found and _FOREIGN_MODULE.fullmatch(module):
+            refused[outer] = _refusal(_OTHER_CELL.format(name))
+        if last == "weight" and module == "input_gate" and (gates := f"{_dotted(outer)}dynamic_gates") in groups:
+            refused[gates] = _refusal(f"{gates}.weight_ih: expected four gates, found an EA-LSTM's three beside {name}")
+    return refused
 
 
 def _is_lstm(shapes: Mapping[str, Shape], dot: str, suffixes: set[str]) -> bool:
@@ -135,7 +148,7 @@ def _is_lstm(shapes: Mapping[str, Shape], dot: str, suffixes: set[str]) -> bool:
 
 def _reader(
     shapes: Mapping[str, Shape],
-    tensor: Callable[[str], npt.NDArray[np.generic]],
+    tensor: Tensors,
     dot: str,
     suffixes: set[str],
     batch_first: bool,
@@ -219,8 +232,8 @@ def _no_others(shapes: Mapping[str, Shape], dot: str, suffix: str, names: Mappin
             raise FormatError(f"{name}: expected no such tensor beside {', '.join(names)}, found shape {shapes[name]}")
 
 
-def _direction(names: Mapping[str, str], tensor: Callable[[str], npt.NDArray[np.generic]]) -> DirectionWeights:
-    arrays: dict[str, Any] = {role: to_float32(name, tensor(name)) for role, name in names.items()}
+def _direction(names: Mapping[str, str], tensor: Tensors) -> DirectionWeights:
+    arrays: dict[str, Any] = {role: tensor(name) for role, name in names.items()}
     if "bias_ih" in arrays:
         # In float32, as PyTorch's kernels see them.
         arrays["bias"] = arrays.pop("bias_ih") + arrays.pop("bias_hh")

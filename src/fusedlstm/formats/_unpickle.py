@@ -1,9 +1,10 @@
-"""The part of pickle that a PyTorch checkpoint needs, read as data: nothing is imported, nothing is called.
+"""The part of pickle that PyTorch's files need, read as data: nothing is imported, nothing is called.
 
 A pickle is a program. This interpreter knows the opcodes that ``torch.save`` writes for plain containers and tensors;
 it follows the documentation in the standard library's :mod:`pickletools`, which also splits the opcodes. Calls of
 functions that rebuild tensors are recognised by name and become :class:`Tensor`; what else a checkpoint may carry
-(settings, dates, NumPy scalars) becomes ``IGNORED``; every other name is refused.
+(settings, dates, NumPy scalars) becomes ``IGNORED``; an object of a class that TorchScript defines becomes
+:class:`Attributes`; every other name is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import pickletools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..weights import FormatError
@@ -53,6 +54,14 @@ class Tensor:
     metadata: Any
 
 
+@dataclass(eq=False)
+class Attributes:
+    """A TorchScript object: the name of its class, which is defined in the archive's code, and its attributes."""
+
+    kind: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
 class Items:
     """A list or set; what is put into it is dropped."""
 
@@ -75,12 +84,13 @@ _HARMLESS = re.compile(
     r"|numpy\.(?:dtype|ndarray|dtypes\.\w+DType|_?core\.(?:multiarray|numeric)\.(?:scalar|_reconstruct|_frombuffer))"
     r"|torch\.(?:Size|Tensor|device|bool|[a-z]+[0-9]+\w*|per_(?:tensor|channel)_\w+)|torch(?:\.cuda|\.storage)?\.\w+Storage"
     r"|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_\w+|torch\.serialization\._get_layout"
+    r"|__torch__\.[\w.]+|torch\.jit\._pickle\.\w+"
     r"|torch\.nn\.parameter\.(?:Parameter|Buffer)|(?:pytorch_)?lightning\.[\w.]+\.AttributeDict"
 )
 
 
 def unpickle(data: bytes) -> Any:
-    """What a checkpoint's pickle describes: dictionaries (only their items with str keys), tuples, plain values,
+    """What a pickle describes: dictionaries (only their items with str keys), tuples, plain values,
     :class:`Tensor`, `ITEMS` for lists and sets, `IGNORED` for everything else.
 
     Raises
@@ -163,8 +173,11 @@ def _run(data: bytes) -> Any:
                 arguments, function = stack.pop(), stack.pop()
                 stack.append(_call(function, arguments))
             case "BUILD":
-                stack.pop()  # attributes, such as a state dict's _metadata
-                _expect(stack[-1], (dict, Ignored), "attributes of a dictionary")
+                attributes = stack.pop()
+                _expect(stack[-1], (dict, Ignored, Attributes), "attributes of a dictionary or TorchScript object")
+                # A dictionary has some too, such as a state dict's _metadata.
+                if isinstance(stack[-1], Attributes) and isinstance(attributes, dict):
+                    stack[-1].values = attributes
             case "BINPERSID":
                 stack.append(_storage(stack.pop()))
             case "POP":
@@ -211,7 +224,11 @@ def _call(function: Any, arguments: Any) -> Any:
     """What a call would return, as data."""
     _expect(function, Global, "a call of a global")
     _expect(arguments, tuple, "a call with a tuple")
+    if function.name.startswith("__torch__."):
+        return Attributes(function.name)
     match function.name:
+        case "torch.jit._pickle.restore_type_tag":
+            return arguments[0]
         case "collections.OrderedDict" | "collections.defaultdict":
             return {}
         case "torch.Size" | "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state":

@@ -53,7 +53,7 @@ class Archive:
             _check(member, stored_only)
             if member.filename in self._members:
                 raise FormatError(f"zip member {member.filename!r}: expected once, found twice")
-            if stored_only and not member.CRC:
+            if member.compress_type == ZIP_STORED and not member.CRC:
                 del member.CRC  # PyTorch's set_crc32_options(False) writes 0, which zipfile would find wrong
             self._members[member.filename] = member
         packed, unpacked = sum(m.compress_size for m in members), sum(m.file_size for m in members)

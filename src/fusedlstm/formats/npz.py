@@ -1,4 +1,8 @@
-"""NumPy archives with PyTorch names: ``np.savez(path, **{k: v.numpy() for k, v in lstm.state_dict().items()})``."""
+"""NumPy archives of PyTorch's tensors or TensorFlow 1's variables, by their names.
+
+``np.savez(path, **{k: v.numpy() for k, v in lstm.state_dict().items()})``, or
+``np.savez(path, **{v.name: value for v, value in zip(variables, session.run(variables))})``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from numpy.lib import format as npy
 
 from ..weights import FormatError
 from ._state_dict import Reader, by_prefix, lstms
+from ._tensorflow1 import cells
 from ._zip import Archive, is_zip
 
 NAME = "NumPy archive"
@@ -27,7 +32,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> dict[str, Reader]:
-    """Every LSTM among the arrays, by module path."""
+    """Every LSTM among the arrays, by module path or variable scope."""
     archive = Archive(path)
     shapes = {name.removesuffix(".npy"): _header(archive, name)[0] for name in archive.names}
 
@@ -44,7 +49,7 @@ def read(path: Path) -> dict[str, Reader]:
         array: npt.NDArray[np.generic] = np.load(BytesIO(archive.read(member)), allow_pickle=False)
         return array
 
-    return by_prefix([("", lstms(shapes, tensor))])
+    return by_prefix([("", {**cells(shapes, tensor), **lstms(shapes, tensor)})])
 
 
 def _header(archive: Archive, member: str) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
