@@ -153,7 +153,7 @@ def _cell_to_json(cell: Cell) -> dict[str, Any]:
 def _cell_from_json(said: Any, where: str) -> Cell:
     kinds = {f.name: type(f.default) for f in fields(Cell)}
     _only(said, set(kinds), f"cell {where}")
-    choices = {}
+    choices: dict[str, Any] = {}
     for name, value in said.items():
         kind = kinds[name]
         if kind is Activation:
