@@ -83,6 +83,9 @@ def build(
             raise FormatError(
                 f"metadata 'fusedlstm', cells: expected as many layers as tensors at most, found {len(cells)}"
             )
+        for layer in cells:
+            if len(_list(layer, "cells")) > 2:
+                raise FormatError(f"metadata 'fusedlstm', cells: expected one direction or two, found {len(layer)}")
         left = set(names)
 
         def take(name: str) -> npt.NDArray[np.generic]:
@@ -90,7 +93,7 @@ def build(
             return tensor(name)
 
         layers = [
-            [_direction(f"l{k}{'_reverse' * d}", cell, names, take) for d, cell in enumerate(_list(layer, "cells"))]
+            [_direction(f"l{k}{'_reverse' * d}", cell, names, take) for d, cell in enumerate(layer)]
             for k, layer in enumerate(cells)
         ]
         residual = said.get("residual")
