@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from reference import lstm as oracle
 from safetensors.numpy import save_file
+from variants import leaves, random_weights
 
 import fusedlstm as fl
 from fusedlstm import _runfile
@@ -78,7 +79,7 @@ def test_info_json(two_lstms):
     assert lstms["encoder.rnn"] == {
         "prefix": "encoder.rnn", "input_size": 3, "hidden_size": 5, "num_layers": 1, "bidirectional": True,
         "proj_size": 0, "batch_first": True, "bias": True,
-        "parameters": 2 * (20 * 3 + 20 * 5 + 20), "bytes": 4 * 2 * (20 * 3 + 20 * 5 + 20),
+        "parameters": 2 * (20 * 3 + 20 * 5 + 20), "bytes": 4 * 2 * (20 * 3 + 20 * 5 + 20), "differences": [],
     }  # fmt: skip
     assert lstms["decoder"]["bias"] is False
     assert "bias_ih_l0" in lstms["broken"]["refused"]
@@ -251,3 +252,34 @@ def test_wrong_usage_is_exit_code_2(args):
 def test_importing_the_package_stays_light():
     code = "import fusedlstm, sys; print([m for m in ('click', 'rich', 'matplotlib', 'torch') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_variants(seed, monkeypatch, tmp_path, x):
+    """Any cell, any merge, layers of several sizes: the bits of a call, whole or in pieces, with the state carried."""
+    rng = np.random.default_rng(seed)
+    lstm = fl.LSTM(random_weights(rng, largest=9))
+    lstm.save(tmp_path / "model")
+    monkeypatch.setattr(_runfile, "CHUNK", 2 * 3 * lstm.weights.num_parameters)  # two steps at a time
+    array, y = rng.standard_normal((3, 7, lstm.input_size)).astype(np.float32), tmp_path / "y.npy"
+    options = ["-o", y, "--lengths", "7,0,3", "--state-out", tmp_path / "state.npz"]
+    if lstm.weights.merge == "none" and lstm.bidirectional:
+        assert "merge='none'" in invoke("run", tmp_path / "model", x(array), *options, code=1)
+        return
+    state = None
+    for given in ([], ["--state-in", tmp_path / "state.npz"]):
+        expected, state = lstm(array, state, [7, 0, 3])
+        invoke("run", tmp_path / "model", x(array), *options, *given)
+        assert np.load(y).tobytes() == expected.tobytes()
+        stored = _runfile.read_state(tmp_path / "state.npz")
+        assert [part.tobytes() for part in leaves(stored)] == [part.tobytes() for part in leaves(state)]
+
+
+def test_info_says_what_differs(tmp_path):
+    cell = fl.Cell(coupled="input", cell_clip=3.0)
+    one = fl.DirectionWeights(np.zeros((8, 3)), np.zeros((8, 2)), peephole_o=np.ones(2), cell=cell)
+    fl.LSTM(fl.LSTMWeights([[one]], reverse=True)).save(tmp_path / "model")
+    text = " ".join(invoke("info", tmp_path / "model").split())
+    assert "unlike torch.nn.LSTM: coupled=input, cell_clip=3.0, peephole_o, reverse" in text
+    about = json.loads(invoke("info", tmp_path / "model", "--json"))["lstms"][0]
+    assert about["differences"] == ["coupled=input", "cell_clip=3.0", "peephole_o", "reverse"]

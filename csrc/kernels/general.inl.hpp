@@ -50,10 +50,12 @@ FL_INLINE float sum_over_units(std::size_t units, Values values) {
   return at[0];
 }
 
-// (value - mean) * scale has mean 0 and variance 1.
+// (value - mean) * scale has mean 0 and variance 1. The mean comes in two parts, the second what rounding took from the
+// first: where values are nearly equal, the scale makes much of that.
 struct Normalisation {
-  vec mean, scale;
-  FL_INLINE vec operator()(vec a) const { return mul(sub(a, mean), scale); }
+  vec mean, rest, scale;
+  FL_INLINE vec centred(vec a) const { return sub(sub(a, mean), rest); }
+  FL_INLINE vec operator()(vec a) const { return mul(centred(a), scale); }
 };
 
 // Of `groups` values a unit: at(panel, group) is a vector of them.
@@ -66,13 +68,12 @@ FL_INLINE Normalisation normalisation(std::size_t units, std::size_t groups, flo
       total += sum_over_units(units, [&](std::size_t panel) { return term(at(panel, group)); });
     return total;
   };
-  const vec mean = broadcast(sum([](vec a) { return a; }) / count);
-  const float variance = sum([&](vec a) {
-                           const vec difference = sub(a, mean);
-                           return mul(difference, difference);
-                         }) /
-                         count;
-  return {mean, broadcast(1.0f / first_lane(square_root(broadcast(variance + epsilon))))};
+  Normalisation norm = {};
+  norm.mean = broadcast(sum([](vec a) { return a; }) / count);
+  norm.rest = broadcast(sum([&](vec a) { return sub(a, norm.mean); }) / count);
+  const float variance = sum([&](vec a) { return mul(norm.centred(a), norm.centred(a)); }) / count;
+  norm.scale = broadcast(1.0f / first_lane(square_root(broadcast(variance + epsilon))));
+  return norm;
 }
 
 // A row in the making. z starts as R h, and ends with the new c in the place of the input gate.
@@ -171,7 +172,7 @@ struct Row {
     add_peephole(forget_gate, o.peephole_f, lanes, c);
     for (std::size_t g = input_gate; g <= candidate_gate; ++g) normalise_gate(g);
     update_c();
-    Normalisation norm = {broadcast(0.0f), broadcast(1.0f)};
+    Normalisation norm = {};
     if (o.cell_norm != CellNorm::none)
       norm = normalisation(a.units, 1, o.norm_epsilon,
                            [&](std::size_t panel, std::size_t) { return load(z + place(panel, input_gate)); });

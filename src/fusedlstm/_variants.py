@@ -59,10 +59,6 @@ def run(
         if np.any(np.diff(valid.astype(np.int8), axis=axis) > 0):  # bring each row's valid steps to its front
             order = np.argsort(~valid, axis, kind="stable")[..., None]
             x = np.take_along_axis(x, order, axis)
-    elif lengths is not None:
-        steps = np.arange(x.shape[axis])
-        valid = steps[:, None] < lengths if axis == 0 else steps < lengths[:, None]
-        valid = valid if x.ndim == 3 else valid[:, 0]
     batch = x.shape[1 - axis] if x.ndim == 3 else None
     h_0, c_0 = (None, None) if state is None else _flat(weights, state, batch)
     y, h, c = core.run(x, batch_first, h_0, c_0, lengths, None)
@@ -70,8 +66,11 @@ def run(
     if order is not None:
         packed, y = y, np.empty_like(y)
         np.put_along_axis(y, order, packed, axis)
-    if weights.padding == "repeat" and valid is not None:
-        y = _repeated(y, valid, axis, weights.reverse)
+    if weights.padding == "repeat" and lengths is not None:
+        if valid is None:
+            steps = np.arange(y.shape[axis])
+            valid = steps < lengths[:, None] if axis == 1 or y.ndim == 2 else steps[:, None] < lengths
+        y = _repeated(y, valid.reshape(y.shape[:-1]), axis, weights.reverse)
     if weights.flip_output:
         y = np.ascontiguousarray(np.flip(y, axis))
     if out is not None:

@@ -98,6 +98,9 @@ def info(file: Path, as_json: bool) -> None:
     if table.row_count:
         console.print(table)
     for prefix, about in found.items():
+        if about.get("differences"):
+            different = ", ".join(about["differences"])
+            console.print(f"[bold]{escape(prefix) or '(root)'}[/], unlike torch.nn.LSTM: {escape(different)}")
         if "refused" in about:
             console.print(f"[red]refused[/] [bold]{escape(prefix) or '(root)'}[/]: {escape(about['refused'])}")
 
@@ -117,6 +120,7 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
         "bias": any(one.bias is not None for layer in weights.layers for one in layer),
         "parameters": weights.num_parameters,
         "bytes": 4 * weights.num_parameters,
+        "differences": weights.differences,
     }
 
 

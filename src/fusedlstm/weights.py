@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .cell import PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights, FloatArray, expect, float32
+from .cell import ARRAYS, PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights, FloatArray, expect, float32
 
 __all__ = [
+    "ARRAYS",
     "GATES",
     "PLAIN",
     "SIGMOID",

@@ -1,7 +1,7 @@
 """safetensors files: PyTorch's names, Flax's trees flattened, and our own native form.
 
 The native form holds ``weight_ih_l0``, ``weight_hh_l0``, ``weight_hr_l0`` as PyTorch calls them, ``bias_l0`` for the
-sum of the biases, all float32, and in the metadata under ``fusedlstm`` what the tensors do not say (as JSON).
+sum of the biases, all float32, and in the metadata under ``fusedlstm`` what the tensors do not say (see `_native`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from safetensors import safe_open
 from safetensors.numpy import save as serialize
 
 from ..weights import FormatError, LSTMWeights
-from . import _flax_tree
+from . import _flax_tree, _native
 from ._state_dict import Reader, bfloat16, by_prefix, lstms
 
 NAME = "safetensors file"
 
-VERSION = 1
-"""Of the native form; raised when an older reader would get other numbers from it."""
 MAX_HEADER = 16 << 20
 """About 100 000 tensors."""
 
@@ -43,7 +41,7 @@ def read(path: Path) -> dict[str, Reader]:
     header, start = _header(path)
     size = path.stat().st_size
     metadata = header.pop("__metadata__", None) or {}
-    native = _native(metadata["fusedlstm"]) if "fusedlstm" in metadata else {}
+    native = _native.parse(metadata["fusedlstm"]) if "fusedlstm" in metadata else {}
 
     def tensor(name: str) -> npt.NDArray[np.generic]:
         kind, shape, (begin, end) = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
@@ -57,6 +55,8 @@ def read(path: Path) -> dict[str, Reader]:
         array = np.fromfile(path, dtype, prod(shape), offset=start + begin).reshape(shape)
         return bfloat16(array) if kind == "BF16" else array
 
+    if native.get("version") == 2:
+        return {"": _native.build(native, set(header), tensor)}
     shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
     found = by_prefix([("", lstms(shapes, tensor, batch_first=native.get("batch_first", True)))])
     return found or _flax_tree.lstms(_flax_tree.unflattened(shapes, tensor))
@@ -72,18 +72,11 @@ def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
     path : path-like
         An existing file is replaced.
     """
-    tensors = {
-        f"{name}_l{k}{direction}": array
-        for k, layer in enumerate(weights.layers)
-        for one, direction in zip(layer, ("", "_reverse"))
-        for name, array in one.arrays.items()
-    }
-    metadata = {"fusedlstm": json.dumps({"version": VERSION, "batch_first": weights.batch_first})}
     target = Path(os.path.realpath(path))  # a link keeps pointing to what it names
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(serialize(tensors, metadata))
+            file.write(serialize(_native.tensors(weights), {"fusedlstm": _native.metadata(weights)}))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -105,17 +98,3 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
             raise FormatError(f"damaged safetensors file ({error})") from error
         header: dict[str, Any] = json.loads(file.read(length))
     return header, 8 + length
-
-
-def _native(text: str) -> dict[str, Any]:
-    """What the native form says beside its tensors."""
-    native = json.loads(text) if len(text) < 1000 else None
-    if not isinstance(native, dict) or type(native.get("version")) is not int:
-        raise FormatError(f"metadata 'fusedlstm': expected a JSON object with a version, found {text[:99]!r}")
-    if native["version"] != VERSION:
-        raise FormatError(
-            f"metadata 'fusedlstm': expected version {VERSION}, found {native['version']} (written later?)"
-        )
-    if type(native.get("batch_first")) is not bool:
-        raise FormatError(f"metadata 'fusedlstm': expected batch_first to be true or false, found {text[:99]!r}")
-    return native
