@@ -109,3 +109,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     found = run_python(code, PYTHONPATH=os.pathsep.join([os.path.dirname(__file__), *sys.path]))
     assert int(found.stdout) * (1024 if resource.RUSAGE_SELF == 0 else 1) < 16 << 20, found.stderr
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 9])
+@pytest.mark.parametrize("directions", [1, 2])
+def test_single_steps_are_shared_out(threads, batch, directions):
+    """Members take panels as they come, unless the input was projected ahead."""
+    rng = np.random.default_rng(0)
+    lstm = fl.LSTM(random_weights(rng, 300, 301, layers=2, directions=directions))
+    x = rng.standard_normal((batch, 1, 300)).astype(np.float32)
+    threads(1)
+    expected = lstm(x)
+    for count in (2, 3, 4):
+        threads(count)
+        for _ in range(20):
+            found = lstm(x)
+            assert found[0].tobytes() == expected[0].tobytes()
+            assert (
+                found[1][0].tobytes() == expected[1][0].tobytes() and found[1][1].tobytes() == expected[1][1].tobytes()
+            )

@@ -269,7 +269,7 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
       r.h_in[i] = s.h[(parity + i) % 2];
       r.h_out[i] = projected ? s.unprojected : s.h[(parity + i + 1) % 2];
     }
-    if (longest_ == 1 && group.size > 1)
+    if (longest_ == 1 && group.size > 1 && !project_first)
       claim_panels(r, panels, claimed_[layer * shape_.num_directions + direction], group);
     else
       table_.recur(r);
@@ -283,7 +283,8 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
 }
 
 // A single step of a call: members take a few panels at a time, since the first ones are at work for some 50 microseconds
-// before the last one has woken up. Nothing is gained from keeping a share for a next step.
+// before the last one has woken up. Nothing is gained from keeping a share for a next step. (What was projected ahead is
+// each member's own.)
 void Pass::claim_panels(Recurrence& step, std::size_t panels, std::atomic<std::size_t>& claimed, const Group& group) {
   const std::size_t few = std::max<std::size_t>(1, panels / (8 * group.size));
   for (;;) {
