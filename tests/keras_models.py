@@ -53,7 +53,7 @@ def check(layer, weights, batch=3, time=7, seed=1, mask=None, from_state=False, 
         state = rng.normal(size=(2, 1 + weights.bidirectional, batch, weights.hidden_size)).astype(np.float32)
         given["initial_state"] = [keras.ops.convert_to_tensor(one) for pair in zip(*state) for one in pair]
     wanted = list(map(numpy, keras.tree.flatten(layer(x, **given))))
-    if limit and not max(np.abs(one).max() for one in wanted) < limit:
+    if limit and not np.max([np.abs(one).max() for one in wanted]) < limit:
         return 0.0
     y, (h, c) = run(weights, x, state if state is None else tuple(state), mask=mask)
     h, c = ([np.split(s, weights.num_layers) if isinstance(s, np.ndarray) else s][0] for s in (h, c))

@@ -80,7 +80,7 @@ def random_layers(count, seed, folder):
         x = layers.Input((7, 3))
         model = randomized(keras.Model(x, layer(x)), int(rng.integers(1 << 30)), scale=0.4)
         probe = keras.tree.flatten(layer(np.random.default_rng(seed).normal(size=(4, 7, 3)).astype(np.float32)))
-        if not max(np.abs(numpy(one)).max() for one in probe) < 20:
+        if not np.max([np.abs(numpy(one)).max() for one in probe]) < 20:
             continue  # see `check`
         done += 1
         try:
