@@ -3,6 +3,7 @@
 from .cell import Activation, Cell
 from .lstm import LSTM
 from .machine import c_api, cpu_info, get_num_threads, include_dir, set_num_threads
+from .pool import StreamPool
 from .stream import Stream
 from .weights import DirectionWeights, FormatError, LSTMWeights
 
@@ -16,6 +17,7 @@ __all__ = [
     "FormatError",
     "LSTMWeights",
     "Stream",
+    "StreamPool",
     "c_api",
     "cpu_info",
     "get_num_threads",

@@ -24,6 +24,15 @@ class Lstm:
         out: _Floats | None,
     ) -> tuple[_Floats, _Floats, _Floats]: ...
 
+def step_slots(
+    lstm: Lstm,
+    x: _Floats,
+    y: _Floats,
+    states: _Floats,
+    slots: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64] | None,
+) -> None: ...
+
 c_api: object
 
 def c_api_address() -> int: ...
