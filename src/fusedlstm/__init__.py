@@ -11,6 +11,16 @@ from .weights import DirectionWeights, FormatError, LSTMWeights
 
 if TYPE_CHECKING:
     from .batcher import AsyncBatcher
+else:
+
+    def __getattr__(name: str) -> Any:
+        """AsyncBatcher, when it is first asked for: asyncio takes long to import."""
+        if name == "AsyncBatcher":
+            from .batcher import AsyncBatcher
+
+            return AsyncBatcher
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 
@@ -30,12 +40,3 @@ __all__ = [
     "include_dir",
     "set_num_threads",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """AsyncBatcher, when it is first asked for: asyncio takes long to import."""
-    if name == "AsyncBatcher":
-        from .batcher import AsyncBatcher
-
-        return AsyncBatcher
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
