@@ -3,9 +3,9 @@
     pip install "fusedlstm[server]"
     python examples/server.py model.safetensors --port 8080
 
-A client sends binary messages of float32 in little-endian order: one or more time steps of `input_size` numbers each. It
-gets one binary message back for each: the hidden states of the last layer. The text message "reset" starts afresh. GET /
-tells the sizes. Steps that come from any clients within a millisecond run as one batch.
+A client sends binary messages of float32 in little-endian order: one or more time steps of `input_size` numbers each.
+It gets one binary message back for each: the hidden states of the last layer. The text message "reset" starts afresh.
+GET / tells the sizes. Steps that come from any clients within a millisecond run as one batch.
 """
 
 import argparse

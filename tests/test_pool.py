@@ -273,7 +273,7 @@ def test_bad_input_is_refused_and_changes_nothing(call, error, message):
         (lambda: fl.StreamPool("lstm"), TypeError, "lstm: expected fusedlstm.LSTM"),
         (lambda: fl.StreamPool(small(), capacity=0), ValueError, "capacity: expected 1 to"),
         (lambda: fl.StreamPool(small(), capacity=1.5), TypeError, "capacity: expected a whole number"),
-        (lambda: fl.StreamPool(small(), max_streams=1 << 24), ValueError, "max_streams: expected 1 to"),
+        (lambda: fl.StreamPool(small(), max_streams=(1 << 24) + 1), ValueError, "max_streams: expected 1 to"),
     ],
 )
 def test_pools_that_cannot_be(make, error, message):

@@ -22,6 +22,25 @@ void expect(bool holds, const char* message) {
   if (!holds) throw std::invalid_argument(message);
 }
 
+// slots[k] is where ids[k] lives: id modulo `apart`, if that slot's owner is this id. False if one lives nowhere or comes
+// twice. place (slots) is scratch.
+bool find_slots(const Integers& ids, const Integers& owners, std::int64_t apart, Integers& place, Integers& slots) {
+  expect(ids.ndim() == 1 && owners.ndim() == 1 && apart > 0, "ids, owners: expected vectors");
+  expect(place.ndim() == 1 && place.shape(0) == owners.shape(0), "place: expected one for each slot");
+  expect(slots.ndim() == 1 && slots.shape(0) == ids.shape(0), "slots: expected one for each id");
+  const py::ssize_t count = ids.shape(0);
+  const std::int64_t *id = ids.data(), *owner = owners.data();
+  std::int64_t *slot = slots.mutable_data(), *last = place.mutable_data();
+  for (py::ssize_t k = 0; k < count; ++k) {
+    slot[k] = id[k] % apart;
+    if (id[k] < 0 || slot[k] >= owners.shape(0) || owner[slot[k]] != id[k]) return false;
+    last[slot[k]] = k;
+  }
+  for (py::ssize_t k = 0; k < count; ++k)
+    if (last[slot[k]] != k) return false;
+  return true;
+}
+
 void step_slots(const Lstm& lstm, const Floats& x, Floats& y, Floats& states, const Integers& slots,
                 const std::optional<Integers>& lengths) {
   const Shape& shape = lstm.shape();
@@ -70,6 +89,8 @@ void step_slots(const Lstm& lstm, const Floats& x, Floats& y, Floats& states, co
 }  // namespace
 
 void bind_pool(py::module_& module) {
+  module.def("find_slots", &find_slots, py::arg("ids").noconvert(), py::arg("owners").noconvert(), py::arg("apart"),
+             py::arg("place").noconvert(), py::arg("slots").noconvert(), "Whether all ids have a slot of their own: which.");
   module.def("step_slots", &step_slots, py::arg("lstm"), py::arg("x").noconvert(), py::arg("y").noconvert(),
              py::arg("states").noconvert(), py::arg("slots").noconvert(), py::arg("lengths").noconvert().none(true),
              "Run row b of x, or lengths[b] rows, on states[slots[b]]: (layer by layer h then c). No slot twice.");

@@ -6,6 +6,7 @@ import numpy.typing as npt
 from .cell import Activation, Cell
 
 _Floats = npt.NDArray[np.float32]
+_Integers = npt.NDArray[np.int64]
 _Direction = tuple[Mapping[str, _Floats], Cell | None]
 
 class Lstm:
@@ -24,6 +25,7 @@ class Lstm:
         out: _Floats | None,
     ) -> tuple[_Floats, _Floats, _Floats]: ...
 
+def find_slots(ids: _Integers, owners: _Integers, apart: int, place: _Integers, slots: _Integers) -> bool: ...
 def step_slots(
     lstm: Lstm,
     x: _Floats,

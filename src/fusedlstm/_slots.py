@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import _core
+
 Integers = npt.NDArray[np.int64]
 Ids = Sequence[int] | npt.NDArray[np.integer[Any]]
 
-# An id is its slot plus this, times the number of streams that the slot had before.
-APART = 1 << 24
-MOST = APART - 1  # so that FREE, as an id, names no slot
+# An id is its slot, plus this for each stream that the slot had before.
+APART = MOST = 1 << 24
 FREE = -1
 
 
@@ -80,18 +81,17 @@ class Slots:
 
     def find(self, ids: Integers) -> Integers:
         """Their slots; refuses ids that are not open, and those named twice."""
-        slots = ids & (APART - 1)
-        if slots.size and slots.max() >= self.count:
-            raise ValueError(self._not_open(int(ids[slots.argmax()])))
-        strangers = self._ids[slots] != ids
-        if strangers.any():
-            raise ValueError(self._not_open(int(ids[strangers.argmax()])))
-        order = np.arange(ids.size)
-        self._place[slots] = order  # of equal slots, the last one stays
-        twice = self._place[slots] != order
-        if twice.any():
-            raise ValueError(f"ids: expected each stream once, found {ids[twice.argmax()]} twice")
+        slots = np.empty_like(ids)
+        if not _core.find_slots(ids, self._ids, APART, self._place, slots):
+            raise ValueError(self._what_is_wrong(ids.tolist()))
         return slots
+
+    def _what_is_wrong(self, ids: list[int]) -> str:
+        for id in ids:
+            if id not in self:
+                return self._not_open(id)
+        twice = next(id for k, id in enumerate(ids) if id in ids[:k])
+        return f"ids: expected each stream once, found {twice} twice"
 
     def _not_open(self, id: int) -> str:
         slot = id % APART
@@ -107,4 +107,4 @@ def id_array(ids: Ids) -> Integers:
         raise ValueError(f"ids: expected shape (n,), found {array.shape}")
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"ids: expected whole numbers, found dtype {array.dtype}")
-    return array.astype(np.int64, copy=False)
+    return np.ascontiguousarray(array, np.int64)

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._arguments import State, check_out, float32
+from ._arguments import FLOAT32, State, check_out, float32
 from ._slots import MOST, Ids, Slots, id_array
+from ._states import pack_state, unpack_state
 from .lstm import LSTM
 from .weights import FloatArray
 
@@ -29,7 +30,7 @@ class StreamPool:
     capacity : int
         Streams that memory is set aside for; it doubles when they are more.
     max_streams : int, optional
-        Streams that may be open at once. Default: 2**24 - 1.
+        Streams that may be open at once. Default: 2**24.
 
     Examples
     --------
@@ -78,7 +79,7 @@ class StreamPool:
         TypeError, ValueError
             The state does not fit.
         """
-        row = self._initial if state is None else self.lstm.weights.pack_state(state, 1)[0]
+        row = self._initial if state is None else pack_state(self.lstm.weights, state, 1)[0]
         with self._table:
             if not self._slots.full():
                 return self._join(row)
@@ -171,7 +172,7 @@ class StreamPool:
         """A stream's (h, c), copies, as `Stream.state` gives them; a pool in another process can `open(state)`."""
         with self._running, self._table:
             row = self._states[self._slots.find_one(id)].copy()
-        return self.lstm.weights.unpack_state(row[None])
+        return unpack_state(self.lstm.weights, row[None])
 
     def set_state(self, id: int, state: State) -> None:
         """Let a stream go on from another state: (h, c) as `state` returns it.
@@ -181,7 +182,7 @@ class StreamPool:
         TypeError, ValueError
             The stream is not open, or the state does not fit.
         """
-        row = self.lstm.weights.pack_state(state, 1)[0]
+        row = pack_state(self.lstm.weights, state, 1)[0]
         with self._running, self._table:
             self._states[self._slots.find_one(id)] = row
 
@@ -259,7 +260,8 @@ class StreamPool:
         shape = (rows, self._output_size)
         if out is None:
             return np.empty(shape, np.float32)
-        check_out(out)
+        if type(out) is not np.ndarray or out.dtype is not FLOAT32 or not out.flags.carray:
+            check_out(out)  # says what is wrong with most of them
         if out.shape != shape:
             raise ValueError(f"out: expected shape {shape}, found {out.shape}")
         if not out.flags.c_contiguous:
