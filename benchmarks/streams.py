@@ -7,7 +7,8 @@ NumPy's memory to y in NumPy's memory, on one thread:
 
     pool          StreamPool.step on shuffled ids
     streams       a loop over Stream.step(x, out=y), one object a stream
-    ort loop      a loop over ONNX Runtime calls: everything bound, two bindings a stream that swap its states
+    ort run       a loop over session.run: x and the states go in, y and the new states come out
+    ort loop      the same at its best: everything bound, two bindings a stream that swap its states
     ort batch     one ONNX Runtime call of a batch, everything bound; states gathered and scattered with NumPy
     batch         lstm(x, state=..., out=y): our batch kernel without streams
 
@@ -26,7 +27,7 @@ import fusedlstm as fl
 from fusedlstm.bench.peers import onnxmodel
 
 SIZE = 128
-INK, OTHERS = "#22303c", ("#e4572e", "#f5b29c", "#a9c7da", "#3a7ca5", "#8d99a3")
+INK, COLOURS = "#22303c", ("#e4572e", "#f5b29c", "#c9dbe6", "#a9c7da", "#3a7ca5", "#8d99a3")
 
 
 def lstm_of(inputs: int, hidden: int) -> fl.LSTM:
@@ -84,6 +85,20 @@ def bind(session, **arrays):
     return binding
 
 
+def ort_run(lstm, x, y):
+    session = ort_session(lstm, 1)
+    names = [one.name for one in session.get_outputs()]
+    zeros = np.zeros((1, 1, SIZE), np.float32)
+    feeds = [{"x": row.reshape(1, 1, -1), "h0": zeros, "c0": zeros} for row in x]
+
+    def call():
+        for b, feed in enumerate(feeds):
+            found = dict(zip(names, session.run(names, feed)))
+            y[b], feed["h0"], feed["c0"] = found["y0"][0, 0, 0], found["hn0"], found["cn0"]
+
+    return call
+
+
 def ort_loop(lstm, x, y):
     session = ort_session(lstm, 1)
     states = np.zeros((len(x), 4, 1, 1, SIZE), np.float32)  # h and c, twice
@@ -127,7 +142,14 @@ def ort_batch(lstm, x, y):
     return call
 
 
-CONTESTANTS = {"pool": pool, "streams": loop_of_streams, "ort loop": ort_loop, "ort batch": ort_batch, "batch": batch}
+CONTESTANTS = {
+    "pool": pool,
+    "streams": loop_of_streams,
+    "ort run": ort_run,
+    "ort loop": ort_loop,
+    "ort batch": ort_batch,
+    "batch": batch,
+}
 
 
 def compare(lstm, count, seconds):
@@ -189,7 +211,7 @@ def draw(report, latencies, folder):
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "font.size": 9})
     counts = [row["streams"] for row in report["throughput"]]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for name, colour in zip(CONTESTANTS, OTHERS):
+    for name, colour in zip(CONTESTANTS, COLOURS):
         times = np.array([row["us"][name]["median"] for row in report["throughput"]])
         style = {"color": colour, "marker": "o", "markersize": 3, "label": name}
         left.plot(counts, np.array(counts) / times * 1e6, **style)
@@ -200,7 +222,7 @@ def draw(report, latencies, folder):
     figure.suptitle(f"Live streams of a {SIZE}→{SIZE} LSTM, one thread")
     figure.savefig(folder / "streams.png", dpi=120)
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
-    for (name, taken), colour in zip(latencies.items(), (OTHERS[0], OTHERS[3])):
+    for (name, taken), colour in zip(latencies.items(), (COLOURS[0], COLOURS[4])):
         us = taken / 1e3
         bins = np.geomspace(max(us.min(), 0.1), us.max(), 120)
         axes.hist(us, bins, histtype="step", color=colour, label=f"{name}: p99.9 {np.quantile(us, 0.999):.2f} µs")
@@ -211,12 +233,12 @@ def draw(report, latencies, folder):
 
 def show(report):
     print(f"{report['cpu']}, {report['isa']}; microseconds for a step of all streams, median (best)\n")
-    print("| streams | " + " | ".join(CONTESTANTS) + " | pool is faster than ort loop | ort batch | batch |")
-    print("|--:" * (len(CONTESTANTS) + 4) + "|")
+    print("| streams | " + " | ".join(CONTESTANTS) + " | pool is faster than ort run | ort loop | ort batch | batch |")
+    print("|--:" * (len(CONTESTANTS) + 5) + "|")
     for row in report["throughput"]:
         us = row["us"]
         cells = [f"{us[name]['median']:,.1f} ({us[name]['best']:,.1f})" for name in CONTESTANTS]
-        cells += [f"{row['speedup'][name]:.2f}" for name in ("ort loop", "ort batch", "batch")]
+        cells += [f"{row['speedup'][name]:.2f}" for name in ("ort run", "ort loop", "ort batch", "batch")]
         print(f"| {row['streams']:,} | " + " | ".join(cells) + " |")
     print("\n| Stream.step, µs | p50 | p99 | p99.9 | max |\n|:--|--:|--:|--:|--:|")
     for name, found in report["step_latency_us"].items():

@@ -1,8 +1,11 @@
 """StreamPool: the bits of the whole sequence under any schedule, misuse that is found out, threads beside each other."""
 
 import pickle
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -345,6 +348,18 @@ def test_a_stream_closed_while_it_steps():
         assert y.tobytes() == expected[[0, 0]].tobytes()
         for id in ids:
             pool.close(id)
+
+
+def test_the_benchmark_runs(tmp_path):
+    """It compares everybody's outputs before it times them."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("matplotlib")
+    script = Path(__file__).parents[1] / "benchmarks" / "streams.py"
+    arguments = ["--streams", "1,3", "--seconds", "0.05", "--steps", "500", "--report", str(tmp_path)]
+    run = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert "ort batch" in run.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"streams.json", "streams.png", "step_latency.png"}
 
 
 @pytest.mark.slow
