@@ -22,6 +22,12 @@ struct Call {
   float* h_n;
   float* c_n;
   const std::int64_t* lengths;  // (batch), each from 0 to time, or null: all rows are `time` long
+  // In place of h_0 to c_n, forward only: row b goes on from the state at states + slots[b] * state_size, layer by layer h
+  // then c, and leaves it there. No slot twice.
+  float* states;
+  const std::int64_t* slots;
+  // Beside lengths, in place of x_batch and y_batch: row b begins at step starts[b] of x and y, and y ends with the row.
+  const std::int64_t* starts;
 };
 
 class Lstm {

@@ -69,6 +69,9 @@ class Pass {
 
   void lay_out(Cursor& cursor);
   void bind();
+  void store_row(std::size_t b, float* state, std::size_t steps) const;  // after so many steps
+  void gather();                                                         // rows from the call's slots
+  void scatter();                                                        // and back
   void run_direction(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, const View& in,
                      const View& out, const Group& group);
   void claim_panels(Recurrence& step, std::size_t panels, std::atomic<std::size_t>& claimed, const Group& group);

@@ -29,7 +29,25 @@ void Pass::reset(const float* h_0, const float* c_0) {
   }
 }
 
+void Pass::gather() {
+  for (std::size_t k = 0; k < states_.size(); ++k) {  // padding as in reset
+    const std::size_t outputs = shape_.layers[k].output_size, hidden = shape_.layers[k].hidden_size;
+    for (std::size_t b = 0; b < rows_.size(); ++b) {
+      for (float* h : states_[k].h) std::fill(h + b * row_of_[k].h + outputs, h + (b + 1) * row_of_[k].h, 0.0f);
+      std::fill(states_[k].c + b * row_of_[k].c + hidden, states_[k].c + (b + 1) * row_of_[k].c, 0.0f);
+    }
+  }
+  for (std::size_t b = 0; b < rows_.size(); ++b)
+    load_row(b, call_.states + static_cast<std::size_t>(call_.slots[rows_[b]]) * shape_.state_size());
+}
+
+void Pass::scatter() {
+  for (std::size_t b = 0; b < rows_.size(); ++b)
+    store_row(b, call_.states + static_cast<std::size_t>(call_.slots[rows_[b]]) * shape_.state_size(), origin_ + length(b));
+}
+
 void Pass::finish() {
+  if (call_.slots != nullptr) return scatter();
   float *h_n = call_.h_n, *c_n = call_.c_n;
   for (std::size_t s = 0; s < states_.size(); ++s) {
     const std::size_t layer = s / shape_.num_directions;
@@ -45,9 +63,11 @@ void Pass::finish() {
   }
 }
 
-void Pass::store_row(std::size_t b, float* state) const {
+void Pass::store_row(std::size_t b, float* state) const { store_row(b, state, origin_); }
+
+void Pass::store_row(std::size_t b, float* state, std::size_t steps) const {
   for (std::size_t k = 0; k < states_.size(); ++k) {  // forward only: one for each layer
-    state = std::copy_n(states_[k].h[origin_ % 2] + b * row_of_[k].h, shape_.layers[k].output_size, state);
+    state = std::copy_n(states_[k].h[steps % 2] + b * row_of_[k].h, shape_.layers[k].output_size, state);
     state = std::copy_n(states_[k].c + b * row_of_[k].c, shape_.layers[k].hidden_size, state);
   }
 }

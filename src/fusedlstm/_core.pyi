@@ -6,6 +6,7 @@ import numpy.typing as npt
 from .cell import Activation, Cell
 
 _Floats = npt.NDArray[np.float32]
+_Integers = npt.NDArray[np.int64]
 _Direction = tuple[Mapping[str, _Floats], Cell | None]
 
 class Lstm:
@@ -23,6 +24,16 @@ class Lstm:
         lengths: npt.NDArray[np.int64] | None,
         out: _Floats | None,
     ) -> tuple[_Floats, _Floats, _Floats]: ...
+
+def find_slots(ids: _Integers, owners: _Integers, apart: int, place: _Integers, slots: _Integers) -> bool: ...
+def step_slots(
+    lstm: Lstm,
+    x: _Floats,
+    y: _Floats,
+    states: _Floats,
+    slots: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64] | None,
+) -> None: ...
 
 c_api: object
 

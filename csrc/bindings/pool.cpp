@@ -1,0 +1,97 @@
+// What StreamPool runs: rows whose states live in one array. The shapes are StreamPool's; here they only must be safe.
+#include "../engine/lstm.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "bindings.hpp"
+
+using namespace fusedlstm;
+
+namespace {
+
+using Floats = py::array_t<float, py::array::c_style>;
+using Integers = py::array_t<std::int64_t, py::array::c_style>;
+
+void expect(bool holds, const char* message) {
+  if (!holds) throw std::invalid_argument(message);
+}
+
+// slots[k] is where ids[k] lives: id modulo `apart`, if that slot's owner is this id. False if one lives nowhere or comes
+// twice. place (slots) is scratch.
+bool find_slots(const Integers& ids, const Integers& owners, std::int64_t apart, Integers& place, Integers& slots) {
+  expect(ids.ndim() == 1 && owners.ndim() == 1 && apart > 0, "ids, owners: expected vectors");
+  expect(place.ndim() == 1 && place.shape(0) == owners.shape(0), "place: expected one for each slot");
+  expect(slots.ndim() == 1 && slots.shape(0) == ids.shape(0), "slots: expected one for each id");
+  const py::ssize_t count = ids.shape(0);
+  const std::int64_t *id = ids.data(), *owner = owners.data();
+  std::int64_t *slot = slots.mutable_data(), *last = place.mutable_data();
+  for (py::ssize_t k = 0; k < count; ++k) {
+    slot[k] = id[k] % apart;
+    if (id[k] < 0 || slot[k] >= owners.shape(0) || owner[slot[k]] != id[k]) return false;
+    last[slot[k]] = k;
+  }
+  for (py::ssize_t k = 0; k < count; ++k)
+    if (last[slot[k]] != k) return false;
+  return true;
+}
+
+void step_slots(const Lstm& lstm, const Floats& x, Floats& y, Floats& states, const Integers& slots,
+                const std::optional<Integers>& lengths) {
+  const Shape& shape = lstm.shape();
+  expect(shape.num_directions == 1 && !shape.reverse, "lstm: expected one forward direction");
+  expect(x.ndim() == 2 && y.ndim() == 2 && states.ndim() == 2 && slots.ndim() == 1, "expected matrices x, y and states");
+  expect(static_cast<std::size_t>(x.shape(1)) == lstm.input_size(), "x: expected (steps, input)");
+  expect(y.shape(0) == x.shape(0) && static_cast<std::size_t>(y.shape(1)) == shape.output_size(),
+         "y: expected (steps, output)");
+  expect(static_cast<std::size_t>(states.shape(1)) == shape.state_size(), "states: expected (slots, state size)");
+  const py::ssize_t rows = slots.shape(0);
+  const std::int64_t* slot = slots.data();
+  expect(std::all_of(slot, slot + rows, [&](std::int64_t one) { return one >= 0 && one < states.shape(0); }),
+         "slots: expected rows of states");
+
+  Call call = {};
+  call.batch = static_cast<std::size_t>(rows);
+  call.time = 1;
+  std::vector<std::int64_t> starts;
+  if (lengths) {
+    expect(lengths->ndim() == 1 && lengths->shape(0) == rows, "lengths: expected one for each slot");
+    std::int64_t total = 0;
+    for (py::ssize_t b = 0; b < rows; ++b) {
+      const std::int64_t length = lengths->at(b);
+      expect(length >= 0 && length <= x.shape(0) - total, "lengths: expected the steps of x");
+      starts.push_back(total);
+      total += length;
+      call.time = std::max(call.time, static_cast<std::size_t>(length));
+    }
+    call.lengths = lengths->data();
+    call.starts = starts.data();
+  } else {
+    expect(x.shape(0) == rows, "x: expected one step for each slot");
+  }
+  call.x = x.data();
+  call.y = y.mutable_data();
+  const auto inputs = static_cast<std::ptrdiff_t>(lstm.input_size());
+  const auto outputs = static_cast<std::ptrdiff_t>(shape.output_size());
+  call.x_batch = call.x_time = inputs;
+  call.y_batch = call.y_time = outputs;
+  call.states = states.mutable_data();
+  call.slots = slot;
+  py::gil_scoped_release release;
+  lstm.run(call);
+}
+
+}  // namespace
+
+void bind_pool(py::module_& module) {
+  module.def("find_slots", &find_slots, py::arg("ids").noconvert(), py::arg("owners").noconvert(), py::arg("apart"),
+             py::arg("place").noconvert(), py::arg("slots").noconvert(), "Whether all ids have a slot of their own: which.");
+  module.def("step_slots", &step_slots, py::arg("lstm"), py::arg("x").noconvert(), py::arg("y").noconvert(),
+             py::arg("states").noconvert(), py::arg("slots").noconvert(), py::arg("lengths").noconvert().none(true),
+             "Run row b of x, or lengths[b] rows, on states[slots[b]]: (layer by layer h then c). No slot twice.");
+}
