@@ -181,6 +181,11 @@ def test_the_hand_made_file_is_good(tmp_path):
         ({**GOOD, "weight_hh_l0": entry([2**40, 2**30], 96, 160)}, None, "damaged"),
         ({**GOOD, "weight_hh_l0": entry([8, 2], 96, 160, "F33")}, None, "damaged"),
         ({**GOOD, "weight_hh_l0": entry([8, 2], 96, 160, "I32")}, None, "weight_hh_l0: expected F32, .*found I32"),
+        (
+            {**GOOD, "weight_hh_l0": entry([8, 2], 96, 112, "F8_E4M3"), "rest": entry([12], 112, 160)},
+            None,
+            "weight_hh_l0: expected F32, .*found F8_E4M3",
+        ),
         ({**GOOD, "weight_hh_l0": entry([2, 8], 96, 160)}, None, r"weight_hh_l0: expected shape .*found \(2, 8\)"),
         ({**GOOD, "weight_hr_l0": GOOD["weight_hh_l0"]}, None, "damaged|weight_hr_l0"),
         ({"weight": entry([40], 0, 160)}, None, "expected an LSTM, found none in this safetensors file"),
