@@ -1,10 +1,38 @@
-// The states of a pass: where they come from, and where they go.
+// What a pass starts from and ends with: the rows of x and y, and the states.
 #include <algorithm>
 #include <cstring>
 
 #include "pass.hpp"
 
 namespace fusedlstm {
+
+void Pass::bind() {
+  longest_ = 0;
+  for (std::size_t b = 0; b < rows_.size(); ++b) {
+    const std::ptrdiff_t row = static_cast<std::ptrdiff_t>(rows_[b]);
+    const std::ptrdiff_t start = call_.starts == nullptr ? 0 : static_cast<std::ptrdiff_t>(call_.starts[row]);
+    const std::ptrdiff_t apart = call_.starts == nullptr ? row : 0;
+    x_rows_[b] = const_cast<float*>(call_.x) + apart * call_.x_batch + start * call_.x_time;  // only ever read
+    y_rows_[b] = call_.y + apart * call_.y_batch + start * call_.y_time;
+    longest_ = std::max(longest_, length(b));
+  }
+}
+
+void Pass::prepare() {
+  bind();
+  const std::size_t width = shape_.output_size();
+  for (std::size_t b = 0; b < rows_.size() && call_.starts == nullptr; ++b)
+    for (std::size_t t = length(b); t < call_.time; ++t)
+      std::memset(y_rows_[b] + static_cast<std::ptrdiff_t>(t) * call_.y_time, 0, width * sizeof(float));
+  call_.slots == nullptr ? reset(call_.h_0, call_.c_0) : gather();
+  for (std::atomic<std::size_t>& one : claimed_) one.store(0, std::memory_order_relaxed);
+}
+
+void Pass::go_on() {
+  bind();
+  run(0);
+  origin_ += longest_;
+}
 
 void Pass::reset(const float* h_0, const float* c_0) {
   for (std::size_t s = 0; s < states_.size(); ++s) {
