@@ -8,7 +8,7 @@ import pytest
 
 from fusedlstm.bench import BLOCKS, CASES, PEERS, FusedLSTM, installed, oracle
 from fusedlstm.bench.peers.base import calls_in
-from fusedlstm.bench.runner import ROUND_SECONDS, TOLERANCE
+from fusedlstm.bench.runner import ROUND_SECONDS
 
 ROUNDS = 20
 
@@ -21,7 +21,7 @@ def test_engine(benchmark, case, engine, threads, limits):
     weights, (x, state) = case.weights(), case.inputs()
     made = engine(weights, x, state, threads)
     max_error, rms_error = oracle.errors(made.y(), oracle.lstm(weights, x, state))
-    assert max_error <= TOLERANCE
+    assert max_error <= engine.tolerance
 
     benchmark.group = case.name
     benchmark.extra_info |= {"max_error": max_error, "rms_error": rms_error, "setting": made.setting}

@@ -34,7 +34,7 @@ def test_only_simd_includes_intrinsics():
 
 def test_kernels_use_no_standard_library():
     """An inline function compiled with AVX flags can become the copy that every caller gets."""
-    parts = ("activations", "cell", "functions", "general", "many")
+    parts = ("activations", "cell", "functions", "general", "many", "integer", "parts", "weights")
     allowed = {"<cstddef>", "<cstdint>", '"table.hpp"', *(f'"{part}.inl.hpp"' for part in parts)}
     for path in (*sources("kernels", ".hpp"), CSRC / "kernels" / "kernels.cpp"):
         if not path.name.startswith("dispatch"):
@@ -42,7 +42,7 @@ def test_kernels_use_no_standard_library():
     for path in sources("simd", ".hpp"):
         if path.name != "cpuid.hpp":  # baseline code, included by dispatch.cpp alone
             standard = {name for name in includes(path) if not re.search(r"intrin|arm_neon", name)}
-            assert standard <= {"<cstddef>", "<cstdint>", '"x86_control.hpp"'}, path
+            assert standard <= {"<cstddef>", "<cstdint>", '"x86_control.hpp"', '"avx2.hpp"', '"avx512.hpp"'}, path
 
 
 def test_engine_uses_the_table_and_the_standard_library():
@@ -105,13 +105,13 @@ def imported(path):
 def test_formats_import_weights_and_shared_parts_only():
     for path in (PACKAGE / "formats").glob("*.py"):
         relative = {name for name in imported(path) if name.startswith(".")}
-        others = {name for name in relative if name != "..weights" and not name.startswith("._")}
+        others = {name for name in relative if name not in ("..weights", "..precision") and not name.startswith("._")}
         assert not others, (path, others)
 
 
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
-    allowed = {"._arguments", "._variants", ".formats", ".stream", ".weights"}
+    allowed = {"._arguments", "._variants", ".formats", ".precision", ".stream", ".weights"}
     assert {name for name in relative if not name.startswith(".formats")} <= allowed
 
 

@@ -42,6 +42,15 @@ std::ptrdiff_t stride(const py::array& array, py::ssize_t axis) {
   return static_cast<std::ptrdiff_t>(array.strides(axis)) / static_cast<std::ptrdiff_t>(sizeof(float));
 }
 
+Precision precision_of(const std::string& dtype, const std::string& activations) {
+  if (dtype == "float32") return Precision::float32;
+  if (dtype == "float16") return Precision::float16;
+  if (dtype == "bfloat16") return Precision::bfloat16;
+  if (dtype == "int8" && activations == "int16") return Precision::int8_by_16;
+  if (dtype == "int8" && activations == "int8") return Precision::int8_by_8;
+  throw std::invalid_argument("dtype: expected a precision, found '" + dtype + "' with activations '" + activations + "'");
+}
+
 DirectionArrays arrays_of(const Direction& direction) {
   const auto data = [&](const char* name) {
     const auto found = direction.first.find(name);
@@ -75,8 +84,9 @@ Merge merge_named(const std::string& name) {
 }
 
 Lstm make(const std::vector<std::vector<Direction>>& layers, const std::string& merge, bool reverse,
-          const std::vector<bool>& residual) {
+          const std::vector<bool>& residual, const std::string& dtype, const std::string& activations) {
   Shape shape;
+  shape.precision = precision_of(dtype, activations);
   std::vector<DirectionArrays> arrays;
   for (const std::vector<Direction>& layer : layers) {
     for (const Direction& direction : layer) arrays.push_back(arrays_of(direction));
@@ -172,7 +182,8 @@ void bind_lstm(py::module_& module) {
   module.attr("c_api") = py::capsule(&c_api, "fusedlstm.c_api");
   module.def("c_api_address", [] { return reinterpret_cast<std::uintptr_t>(&c_api); }, "The same as a number, for ctypes.");
   py::class_<Lstm>(module, "Lstm", "Packed weights, ready to run.")
-      .def(py::init(&make), py::arg("layers"), py::arg("merge"), py::arg("reverse"), py::arg("residual"))
+      .def(py::init(&make), py::arg("layers"), py::arg("merge"), py::arg("reverse"), py::arg("residual"), py::arg("dtype"),
+           py::arg("activations"))
       .def_property_readonly(
           "handle", [](const Lstm& lstm) { return reinterpret_cast<std::uintptr_t>(handle(lstm)); },
           "The address that capi.h takes; valid while this object lives.")

@@ -27,6 +27,7 @@ class Buffer {
   }
 
   std::size_t bytes() const { return bytes_; }
+  char* chars() const { return static_cast<char*>(data_); }
   float* floats() const { return static_cast<float*>(data_); }
 
  private:

@@ -20,6 +20,17 @@ constexpr double worth_meeting = 60e3;
 // Rows each thread needs for its registers to be full: then rows are split, and threads never meet.
 constexpr std::size_t full_rows = 12;
 
+// Up to this many bytes of recurrent weights as float32, float16 is widened once, here: the bits are the same, and what is
+// in L2 anyway takes longer to widen in every step than to read.
+constexpr std::size_t widened_bytes = 512 * 1024;
+
+Precision held_in(const Shape& shape) {
+  if (shape.precision != Precision::float16) return shape.precision;
+  for (const LayerShape& layer : shape.layers)
+    if (4 * layer.hidden_size * layer.output_size * sizeof(float) > widened_bytes) return Precision::float16;
+  return Precision::float32;
+}
+
 }  // namespace
 
 Lstm::Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays) : table_(kernels()), shape_(shape) {
@@ -27,9 +38,17 @@ Lstm::Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays) : tab
   if (arrays.empty() || arrays.size() != expected)
     throw std::invalid_argument("expected " + std::to_string(expected) + " directions, found " +
                                 std::to_string(arrays.size()));
+  shape_.precision = held_in(shape);
   directions_.reserve(arrays.size());
   for (std::size_t i = 0; i < arrays.size(); ++i)
-    directions_.push_back(pack(table_, shape_.layers[i / shape.num_directions], arrays[i]));
+    directions_.push_back(pack(table_, shape_.precision, shape_.layers[i / shape.num_directions], arrays[i]));
+}
+
+std::size_t Lstm::most_inputs() const {
+  std::size_t most = 0;
+  for (const LayerShape& layer : shape_.layers)
+    most = std::max({most, layer.input_size, layer.hidden_size, layer.output_size});
+  return most;
 }
 
 void Lstm::run(const Call& call) const {

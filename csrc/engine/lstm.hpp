@@ -40,6 +40,7 @@ class Lstm {
   const Shape& shape() const { return shape_; }
   const KernelTable& table() const { return table_; }
   std::size_t input_size() const { return shape_.layers.front().input_size; }
+  std::size_t most_inputs() const;  // of any matrix
   const PackedDirection& direction(std::size_t layer, std::size_t direction) const {
     return directions_[layer * shape_.num_directions + direction];
   }

@@ -5,6 +5,8 @@
 #include <iterator>
 #include <utility>
 
+#include "precision.hpp"
+
 namespace fusedlstm {
 
 namespace {
@@ -18,21 +20,22 @@ Buffer zeros(std::size_t floats) {
 // row_of(panel, slot, lane) names the matrix row behind a place in a panel (slots are the gates, or for a plain matrix
 // four vectors that follow each other); a value of `rows` or more means padding.
 template <class RowOf>
-PackedMatrix pack_matrix(std::size_t lanes, const float* matrix, const float* bias, std::size_t rows, std::size_t inputs,
-                         std::size_t panels, RowOf row_of) {
+PackedMatrix pack_matrix(Precision precision, std::size_t lanes, const float* matrix, const float* bias, std::size_t rows,
+                         std::size_t inputs, std::size_t panels, RowOf row_of) {
   const std::size_t width = 4 * lanes;
   PackedMatrix packed;
   packed.inputs = inputs;
   packed.panels = panels;
-  packed.weights = zeros(panels * inputs * width);
+  const std::size_t bytes = panel_bytes(precision, inputs, width);
+  packed.weights = Buffer(std::max<std::size_t>(1, panels * bytes));
+  std::memset(packed.weights.chars(), 0, packed.weights.bytes());
   packed.bias = zeros(panels * width);
   for (std::size_t panel = 0; panel < panels; ++panel)
     for (std::size_t slot = 0; slot < 4; ++slot)
       for (std::size_t lane = 0; lane < lanes; ++lane) {
         const std::size_t row = row_of(panel, slot, lane);
         if (row >= rows) continue;
-        float* out = packed.weights.floats() + panel * inputs * width + slot * lanes + lane;
-        for (std::size_t k = 0; k < inputs; ++k) out[k * width] = matrix[row * inputs + k];
+        pack_row(precision, {packed.weights.chars() + panel * bytes, slot, lane, lanes}, matrix + row * inputs, inputs);
         if (bias != nullptr) packed.bias.floats()[panel * width + slot * lanes + lane] = bias[row];
       }
   return packed;
@@ -78,7 +81,7 @@ std::unique_ptr<PackedCell> pack_cell(const CellOptions& options, const float* b
 
 }  // namespace
 
-PackedDirection pack(const KernelTable& table, const LayerShape& shape, const DirectionArrays& arrays) {
+PackedDirection pack(const KernelTable& table, Precision precision, const LayerShape& shape, const DirectionArrays& arrays) {
   const std::size_t lanes = table.lanes, hidden = shape.hidden_size, rows = 4 * hidden;
   const std::size_t panels = round_up(hidden, lanes) / lanes;
   const auto gate_row = [&](std::size_t panel, std::size_t gate, std::size_t lane) {
@@ -87,14 +90,14 @@ PackedDirection pack(const KernelTable& table, const LayerShape& shape, const Di
   };
   PackedDirection packed;
   const bool bias_later = arrays.options && arrays.options->gate_norm != GateNorm::none;
-  packed.input =
-      pack_matrix(lanes, arrays.weight_ih, bias_later ? nullptr : arrays.bias, rows, shape.input_size, panels, gate_row);
-  packed.recurrent = pack_matrix(lanes, arrays.weight_hh, nullptr, rows, shape.output_size, panels, gate_row);
+  packed.input = pack_matrix(precision, lanes, arrays.weight_ih, bias_later ? nullptr : arrays.bias, rows, shape.input_size,
+                             panels, gate_row);
+  packed.recurrent = pack_matrix(precision, lanes, arrays.weight_hh, nullptr, rows, shape.output_size, panels, gate_row);
   if (shape.projected) {
     const auto plain_row = [&](std::size_t panel, std::size_t slot, std::size_t lane) {
       return (panel * 4 + slot) * lanes + lane;
     };
-    packed.projection = pack_matrix(lanes, arrays.weight_hr, arrays.bias_hr, shape.output_size, hidden,
+    packed.projection = pack_matrix(precision, lanes, arrays.weight_hr, arrays.bias_hr, shape.output_size, hidden,
                                     round_up(shape.output_size, 4 * lanes) / (4 * lanes), plain_row);
   }
   if (arrays.options) packed.cell = pack_cell(*arrays.options, arrays.bias, lanes, hidden, gate_row);

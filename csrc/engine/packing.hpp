@@ -37,6 +37,7 @@ struct Shape {
   std::vector<LayerShape> layers;
   std::size_t num_directions = 1;
   Merge merge = Merge::concat;
+  Precision precision = Precision::float32;
   bool reverse = false;  // the one direction runs from the last step to the first
 
   std::size_t output_size() const { return width(layers.size() - 1); }
@@ -72,6 +73,6 @@ struct PackedDirection {
   Buffer h_0, c_0;                   // the initial state; empty: zeros
 };
 
-PackedDirection pack(const KernelTable& table, const LayerShape& shape, const DirectionArrays& arrays);
+PackedDirection pack(const KernelTable& table, Precision precision, const LayerShape& shape, const DirectionArrays& arrays);
 
 }  // namespace fusedlstm

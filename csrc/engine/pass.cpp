@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "precision.hpp"
+
 namespace fusedlstm {
 
 namespace {
@@ -36,6 +38,7 @@ Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::ve
            bool lasting)
     : lstm_(lstm),
       table_(table),
+      kernels_(table.of[static_cast<std::size_t>(lstm.shape().precision)]),
       call_(call),
       shape_(lstm.shape()),
       rows_(std::move(rows)),
@@ -55,6 +58,7 @@ Pass::Pass(const Lstm& lstm, const KernelTable& table, const Call& call, std::ve
   block_ = pipelined ? std::max<std::size_t>(1, z_rows_ / std::max<std::size_t>(1, rows_.size()))
                      : std::max<std::size_t>(1, longest_);
   claimed_ = std::vector<std::atomic<std::size_t>>(lstm_.shape().layers.size() * shape_.num_directions);
+  rounded_row_ = rounded_row_bytes(shape_.precision, lstm.most_inputs());
   all_.expect(members_);
   for (std::size_t g = 0; g < groups_; ++g) of_group_[g].expect((members_ + groups_ - 1 - g) / groups_);
 
@@ -101,6 +105,8 @@ void Pass::lay_out(Cursor& cursor) {
   for (float*& from_h : from_h_) from_h = all_plain ? nullptr : cursor.take<float>(rows * z_row);
   scratch_rows_.resize(members_);
   for (const float**& scratch : scratch_rows_) scratch = cursor.take<const float*>(z_rows_);
+  rounded_.resize(members_);
+  for (unsigned char*& rounded : rounded_) rounded = cursor.take<unsigned char>(2 * z_rows_ * rounded_row_);
 }
 
 std::size_t Pass::length(std::size_t row) const {
@@ -128,7 +134,8 @@ void Pass::run(std::size_t member) {
                        &of_group_[group_index],
                        z_[group_index],
                        from_h_[group_index],
-                       scratch_rows_[member]};
+                       scratch_rows_[member],
+                       rounded_[member]};
   for (std::size_t done = 0; done < longest_; done += block_) {
     const std::size_t steps = std::min(block_, longest_ - done);
     const std::size_t first = shape_.reverse ? longest_ - done - steps : done, last = first + steps;
@@ -190,15 +197,6 @@ void Pass::run_direction(std::size_t layer, std::size_t direction, std::size_t f
   }
 }
 
-// W x + b for the times [first, last), this member's panels.
-void Pass::project_ahead(const PackedMatrix& input, std::size_t z_row, std::size_t first, std::size_t last,
-                         std::size_t active, const View& in, const Group& group) {
-  for (std::size_t t = first; t < last; ++t)
-    for (std::size_t b = 0; b < active; ++b) group.x_rows[(t - first) * active + b] = in.rows[b] + in.at(t);
-  table_.project({input.weights.floats(), input.bias.floats(), input.inputs, group.share_of(input.panels, group.id),
-                  group.share_of(input.panels, group.id + 1), group.x_rows, (last - first) * active, group.z, z_row});
-}
-
 // Times [first, last), throughout which the first `active` rows run.
 void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, std::size_t active,
                      bool project_first, const View& in, const View& out, const Group& group) {
@@ -209,11 +207,13 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
   const std::size_t panels = packed.recurrent.panels;
   const std::size_t z_step = active * row.z;
   Recurrence r = {};
-  r.input_weights = packed.input.weights.floats();
+  r.input_weights = packed.input.weights.chars();
   r.input_size = project_first ? 0 : packed.input.inputs;
   r.x = in.rows;
-  r.recurrent_weights = packed.recurrent.weights.floats();
+  r.recurrent_weights = packed.recurrent.weights.chars();
   r.recurrent_size = packed.recurrent.inputs;
+  r.rounded_x = {group.rounded, rounded_row_};
+  r.rounded_h = {group.rounded + z_rows_ * rounded_row_, rounded_row_};
   r.h_in_row = row.h;
   r.h_out_row = projected ? row.c : row.h;
   r.c = s.c;
@@ -246,7 +246,7 @@ void Pass::run_steps(std::size_t layer, std::size_t direction, std::size_t first
     if (longest_ == 1 && group.size > 1 && !project_first)
       claim_panels(r, panels, claimed_[layer * shape_.num_directions + direction], group);
     else
-      table_.recur(r);
+      kernels_.recur(r);
     group.barrier->wait(table_, group.id);
     if (projected) {
       project_hidden(layer, direction, s.h[(parity + 1) % 2], active, group);
@@ -265,32 +265,8 @@ void Pass::claim_panels(Recurrence& step, std::size_t panels, std::atomic<std::s
     step.first_panel = std::min(panels, claimed.fetch_add(few, std::memory_order_relaxed));
     if (step.first_panel == panels) return;
     step.last_panel = std::min(panels, step.first_panel + few);
-    table_.recur(step);
+    kernels_.recur(step);
   }
-}
-
-// h = W_hr (o tanh(c)) for this member's panels.
-void Pass::project_hidden(std::size_t layer, std::size_t direction, float* h, std::size_t active, const Group& group) {
-  const PackedMatrix& matrix = lstm_.direction(layer, direction).projection;
-  const Rows& row = row_of_[layer];
-  const std::size_t first = group.share_of(matrix.panels, group.id), last = group.share_of(matrix.panels, group.id + 1);
-  for (std::size_t from = 0; from < active; from += z_rows_) {
-    const std::size_t count = std::min(z_rows_, active - from);
-    for (std::size_t b = 0; b < count; ++b) group.x_rows[b] = state(layer, direction).unprojected + (from + b) * row.c;
-    table_.project({matrix.weights.floats(), matrix.bias.floats(), matrix.inputs, first, last, group.x_rows, count,
-                    h + from * row.h, row.h});
-  }
-}
-
-// The part of h that this member projected, into the output.
-void Pass::copy_projected(std::size_t layer, const float* h, std::size_t active, const View& out, std::size_t t,
-                          const Group& group) {
-  const std::size_t panel = 4 * table_.lanes, panels = row_of_[layer].h / panel;
-  const std::size_t begin = group.share_of(panels, group.id) * panel;
-  const std::size_t end = std::min(group.share_of(panels, group.id + 1) * panel, shape_.layers[layer].output_size);
-  if (begin >= end) return;
-  for (std::size_t b = 0; b < active; ++b)
-    std::memcpy(out.rows[b] + out.at(t) + begin, h + b * row_of_[layer].h + begin, (end - begin) * sizeof(float));
 }
 
 }  // namespace fusedlstm

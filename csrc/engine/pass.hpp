@@ -61,6 +61,7 @@ class Pass {
     float* z;
     float* from_h;  // R h of every row, where a cell is not the plain one
     const float** x_rows;
+    unsigned char* rounded;
     // Where a member's share of the panels starts; that of `size` is the end.
     std::size_t share_of(std::size_t panels, std::size_t member) const {
       return member == 0 ? 0 : member == size ? panels : panels * member / size;
@@ -82,6 +83,8 @@ class Pass {
                       const View& out, const Group& group);
   void project_ahead(const PackedMatrix& input, std::size_t z_row, std::size_t first, std::size_t last, std::size_t active,
                      const View& in, const Group& group);
+  void project(const PackedMatrix& matrix, std::size_t first, std::size_t last, std::size_t rows, float* z,
+               std::size_t z_row, const Group& group) const;
   void project_hidden(std::size_t layer, std::size_t direction, float* h, std::size_t active, const Group& group);
   void copy_projected(std::size_t layer, const float* h, std::size_t active, const View& out, std::size_t t,
                       const Group& group);
@@ -96,6 +99,7 @@ class Pass {
 
   const Lstm& lstm_;
   const KernelTable& table_;
+  const Kernels& kernels_;  // of the weights' precision
   const Call& call_;
   const Shape& shape_;
   std::vector<std::size_t> rows_;  // into the call's batch
@@ -119,6 +123,8 @@ class Pass {
   float** second_rows_ = nullptr;
   std::vector<float*> z_, from_h_;           // one a group
   std::vector<const float**> scratch_rows_;  // one a member
+  std::vector<unsigned char*> rounded_;      // one a member: z_rows_ rows of x, then of h, as whole numbers
+  std::size_t rounded_row_;                  // bytes of one; 0 where none are
 };
 
 }  // namespace fusedlstm

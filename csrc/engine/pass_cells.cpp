@@ -67,8 +67,7 @@ void Pass::run_cell_steps(std::size_t layer, std::size_t direction, std::size_t 
     for (std::size_t from = 0; from < active; from += z_rows_) {
       const std::size_t count = std::min(z_rows_, active - from);
       for (std::size_t b = 0; b < count; ++b) group.x_rows[b] = s.h[parity] + (from + b) * row.h;
-      table_.project({packed.recurrent.weights.floats(), packed.recurrent.bias.floats(), packed.recurrent.inputs,
-                      first_panel, last_panel, group.x_rows, count, group.from_h + from * row.z, row.z});
+      project(packed.recurrent, first_panel, last_panel, count, group.from_h + from * row.z, row.z, group);
     }
     if (options.whole_rows()) group.barrier->wait(table_, group.id);
     update.from_x = group.z + (t - first) * active * row.z;

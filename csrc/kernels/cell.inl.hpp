@@ -3,25 +3,19 @@
 #include <cstddef>
 
 #include "activations.inl.hpp"
+#include "integer.inl.hpp"
+#include "parts.inl.hpp"
 #include "table.hpp"
+#include "weights.inl.hpp"
 
 namespace {
 
 using fusedlstm::Projection;
 using fusedlstm::Recurrence;
 
-constexpr std::size_t gates = 4;  // i, f, g, o
-constexpr std::size_t panel_width = gates * lanes;
 // Terms that one chain of multiply-adds takes before it is added to the total. Rounding errors grow with the length of a
 // chain, to six times PyTorch's at 1024 terms; blocks cost 1 % of a batch's time (docs/numerics.md).
 constexpr std::size_t sum_block = 64;
-
-// The start of part i when count things are cut into parts of nearly equal size.
-FL_INLINE std::size_t cut(std::size_t count, std::size_t parts, std::size_t i) { return count * i / parts; }
-FL_INLINE std::size_t parts_of(std::size_t count, int most) {
-  const std::size_t limit = static_cast<std::size_t>(most);
-  return count <= limit ? 1 : (count + limit - 1) / limit;
-}
 
 // Half of a small L2.
 constexpr std::size_t set_bytes = 512 * 1024;
@@ -37,8 +31,8 @@ struct Block {
   std::size_t next_panel;
 };
 
-// The pre-activations of PANELS panels for ROWS rows, all in registers.
-template <int ROWS, int PANELS>
+// The pre-activations of PANELS panels for ROWS rows, all in registers; Kind is what the weights are held in.
+template <class Kind, int ROWS, int PANELS>
 struct Sums {
   vec at[PANELS][ROWS][gates];
 
@@ -50,24 +44,29 @@ struct Sums {
     }
   }
 
-  // at += W in. weights is the whole matrix: [panel][k][gate][lane]; soon: rows of pre-activations that are needed next.
-  FL_INLINE void add_product(const float* weights, const float* const (&in)[ROWS], std::size_t size, const Block& block,
+  // at += W in. weights is the whole matrix, panel by panel; soon: rows of pre-activations that are needed next.
+  FL_INLINE void add_product(const void* weights, const typename Kind::Row (&in)[ROWS], std::size_t size, const Block& block,
                              const float* const (&soon)[ROWS]) {
-    const float* here = weights + block.panel * size * panel_width;
-    if constexpr (ROWS > 1) {
-      if (block.fetch) {
-        const float* next =
-            weights + block.next_panel * size * panel_width + cut(size * panel_width, block.groups, block.group);
-        accumulate<true>(here, in, size, soon, next, panel_width / block.groups);
-        return;
+    if constexpr (Kind::integer) {
+      add_integer_product<Kind>(at, weights, in, size, block.panel);
+    } else {
+      const auto* all = static_cast<const typename Kind::Weight*>(weights);
+      const auto* here = all + block.panel * size * panel_width;
+      if constexpr (ROWS > 1) {
+        if (block.fetch) {
+          const auto* next =
+              all + block.next_panel * size * panel_width + cut(size * panel_width, block.groups, block.group);
+          accumulate<true>(here, in, size, soon, next, panel_width / block.groups);
+          return;
+        }
       }
+      accumulate<false>(here, in, size, soon, here, 0);
     }
-    accumulate<false>(here, in, size, soon, nullptr, 0);
   }
 
-  template <bool FETCH>
-  FL_INLINE void accumulate(const float* here, const float* const (&in)[ROWS], std::size_t size,
-                            const float* const (&soon)[ROWS], const float* next, std::size_t next_step) {
+  template <bool FETCH, class Weight>
+  FL_INLINE void accumulate(const Weight* here, const float* const (&in)[ROWS], std::size_t size,
+                            const float* const (&soon)[ROWS], const Weight* next, std::size_t next_step) {
     for (std::size_t first = 0; first < size; first += sum_block) {
       const std::size_t last = size - first < sum_block ? size : first + sum_block;
       if constexpr (FETCH) {
@@ -84,10 +83,11 @@ struct Sums {
       for (std::size_t k = first; k < last; ++k) {
         if constexpr (FETCH) prefetch(next + k * next_step);
         FL_REPEAT (p, PANELS) {
-          const float* w = here + (p * size + k) * panel_width;
+          vec w[gates];
+          Kind::load_gates(here + (p * size + k) * panel_width, w);
           FL_REPEAT (r, ROWS) {
             const vec a = broadcast(in[r][k]);
-            FL_REPEAT (g, gates) sum[p][r][g] = fma(a, load(w + g * lanes), sum[p][r][g]);
+            FL_REPEAT (g, gates) sum[p][r][g] = fma(a, w[g], sum[p][r][g]);
           }
         }
       }
@@ -120,18 +120,18 @@ FL_INLINE Many<N> update_cells(const vec (*z)[gates], Many<N>& c) {
   return product(sigmoid(gate[3]), tanh(c));
 }
 
-template <int ROWS, int PANELS>
+template <class Kind, int ROWS, int PANELS>
 void project_block(const Projection& a, const Block& block) {
   const float* bias[ROWS];
-  const float* x[ROWS];
+  typename Kind::Row x[ROWS];
   const float* soon[ROWS];
   float* z[ROWS];
   FL_REPEAT (r, ROWS) {
     bias[r] = a.bias + block.panel * panel_width;
-    x[r] = a.x[block.row + r];
+    x[r] = row_of<Kind>(a.x[block.row + r], a.rounded_x, block.row + r);
     soon[r] = z[r] = a.z + (block.row + r) * a.z_row + block.panel * panel_width;
   }
-  Sums<ROWS, PANELS> sums;
+  Sums<Kind, ROWS, PANELS> sums;
   sums.start(bias);
   sums.add_product(a.weights, x, a.input_size, block, soon);
   sums.store_all(z);
@@ -161,25 +161,33 @@ FL_INLINE void finish(const Recurrence& a, std::size_t step, const Block& block,
   }
 }
 
-template <int ROWS, int PANELS>
+FL_INLINE const float* x_at(const Recurrence& a, std::size_t step, std::size_t row) {
+  return a.x[row] + a.x_offset + static_cast<std::ptrdiff_t>(step) * a.x_step;
+}
+FL_INLINE const float* h_at(const Recurrence& a, std::size_t step, std::size_t row) {
+  return a.h_in[step % 2] + row * a.h_in_row;
+}
+
+template <class Kind, int ROWS, int PANELS>
 void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
   const std::ptrdiff_t at_step = static_cast<std::ptrdiff_t>(step);
   const float* in[ROWS];
   const float* soon[ROWS];  // where the next group of rows starts
   const std::size_t next_group = block.group + 1 < block.groups ? ROWS : 0;
-  Sums<ROWS, PANELS> sums;
+  Sums<Kind, ROWS, PANELS> sums;
   FL_REPEAT (r, ROWS) {
     in[r] = a.start + static_cast<std::ptrdiff_t>(block.row + r) * a.start_row + at_step * a.start_step +
             block.panel * panel_width;
   }
   FL_REPEAT (r, ROWS) soon[r] = in[r] + static_cast<std::ptrdiff_t>(next_group) * a.start_row;
   sums.start(in);
+  typename Kind::Row factor[ROWS];
   if (a.input_size > 0) {
-    FL_REPEAT (r, ROWS) in[r] = a.x[block.row + r] + a.x_offset + at_step * a.x_step;
-    sums.add_product(a.input_weights, in, a.input_size, block, soon);
+    FL_REPEAT (r, ROWS) factor[r] = row_of<Kind>(x_at(a, step, block.row + r), a.rounded_x, block.row + r);
+    sums.add_product(a.input_weights, factor, a.input_size, block, soon);
   }
-  FL_REPEAT (r, ROWS) in[r] = a.h_in[step % 2] + (block.row + r) * a.h_in_row;
-  sums.add_product(a.recurrent_weights, in, a.recurrent_size, block, soon);
+  FL_REPEAT (r, ROWS) factor[r] = row_of<Kind>(h_at(a, step, block.row + r), a.rounded_h, block.row + r);
+  sums.add_product(a.recurrent_weights, factor, a.recurrent_size, block, soon);
 
   const vec(*z)[gates] = &sums.at[0][0];
   constexpr std::size_t vectors = ROWS * PANELS;
@@ -189,9 +197,10 @@ void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
 }
 
 // How many panels a group of rows takes at a time, so that the sums fill the registers.
+template <class Kind>
 constexpr int panels_beside(int rows) {
-  for (int panels = panel_block; panels > 1; --panels)
-    if (panels * rows <= row_block) return panels;
+  for (int panels = Kind::panels; panels > 1; --panels)
+    if (panels * rows <= Kind::rows) return panels;
   return 1;
 }
 
@@ -199,41 +208,29 @@ constexpr int panels_beside(int rows) {
 using ProjectBlock = void (*)(const Projection&, const Block&);
 using RecurBlock = void (*)(const Recurrence&, std::size_t step, const Block&);
 
-template <int ROWS, int PANELS>
+template <class Kind, int ROWS, int PANELS>
 constexpr ProjectBlock project_entry() {
-  if constexpr (ROWS <= row_block && PANELS <= panels_beside(ROWS)) return &project_block<ROWS, PANELS>;
+  if constexpr (ROWS <= Kind::rows && PANELS <= panels_beside<Kind>(ROWS)) return &project_block<Kind, ROWS, PANELS>;
   return nullptr;
 }
-template <int ROWS, int PANELS>
+template <class Kind, int ROWS, int PANELS>
 constexpr RecurBlock recur_entry() {
-  if constexpr (ROWS <= row_block && PANELS <= panels_beside(ROWS)) return &recur_block<ROWS, PANELS>;
+  if constexpr (ROWS <= Kind::rows && PANELS <= panels_beside<Kind>(ROWS)) return &recur_block<Kind, ROWS, PANELS>;
   return nullptr;
 }
-#define FL_ROW(entry, rows) {entry<rows, 1>(), entry<rows, 2>(), entry<rows, 3>(), entry<rows, 4>()}
+#define FL_ROW(entry, rows) {entry<Kind, rows, 1>(), entry<Kind, rows, 2>(), entry<Kind, rows, 3>(), entry<Kind, rows, 4>()}
 #define FL_BLOCKS(entry) \
   {FL_ROW(entry, 1), FL_ROW(entry, 2), FL_ROW(entry, 3), FL_ROW(entry, 4), FL_ROW(entry, 5), FL_ROW(entry, 6)}
+template <class Kind>
 constexpr ProjectBlock project_blocks[6][4] = FL_BLOCKS(project_entry);
+template <class Kind>
 constexpr RecurBlock recur_blocks[6][4] = FL_BLOCKS(recur_entry);
 #undef FL_BLOCKS
 #undef FL_ROW
 
-// Things cut into parts of nearly equal size; dividing once, since a step of a small layer takes less time than ten
-// divisions.
-struct Parts {
-  std::size_t count, small, larger;  // the first `larger` parts hold one thing more than `small`
-
-  FL_INLINE Parts(std::size_t things, std::size_t parts) : count(parts), small(things), larger(0) {
-    if (parts == 1) return;
-    small = things / parts;
-    larger = things % parts;
-  }
-  FL_INLINE std::size_t start(std::size_t i) const { return i * small + (i < larger ? i : larger); }
-  FL_INLINE std::size_t size(std::size_t i) const { return small + (i < larger ? 1 : 0); }
-  FL_INLINE std::size_t largest() const { return size(0); }
-};
-
 // Blocks that cover all rows and the panels [first, last). Panels go in sets whose weights fit into half of a small L2: a
 // group of rows meets all of a set while its inputs are in L1, and the set stays in L2 for the next group.
+template <class Kind>
 struct Plan {
   std::size_t first;
   Parts groups, bands;
@@ -243,13 +240,13 @@ struct Plan {
   // inputs: how many k each panel has
   FL_INLINE Plan(std::size_t rows, std::size_t inputs, std::size_t first_panel, std::size_t last_panel)
       : first(first_panel),
-        groups(rows, parts_of(rows, row_block)),
+        groups(rows, parts_of(rows, Kind::rows)),
         bands(last_panel - first_panel,
-              parts_of(last_panel - first_panel, panels_beside(static_cast<int>(groups.largest())))),
+              parts_of(last_panel - first_panel, panels_beside<Kind>(static_cast<int>(groups.largest())))),
         set(1),
         beyond_cache(false) {
     if (groups.count == 1) return;
-    const std::size_t panel_bytes = inputs * panel_width * sizeof(float);
+    const std::size_t panel_bytes = inputs * panel_width * Kind::weight_bytes;
     const std::size_t fitting = set_bytes / (panel_bytes * bands.largest());
     set = fitting == 0 ? 1 : fitting;
     beyond_cache = panel_bytes * (last_panel - first_panel) > 2 * set_bytes;
@@ -277,21 +274,31 @@ struct Plan {
   }
 };
 
+template <class Kind>
 void project(const Projection& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
-  const Plan plan(a.rows, a.input_size, a.first_panel, a.last_panel);
+  if constexpr (Kind::integer)
+    for (std::size_t row = 0; row < a.rows; ++row) round_row<Kind>(a.x[row], a.input_size, a.rounded_x, row);
+  const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, a.last_panel);
   plan.each(false, [&](std::size_t rows, std::size_t panels, const Block& block) {
-    project_blocks[rows - 1][panels - 1](a, block);
+    project_blocks<Kind>[rows - 1][panels - 1](a, block);
   });
 }
 
+template <class Kind>
 void recur(const Recurrence& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
-  const Plan plan(a.rows, a.input_size + a.recurrent_size, a.first_panel, a.last_panel);
-  for (std::size_t step = 0; step < a.steps; ++step)
+  const Plan<Kind> plan(a.rows, a.input_size + a.recurrent_size, a.first_panel, a.last_panel);
+  for (std::size_t step = 0; step < a.steps; ++step) {
+    if constexpr (Kind::integer)
+      for (std::size_t row = 0; row < a.rows; ++row) {
+        if (a.input_size > 0) round_row<Kind>(x_at(a, step, row), a.input_size, a.rounded_x, row);
+        round_row<Kind>(h_at(a, step, row), a.recurrent_size, a.rounded_h, row);
+      }
     plan.each(a.last_panel_first != (step % 2 == 1), [&](std::size_t rows, std::size_t panels, const Block& block) {
-      recur_blocks[rows - 1][panels - 1](a, step, block);
+      recur_blocks<Kind>[rows - 1][panels - 1](a, step, block);
     });
+  }
 }
 
 }  // namespace

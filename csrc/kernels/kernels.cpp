@@ -9,6 +9,17 @@
 
 #include FL_SIMD_HEADER
 #include "cell.inl.hpp"
+
+#ifdef FL_BYTE_PRODUCTS
+
+// The rest is that of the instruction set which this one extends.
+namespace fusedlstm {
+const IntegerKernels FL_JOIN(FL_ISA, _kernels) = {
+    FL_TEXT(FL_ISA), {project<Integer<By16>>, recur<Integer<By16>>}, {project<Integer<By8>>, recur<Integer<By8>>}};
+}  // namespace fusedlstm
+
+#else
+
 #include "general.inl.hpp"
 
 namespace {
@@ -43,8 +54,23 @@ void spin() noexcept { pause(); }
 
 namespace fusedlstm {
 
-const KernelTable FL_JOIN(FL_ISA, _kernels) = {
-    FL_TEXT(FL_ISA),          lanes, project, recur, update_cell, update_hidden, activate_array, sigmoid_array, tanh_array,
-    sigmoid_times_tanh_array, enter, leave,   spin};
+const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
+                                               lanes,
+                                               {{project<Float32>, recur<Float32>},
+                                                {project<Float16>, recur<Float16>},
+                                                {project<Bfloat16>, recur<Bfloat16>},
+                                                {project<Integer<By16>>, recur<Integer<By16>>},
+                                                {project<Integer<By8>>, recur<Integer<By8>>}},
+                                               update_cell,
+                                               update_hidden,
+                                               activate_array,
+                                               sigmoid_array,
+                                               tanh_array,
+                                               sigmoid_times_tanh_array,
+                                               enter,
+                                               leave,
+                                               spin};
 
 }  // namespace fusedlstm
+
+#endif

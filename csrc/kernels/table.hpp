@@ -3,7 +3,8 @@
 // Packed weights. Units are cut into panels of `lanes` units; a panel holds the four gates of its units:
 //   weights  [panel][k][gate][lane]     k runs over the inputs (or the recurrent inputs), gates i, f, g, o
 //   bias, z  [panel][gate][lane]        z: the pre-activations of one row
-// Lanes past the last unit hold zeros and are never read back.
+// Lanes past the last unit hold zeros and are never read back. bfloat16 holds two gates of a lane side by side,
+// [panel][k][gate / 2][lane][gate % 2]; int8 is described below.
 //
 // Every output is summed in one order: the bias, then x by k, then h by k, in blocks of 64 terms, each block a chain of
 // fused multiply-adds that starts at zero and is added to the total. The number of rows or panels computed together, the
@@ -14,9 +15,27 @@
 
 namespace fusedlstm {
 
+// What the weights are held in. Everything else is float32, but for int8: there x and h are rounded to whole numbers too,
+// of 16 bits or of 8, each row and step with a scale of its own.
+enum class Precision { float32, float16, bfloat16, int8_by_16, int8_by_8 };
+constexpr std::size_t precisions = 5;
+
+// int8 weights. Sums of products of whole numbers are exact within a block of this many k, then become floats:
+//   [panel] { scale [gate][lane] as float, then for each block { the sum of its weights [gate][lane] as int32,
+//             weights [k / 4][gate][lane][k % 4] } }, with zeros up to a multiple of 4 k
+constexpr std::size_t integer_block = 512;
+
+// Where a row of x or h is rounded to whole numbers: the scale as a float, and from `rounded_head` on the numbers, in the
+// order that the instruction set wants. A row takes rounded_head bytes, and 2 for each k rounded up to 32 k.
+constexpr std::size_t rounded_head = 64;
+struct Rounded {
+  unsigned char* rows;
+  std::size_t row_bytes;
+};
+
 // z[row] = bias + W x[row] for the panels [first_panel, last_panel).
 struct Projection {
-  const float* weights;
+  const void* weights;
   const float* bias;
   std::size_t input_size;
   std::size_t first_panel, last_panel;
@@ -24,18 +43,20 @@ struct Projection {
   std::size_t rows;
   float* z;
   std::size_t z_row;  // floats from one row of z to the next
+  Rounded rounded_x;  // scratch for `rows` rows, for int8
 };
 
 // `steps` steps of one direction for the panels [first_panel, last_panel) of `rows` rows: gates, cell update and output
 // in one pass. Strides are in floats.
 struct Recurrence {
-  const float* input_weights;  // used when input_size > 0: x is multiplied here rather than projected beforehand
+  const void* input_weights;  // used when input_size > 0: x is multiplied here rather than projected beforehand
   std::size_t input_size;
   const float* const* x;  // x[row] + x_offset + step * x_step
   std::ptrdiff_t x_offset, x_step;
 
-  const float* recurrent_weights;
+  const void* recurrent_weights;
   std::size_t recurrent_size;
+  Rounded rounded_x, rounded_h;  // scratch for `rows` rows, for int8
 
   const float* start;  // z, or the bias (start_row = start_step = 0)
   std::ptrdiff_t start_row, start_step;
@@ -127,11 +148,22 @@ struct HiddenUpdate {
   std::size_t first, last, first_row, last_row;
 };
 
+// What depends on the precision of the weights.
+struct Kernels {
+  void (*project)(const Projection&) noexcept;
+  void (*recur)(const Recurrence&) noexcept;
+};
+
+// Of an instruction set that has better ones for int8 than the set which it extends.
+struct IntegerKernels {
+  const char* name;
+  Kernels by_16, by_8;
+};
+
 struct KernelTable {
   const char* name;
   std::size_t lanes;
-  void (*project)(const Projection&) noexcept;
-  void (*recur)(const Recurrence&) noexcept;
+  Kernels of[precisions];
   void (*update_cell)(const CellUpdate&) noexcept;
   void (*update_hidden)(const HiddenUpdate&) noexcept;
   void (*activate)(const Activation&, const float* x, float* y, std::size_t count) noexcept;
@@ -146,7 +178,9 @@ struct KernelTable {
 extern const KernelTable scalar_kernels;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const KernelTable avx2_kernels;
+extern const IntegerKernels avx2vnni_kernels;
 extern const KernelTable avx512_kernels;
+extern const IntegerKernels avx512vnni_kernels;
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const KernelTable neon_kernels;
 #endif

@@ -43,8 +43,9 @@ inline unsigned saved_registers() {
 inline bool cpu_has_avx2() {
   if (cpuid(0).eax < 7 || (saved_registers() & 0x06) != 0x06) return false;
   const bool fma = cpuid(1).ecx & (1u << 12);
+  const bool half = cpuid(1).ecx & (1u << 29);  // F16C
   const bool avx2 = cpuid(7).ebx & (1u << 5);
-  return fma && avx2;
+  return fma && half && avx2;
 }
 
 inline bool cpu_has_avx512() {
@@ -52,6 +53,9 @@ inline bool cpu_has_avx512() {
   const unsigned needed = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
   return (cpuid(7).ebx & needed) == needed;
 }
+
+inline bool cpu_has_avx2vnni() { return cpu_has_avx2() && cpuid(7).eax >= 1 && (cpuid(7, 1).eax & (1u << 4)); }
+inline bool cpu_has_avx512vnni() { return cpu_has_avx512() && (cpuid(7).ecx & (1u << 11)); }
 
 inline std::string cpu_name() {
   if (cpuid(0x80000000u).eax < 0x80000004u) return "x86-64";

@@ -3,6 +3,7 @@
 #include <arm_neon.h>
 
 #include <cstddef>
+#include <cstdint>
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 #endif
@@ -10,6 +11,8 @@
 namespace {
 
 using vec = float32x4_t;
+using ivec = int32x4_t;
+using sum_type = ivec;
 constexpr std::size_t lanes = 4;
 constexpr int row_block = 6;     // rows that share one load of the weights: 6 x 4 accumulators
 constexpr int panel_block = 4;   // panels that one row takes at a time
@@ -46,9 +49,60 @@ inline vec rough_reciprocal(vec a) {
   return vreinterpretq_f32_s32(vsubq_s32(vdupq_n_s32(0x7ef33333), vreinterpretq_s32_f32(a)));
 }
 
+// float16
+inline vec load_half(const std::uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+// Two vectors of bfloat16, lane by lane beside each other.
+inline void load_bfloat_pairs(const std::uint16_t* p, vec& first, vec& second) {
+  const uint32x4_t both = vreinterpretq_u32_u16(vld1q_u16(p));
+  first = vreinterpretq_f32_u32(vshlq_n_u32(both, 16));
+  second = vreinterpretq_f32_u32(vandq_u32(both, vdupq_n_u32(0xffff0000u)));
+}
+inline ivec no_products() { return vdupq_n_s32(0); }
+inline vec larger_magnitude(vec most, vec a) {  // by the bits, so that NaN is the largest
+  const uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x7fffffffu));
+  return vreinterpretq_f32_u32(vmaxq_u32(vreinterpretq_u32_f32(most), bits));
+}
+inline float largest(vec magnitudes) {
+  return vgetq_lane_f32(vreinterpretq_f32_u32(vdupq_n_u32(vmaxvq_u32(vreinterpretq_u32_f32(magnitudes)))), 0);
+}
+
+// int8 weights by whole numbers of 16 bits, four k at a time, through products of pairs of 16 bits.
+struct By16 {
+  static constexpr int rows = 3, panels = 3;
+  static constexpr float limit = 32767.0f, offset = 0.0f;
+  static constexpr std::size_t bytes = 2;  // for each number
+  static constexpr int sums = 1, weight_parts = 2, number_parts = 2;
+  static inline void load_weights(const signed char* p, ivec (&w)[2]) {
+    const int16x8_t all = vreinterpretq_s16_s8(vld1q_s8(p));
+    w[0] = vreinterpretq_s32_s16(vshrq_n_s16(vshlq_n_s16(all, 8), 8));  // k = 0 and 2
+    w[1] = vreinterpretq_s32_s16(vshrq_n_s16(all, 8));                  // k = 1 and 3
+  }
+  static inline void store_numbers(unsigned char* p, vec shifted) {
+    const int16x4_t q = vmovn_s32(vreinterpretq_s32_f32(shifted));
+    const int16x4_t swapped = vext_s16(q, q, 2);  // k = 2, 3, 0, 1
+    const int16x4x2_t pairs = vzip_s16(q, swapped);
+    vst1_u8(p, vreinterpret_u8_s16(pairs.val[0]));  // 0, 2, 1, 3
+  }
+  static inline void load_numbers(const unsigned char* p, ivec (&q)[2]) {
+    q[0] = vreinterpretq_s32_f32(vld1q_dup_f32(reinterpret_cast<const float*>(p)));
+    q[1] = vreinterpretq_s32_f32(vld1q_dup_f32(reinterpret_cast<const float*>(p + 4)));
+  }
+  static inline ivec pairs_of(ivec w, ivec q) {
+    const int16x8_t a = vreinterpretq_s16_s32(w), b = vreinterpretq_s16_s32(q);
+    return vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
+  }
+  static inline ivec add_products(ivec sum, const ivec (&w)[2], const ivec (&q)[2], std::size_t) {
+    return vaddq_s32(sum, vaddq_s32(pairs_of(w[0], q[0]), pairs_of(w[1], q[1])));
+  }
+  static inline vec total(const ivec (&sum)[1], const signed char*) { return vcvtq_f32_s32(sum[0]); }
+};
+struct By8 : By16 {  // the same, with smaller numbers
+  static constexpr float limit = 127.0f;
+};
+
 #if defined(_MSC_VER) && !defined(__clang__)
-inline void prefetch_near(const float* p) { __prefetch(p); }
-inline void prefetch(const float* p) { __prefetch(p); }
+inline void prefetch_near(const void* p) { __prefetch(p); }
+inline void prefetch(const void* p) { __prefetch(p); }
 inline unsigned long long enter_flush_to_zero() {
   const unsigned long long before = static_cast<unsigned long long>(_ReadStatusReg(ARM64_FPCR));
   _WriteStatusReg(ARM64_FPCR, static_cast<long long>(before | (1ull << 24)));
@@ -57,8 +111,8 @@ inline unsigned long long enter_flush_to_zero() {
 inline void leave_flush_to_zero(unsigned long long before) { _WriteStatusReg(ARM64_FPCR, static_cast<long long>(before)); }
 inline void pause() { __yield(); }
 #else
-__attribute__((always_inline)) inline void prefetch_near(const float* p) { __builtin_prefetch(p); }
-__attribute__((always_inline)) inline void prefetch(const float* p) { __builtin_prefetch(p, 0, 2); }
+__attribute__((always_inline)) inline void prefetch_near(const void* p) { __builtin_prefetch(p); }
+__attribute__((always_inline)) inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 // Denormals can be slow; flush them (FPCR.FZ), and say what to restore.
 inline unsigned long long enter_flush_to_zero() {
   unsigned long long before;

@@ -9,6 +9,10 @@ namespace {
 struct vec {
   float lane[4];
 };
+struct ivec {
+  std::int32_t lane[4];
+};
+using sum_type = ivec;
 constexpr std::size_t lanes = 4;
 constexpr int row_block = 2;
 constexpr int panel_block = 2;
@@ -96,9 +100,71 @@ inline vec rough_reciprocal(vec a) {
   return each([&](int i) { return number(0x7ef33333u - bits(a.lane[i])); });
 }
 
+// float16
+inline vec load_half(const std::uint16_t* p) {
+  return each([&](int i) {
+    const std::uint32_t sign = (p[i] & 0x8000u) << 16, rest = p[i] & 0x7fffu;
+    if (rest < 0x0400u) {  // below the normal numbers: a multiple of 2^-24, exact
+      const float small = static_cast<float>(rest) * 0x1p-24f;
+      return sign != 0 ? -small : small;
+    }
+    return number(sign | ((rest << 13) + (rest >= 0x7c00u ? 0x70000000u : 0x38000000u)));
+  });
+}
+// Two vectors of bfloat16, lane by lane beside each other.
+inline void load_bfloat_pairs(const std::uint16_t* p, vec& first, vec& second) {
+  first = each([&](int i) { return number(static_cast<std::uint32_t>(p[2 * i]) << 16); });
+  second = each([&](int i) { return number(static_cast<std::uint32_t>(p[2 * i + 1]) << 16); });
+}
+inline ivec no_products() { return {{0, 0, 0, 0}}; }
+inline vec larger_magnitude(vec most, vec a) {  // by the bits, so that NaN is the largest
+  return each([&](int i) {
+    const std::uint32_t m = bits(a.lane[i]) & 0x7fffffffu;
+    return m > bits(most.lane[i]) ? number(m) : most.lane[i];
+  });
+}
+inline float largest(vec magnitudes) {
+  vec most = broadcast(magnitudes.lane[0]);
+  for (int i = 1; i < 4; ++i) most = larger_magnitude(most, broadcast(magnitudes.lane[i]));
+  return most.lane[0];
+}
+
+// int8 weights by whole numbers of 16 bits, four k at a time.
+struct By16 {
+  static constexpr int rows = 1, panels = 1;
+  static constexpr float limit = 32767.0f, offset = 0.0f;
+  static constexpr std::size_t bytes = 2;  // for each number
+  static constexpr int sums = 1, weight_parts = 4, number_parts = 4;
+  static inline void load_weights(const signed char* p, ivec (&w)[4]) {
+    for (int i = 0; i < 4; ++i)
+      for (int k = 0; k < 4; ++k) w[k].lane[i] = p[4 * i + k];
+  }
+  static inline void store_numbers(unsigned char* p, vec shifted) {
+    for (int i = 0; i < 4; ++i) {
+      const std::int32_t q = static_cast<std::int32_t>(bits(shifted.lane[i]) & 0xffffu);
+      reinterpret_cast<std::int16_t*>(p)[i] = static_cast<std::int16_t>(q >= 0x8000 ? q - 0x10000 : q);
+    }
+  }
+  static inline void load_numbers(const unsigned char* p, ivec (&q)[4]) {
+    for (int k = 0; k < 4; ++k)
+      for (int i = 0; i < 4; ++i) q[k].lane[i] = reinterpret_cast<const std::int16_t*>(p)[k];
+  }
+  static inline ivec add_products(ivec sum, const ivec (&w)[4], const ivec (&q)[4], std::size_t) {
+    for (int k = 0; k < 4; ++k)
+      for (int i = 0; i < 4; ++i) sum.lane[i] += w[k].lane[i] * q[k].lane[i];
+    return sum;
+  }
+  static inline vec total(const ivec (&sum)[1], const signed char*) {
+    return each([&](int i) { return static_cast<float>(sum[0].lane[i]); });
+  }
+};
+struct By8 : By16 {  // the same, with smaller numbers
+  static constexpr float limit = 127.0f;
+};
+
 #if !(defined(__x86_64__) || defined(_M_X64) || defined(__i386__))
-inline void prefetch_near(const float*) {}
-inline void prefetch(const float*) {}
+inline void prefetch_near(const void*) {}
+inline void prefetch(const void*) {}
 inline unsigned long long enter_flush_to_zero() { return 0; }
 inline void leave_flush_to_zero(unsigned long long) {}
 inline void pause() {}

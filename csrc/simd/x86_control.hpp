@@ -10,8 +10,8 @@ namespace {
 #else
 #define FL_PREFETCH __attribute__((always_inline)) inline
 #endif
-FL_PREFETCH void prefetch_near(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }  // into L1
-FL_PREFETCH void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }       // into L2
+FL_PREFETCH void prefetch_near(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }  // into L1
+FL_PREFETCH void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }       // into L2
 
 // Denormals cost a hundred cycles each; flush them, and say what to restore.
 inline unsigned long long enter_flush_to_zero() {

@@ -11,7 +11,13 @@ _Direction = tuple[Mapping[str, _Floats], Cell | None]
 
 class Lstm:
     def __init__(
-        self, layers: Sequence[Sequence[_Direction]], merge: str, reverse: bool, residual: Sequence[bool]
+        self,
+        layers: Sequence[Sequence[_Direction]],
+        merge: str,
+        reverse: bool,
+        residual: Sequence[bool],
+        dtype: str,
+        activations: str,
     ) -> None: ...
     @property
     def handle(self) -> int: ...

@@ -28,7 +28,14 @@ def pack(weights: LSTMWeights) -> _core.Lstm:
                 arrays["h_0"], arrays["c_0"] = (np.asarray(part[k])[d] for part in weights.initial_state)
             directions.append((arrays, None if one.plain else one.cell))
         layers.append(directions)
-    return _core.Lstm(layers, weights.merge, weights.reverse, weights.residual or [False] * len(layers))
+    return _core.Lstm(
+        layers,
+        weights.merge,
+        weights.reverse,
+        weights.residual or [False] * len(layers),
+        weights.dtype,
+        weights.activations,
+    )
 
 
 def direct(weights: LSTMWeights) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: info, convert, run, demo, bench."""
+"""The command line: info, convert, check, run, demo, bench."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from . import LSTM, __version__, formats
 from ._progress import progress_bar
 from ._runfile import open_array, read_state, replacing, run_file, write_state
 from .bench.command import bench
-from .weights import LSTMWeights
+from .precision import nbytes
+from .weights import ACTIVATIONS, DTYPES, LSTMWeights
 
 FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
 prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
@@ -28,6 +29,13 @@ layout_option = click.option(
     "--batch-first/--time-first",
     default=None,
     help="The layout of x, for files that do not say, such as PyTorch's. Default: batch first.",
+)
+
+
+activations_option = click.option(
+    "--activations",
+    type=click.Choice(ACTIVATIONS),
+    help="Beside int8 weights, what x and h are rounded to. Default: int16; int8 is faster in batches, less accurate.",
 )
 
 
@@ -119,7 +127,8 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
         "batch_first": weights.batch_first,
         "bias": any(one.bias is not None for layer in weights.layers for one in layer),
         "parameters": weights.num_parameters,
-        "bytes": 4 * weights.num_parameters,
+        "dtype": weights.dtype,
+        "bytes": nbytes(weights),
         "differences": weights.differences,
     }
 
@@ -129,13 +138,23 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
 @click.argument("target", metavar="OUT", type=FILE)
 @prefix_option
 @layout_option
+@click.option("--dtype", type=click.Choice(DTYPES), help="Round the weights. Default: as IN has them.")
+@activations_option
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
-def convert(source: Path, target: Path, prefix: str | None, batch_first: bool | None, force: bool) -> None:
+def convert(
+    source: Path,
+    target: Path,
+    prefix: str | None,
+    batch_first: bool | None,
+    dtype: str | None,
+    activations: str | None,
+    force: bool,
+) -> None:
     """Write an LSTM of IN to OUT in the native form.
 
-    The native form is a safetensors file that says all there is to know, its layout as well.
+    The native form is a safetensors file that says all there is to know, its layout and precision as well.
     """
-    lstm = LSTM.load(source, prefix, batch_first=batch_first)
+    lstm = LSTM.load(source, prefix, batch_first=batch_first, dtype=dtype, activations=activations)
     if target.exists():
         if target.samefile(source):
             raise ValueError(f"{target}: expected another file than IN")
@@ -144,6 +163,57 @@ def convert(source: Path, target: Path, prefix: str | None, batch_first: bool | 
     with replacing(target) as temporary:
         lstm.save(temporary)
     click.echo(f"{target}: {lstm}, {lstm.weights.num_parameters:,} parameters, {decimal(target.stat().st_size)}")
+
+
+@cli.command()
+@click.argument("file", type=FILE)
+@click.option("--dtype", type=click.Choice(DTYPES[1:]), required=True, help="The precision to try.")
+@activations_option
+@click.option(
+    "--data", metavar="X.npy", type=FILE, help="Inputs. Default: standard normal ones, 4 rows of 2,000 steps."
+)
+@prefix_option
+@layout_option
+@click.option("--png", type=FILE, help="Draw how the error goes on in time; needs matplotlib.")
+def check(
+    file: Path,
+    dtype: str,
+    activations: str | None,
+    data: Path | None,
+    prefix: str | None,
+    batch_first: bool | None,
+    png: Path | None,
+) -> None:
+    """Tell what a lower precision does to the outputs of an LSTM.
+
+    The error is that of y against the same model in float32.
+    """
+    from . import check as checking
+    from ._arguments import float32
+
+    if png is not None and find_spec("matplotlib") is None:
+        raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
+    lstm = LSTM.load(file, prefix, batch_first=batch_first)
+    x = checking.random_inputs(lstm) if data is None else float32("x", open_array(data))
+    found = checking.check(lstm, dtype, activations, x)
+    what = found.dtype + (f" with {found.activations} activations" if found.dtype == "int8" else "")
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
+    console.print(f"weights        {decimal(found.bytes_after)} for {decimal(found.bytes_before)}")
+    console.print(f"largest error  {found.max_error:.2e}")
+    console.print(
+        f"RMS error      {found.rms_error:.2e}, {found.share:.3%} of the outputs' RMS of {found.output_rms:.2g}"
+    )
+    if data is None:
+        console.print("(inputs: standard normal; --data takes your own)")
+    table = Table("time", "RMS error", "largest", "", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for start, stop, rms, largest in zip(found.edges, found.edges[1:], found.rms_by_span, found.max_by_span):
+        bar = "█" * round(24 * float(rms / max(found.rms_by_span.max(), 1e-300)))
+        table.add_row(f"{start}–{stop}", f"{rms:.2e}", f"{largest:.2e}", bar)
+    console.print(table)
+    if png is not None:
+        checking.draw(found, png)
+        console.print(f"The picture: [bold]{escape(str(png))}[/]", soft_wrap=True)
 
 
 def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> list[int] | None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from . import _variants, formats
 from ._arguments import State, check_out, float32, pair, rows_contiguous, whole_numbers
 from ._variants import Result
+from .precision import rounded
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
 
@@ -35,17 +36,25 @@ class LSTM:
     __slots__ = ("_core", "_direct", "weights")
 
     weights: LSTMWeights
-    """The weights as they were read: float32, canonical order, read-only."""
+    """The weights as they run: canonical order, read-only; float32 arrays, rounded to `dtype`."""
 
     def __init__(self, weights: LSTMWeights) -> None:
         if not isinstance(weights, LSTMWeights):
             raise TypeError(f"weights: expected fusedlstm.LSTMWeights, found {type(weights).__name__}")
-        self.weights = weights
+        self.weights = weights = rounded(weights, weights.dtype, weights.activations)
         self._core = _variants.pack(weights)
         self._direct = _variants.direct(weights)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], prefix: str | None = None, *, batch_first: bool | None = None) -> LSTM:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        prefix: str | None = None,
+        *,
+        batch_first: bool | None = None,
+        dtype: str | None = None,
+        activations: str | None = None,
+    ) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
         The format is recognised by content: PyTorch, safetensors, Keras, ONNX, Flax, npz, JSON (see docs/formats.md).
@@ -60,6 +69,8 @@ class LSTM:
         batch_first : bool, optional
             Whether x is (batch, time, input) or (time, batch, input), for files that do not say. Default: what the file
             says, else batch first.
+        dtype, activations : str, optional
+            Round the weights, as `astype` does. Default: as the native form says, else float32.
 
         Raises
         ------
@@ -71,7 +82,11 @@ class LSTM:
             The file is damaged, hostile, unsupported, holds no LSTM, or several and `prefix` is not one of them.
         """
         weights = formats.load(path, prefix)
-        return cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
+        if batch_first is not None:
+            weights = replace(weights, batch_first=batch_first)
+        if dtype is not None or activations is not None:
+            weights = rounded(weights, dtype or weights.dtype, activations)
+        return cls(weights)
 
     @classmethod
     def load_all(cls, path: str | os.PathLike[str], *, batch_first: bool | None = None) -> dict[str, LSTM]:
@@ -144,6 +159,26 @@ class LSTM:
 
         return cls(formats.choose(flax.lstms(params), prefix)())
 
+    def astype(self, dtype: str, activations: str | None = None) -> LSTM:
+        """Round the weights to another precision; x, y, the states and the biases stay float32.
+
+        Speed and errors are in docs/numerics.md.
+
+        Parameters
+        ----------
+        dtype : str
+            ``"float32"``, ``"float16"``, ``"bfloat16"``, or ``"int8"`` with a scale for each row of a matrix.
+        activations : str, optional
+            Beside int8 weights, what x and h are rounded to when they are multiplied: ``"int16"``, the default, which
+            adds no error, or ``"int8"``: faster in batches, and about twice the error.
+
+        Raises
+        ------
+        ValueError
+            A name that does not exist, or weights that are not finite or overflow; the message says where.
+        """
+        return LSTM(rounded(self.weights, dtype, activations))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
         from .formats import safetensors
@@ -202,14 +237,15 @@ class LSTM:
 
     @property
     def dtype(self) -> str:
-        """The precision of the packed weights."""
-        return "float32"
+        """The precision of the packed weights: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``."""
+        return self.weights.dtype
 
     def __repr__(self) -> str:
         """Show the sizes, as PyTorch does, and what differs from PyTorch's LSTM."""
         extra = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
         extra += f", proj_size={self.proj_size}" if self.proj_size else ""
         extra += ", bidirectional=True" if self.bidirectional else ""
+        extra += f", dtype={self.dtype}" if self.dtype != "float32" else ""
         different = "".join(f", {one}" for one in self.weights.differences)
         return f"LSTM({self.input_size}, {self.hidden_size}{extra}, batch_first={self.batch_first}{different})"
 

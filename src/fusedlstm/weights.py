@@ -29,6 +29,12 @@ __all__ = [
     "reorder_gates",
 ]
 
+DTYPES = ("float32", "float16", "bfloat16", "int8")
+"""What weights may be held in."""
+
+ACTIVATIONS = ("int16", "int8")
+"""What x and h may be rounded to where they meet int8 weights; the first is the default."""
+
 GATES = "ifgo"
 """The canonical gate order, PyTorch's: input, forget, cell (candidate), output."""
 
@@ -66,6 +72,11 @@ class LSTMWeights:
         For each layer, whether its input is added to its (merged) output at valid steps, before the next layer sees it.
     initial_state : (h, c), optional
         Learned initial states, one array (directions, size) for each layer in h and in c; used when a call gives none.
+    dtype : str
+        What the matrices are held in when this runs: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``. Here
+        they are float32 in any case.
+    activations : str
+        Beside int8 weights, what x and h are rounded to when they are multiplied: ``"int16"`` or ``"int8"``.
 
     Raises
     ------
@@ -88,6 +99,8 @@ class LSTMWeights:
     padding: str = "zero"
     residual: Sequence[bool] | None = None
     initial_state: tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] | None = None
+    dtype: str = DTYPES[0]
+    activations: str = ACTIVATIONS[0]
 
     def __post_init__(self) -> None:
         layers = tuple(tuple(directions) for directions in self.layers)
@@ -122,7 +135,10 @@ class LSTMWeights:
         self._check_options()
 
     def _check_options(self) -> None:
-        for name, choices in (("merge", ("concat", "sum", "mul", "ave", "none")), ("padding", ("zero", "repeat"))):
+        for name, choices in (
+            *(("merge", ("concat", "sum", "mul", "ave", "none")), ("padding", ("zero", "repeat"))),
+            *(("dtype", DTYPES), ("activations", ACTIVATIONS)),
+        ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {choices}, found {getattr(self, name)!r}")
         if self.reverse and self.bidirectional:

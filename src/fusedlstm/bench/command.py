@@ -13,7 +13,7 @@ from .. import _progress
 from . import bound, compare, plots, report
 from .cases import BLOCKS, CASES, Case
 from .markdown import markdown
-from .peers import PEERS, Engine, FusedLSTM, installed
+from .peers import LOW_PRECISION, PEERS, Engine, FusedLSTM, installed
 from .report import Report
 from .runner import Row
 from .session import Session
@@ -61,6 +61,9 @@ def _threads(context: click.Context, option: click.Parameter, value: str) -> lis
     help="all that are installed (the default), none, or names.",
 )  # fmt: skip
 @click.option(
+    "--low-precision", is_flag=True, help="Time float16, bfloat16 and int8 weights too, ours and the peers'.",
+)  # fmt: skip
+@click.option(
     "--threads", metavar="N,...", default="1", callback=_threads,
     help="How many threads for every engine; several numbers are measured one after the other. Default: 1.",
 )  # fmt: skip
@@ -77,6 +80,7 @@ def _threads(context: click.Context, option: click.Parameter, value: str) -> lis
 def bench(
     cases: list[Case],
     peers: list[type[Engine]],
+    low_precision: bool,
     threads: list[int],
     seconds: float,
     limits_file: Path | None,
@@ -89,6 +93,8 @@ def bench(
     ONEDNN_MAX_CPU_ISA=AVX2 does it with PyTorch and OpenVINO.
     """
     about = report.about(peers, seconds)
+    if low_precision:
+        peers = [*peers, *(engine for engine in LOW_PRECISION if installed(engine))]
     limits = None if limits_file is None else bound.load(limits_file, about["cpu"], about["isa"])
     stored = None if stored_file is None else report.load(stored_file)
     if stored is not None:
@@ -158,6 +164,9 @@ def _tell(found: Report, console: Console) -> None:
         )
         console.print(terminal.results(found, threads))
         console.print(terminal.summary(rows))
+        if any(row.low_precision for row in rows):
+            console.print("\nlow precision")
+            console.print(terminal.low_precision(rows))
         if threads == 1 and any(row.case.kind == "block" for row in rows):
             console.print(terminal.blocks(rows))
         how = {row.ours.setting for row in rows if row.case.kind == "step"}

@@ -39,6 +39,8 @@ def _threads(report: Report, threads: int) -> list[str]:
     parts = [f"## {name}"]
     if rows:
         parts += [_summary(rows), _targets(report, rows), f"### Every engine, {name}", _every(rows)]
+    if any(row.low_precision for row in rows):
+        parts += [f"### Low precision, {name}", low_precision(rows)]
     if blocks:
         parts += [f"### A step inside a block of {blocks[0].case.time:,}, {name}", _blocks(report, blocks)]
     steps = [row for row in rows if row.case.kind == "step"]
@@ -113,6 +115,26 @@ def _every(rows: Sequence[Row]) -> str:
         "Microseconds a call; below, the largest and the root-mean-square error of y.\n\n"
         + table(["case", *engines], body)
         + f"\n\nHow each is called, for each case the fastest of: {ways}."
+    )
+
+
+def low_precision(rows: Sequence[Row]) -> str:
+    """Each cell: time; below it the errors. The first column is fusedlstm in float32."""
+    names = list(dict.fromkeys(name for row in rows for name in row.low_precision))
+
+    def cell(one: Figures | None) -> str:
+        if one is None:
+            return "–"
+        return f"{number(one.microseconds)}<br><sub>{one.max_error:.0e} · {one.rms_error:.0e}</sub>"
+
+    body = [
+        [row.case.name, cell(row.ours), *(cell(row.low_precision.get(name)) for name in names)]
+        for row in rows
+        if row.low_precision
+    ]
+    return (
+        "Microseconds a call; below, the largest and the root-mean-square error of y against the float64 model, its "
+        "weights as they were before rounding.\n\n" + table(["case", f"{FusedLSTM.name} float32", *names], body)
     )
 
 

@@ -111,7 +111,16 @@ def load(path: Path) -> Report:
         raise ValueError(f"{path}: expected the report.json of fusedlstm bench --report") from error
 
 
-def _row(case: dict[str, Any], threads: int, engines: dict[str, dict[str, Any]], left_out: dict[str, str]) -> Row:
+def _row(
+    case: dict[str, Any],
+    threads: int,
+    engines: dict[str, dict[str, Any]],
+    left_out: dict[str, str],
+    low_precision: dict[str, dict[str, Any]] | None = None,
+) -> Row:
+    def figures(found: dict[str, dict[str, Any]]) -> dict[str, Figures]:
+        return {name: Figures(**{**one, "quartiles": tuple(one["quartiles"])}) for name, one in found.items()}
+
     targets = case.pop("targets")
-    figures = {name: Figures(**{**one, "quartiles": tuple(one["quartiles"])}) for name, one in engines.items()}
-    return Row(Case(**case, targets=None if targets is None else tuple(targets)), threads, figures, left_out)
+    measured = Case(**case, targets=None if targets is None else tuple(targets))
+    return Row(measured, threads, figures(engines), left_out, figures(low_precision or {}))

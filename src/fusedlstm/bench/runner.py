@@ -22,7 +22,6 @@ MIN_ROUNDS = 5
 CLOCK_IS_NOTHING = 1e-4  # seconds a call, from which on reading the clock around each one costs nothing
 STEPS_LONGER = 4  # times the duration for single steps: quantiles need many calls
 FAR_BEHIND = 3  # times the fastest: such an engine may get two rounds only
-TOLERANCE = 1e-4  # float32 is off by about 1e-7 to 1e-6; more than this is another function
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 BEYOND = 5  # a high quantile is told only where at least this many calls were slower
 
@@ -54,6 +53,8 @@ class Row:
     """By name; fusedlstm's first."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Peers that cannot run this case or got it wrong, and why."""
+    low_precision: dict[str, Figures] = field(default_factory=dict)
+    """Engines with narrower weights, ours first; `engines` has none of them."""
 
     @property
     def ours(self) -> Figures:
@@ -109,7 +110,7 @@ def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, duratio
             first_line = str(problem).strip().partition("\n")[0]
             left_out[kind.name] = f"{type(problem).__name__}: {first_line[:200]}"
             continue
-        if error[0] <= TOLERANCE:
+        if error[0] <= kind.tolerance:
             engines.append(engine)
             errors.append(error)
         elif kind is FusedLSTM:
@@ -118,14 +119,15 @@ def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, duratio
             left_out[kind.name] = f"wrong: off by {error[0]:.1e}"
 
     times, steps = _times(engines, threads, duration, one_by_one=case.kind == "step")
-    figures = {}
+    figures: dict[str, Figures] = {}
+    low_precision: dict[str, Figures] = {}
     for engine, error, record, calls in zip(engines, errors, times, steps, strict=True):
         setting = f"{engine.setting} ({engine.note})" if engine.note else engine.setting
         low, median, high = np.quantile(record, (0.25, 0.5, 0.75))
-        figures[engine.name] = Figures(
+        (low_precision if engine.low_precision else figures)[engine.name] = Figures(
             float(median), (float(low), float(high)), *error, setting=setting, latency=_quantiles(calls)
         )
-    return Row(case, threads, figures, left_out)
+    return Row(case, threads, figures, left_out, low_precision)
 
 
 def _make(kind: type[Engine], weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> Engine:

@@ -49,6 +49,19 @@ def summary(rows: Sequence[Row]) -> str:
     return f"Ahead of the best peer on {ahead} of {len(ratios)} cases; {mean:.2f}× on the (geometric) average."
 
 
+def low_precision(rows: Sequence[Row]) -> Table:
+    """One line a case and engine with narrower weights: time, how much faster than our float32, and errors."""
+    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("case", "engine", "µs", "our float32", "max err", "rms err"):
+        shown.add_column(name, justify="left" if name in ("case", "engine") else "right", no_wrap=True)
+    for row in rows:
+        for k, (name, one) in enumerate(row.low_precision.items()):
+            ratio = f"{row.ours.microseconds / one.microseconds:.2f}×"
+            errors = f"{one.max_error:.0e}", f"{one.rms_error:.0e}"
+            shown.add_row("" if k else row.case.name, name, number(one.microseconds), ratio, *errors)
+    return shown
+
+
 def blocks(rows: Sequence[Row]) -> str:
     """The cases that are told in nanoseconds a step."""
     told = [(row.case, row.ours.microseconds / row.case.time * 1e3) for row in rows if row.case.target_ns is not None]

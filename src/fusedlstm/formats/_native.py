@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..weights import ARRAYS, Activation, Cell, DirectionWeights, FloatArray, FormatError, LSTMWeights
+from . import _narrow
 
 MAX_TEXT = 1 << 20
 OPTIONS = {"batch_first": bool, "merge": str, "reverse": bool, "flip_output": bool, "padding": str}
@@ -45,8 +46,9 @@ def tensors(weights: LSTMWeights) -> dict[str, FloatArray]:
 def metadata(weights: LSTMWeights) -> str:
     """The JSON."""
     if version(weights) == 1:
-        return json.dumps({"version": 1, "batch_first": weights.batch_first})
+        return json.dumps({"version": 1, "batch_first": weights.batch_first, **_narrow.options(weights)})
     said: dict[str, Any] = {"version": 2, **{name: getattr(weights, name) for name in OPTIONS}}
+    said |= _narrow.options(weights)
     if weights.residual is not None:
         said["residual"] = list(weights.residual)
     said["cells"] = [[_cell_to_json(one.cell) for one in layer] for layer in weights.layers]
@@ -74,7 +76,7 @@ def build(
     """The reader of a file of version 2, of which `names` are the tensors."""
 
     def read() -> LSTMWeights:
-        _only(said, {"version", "residual", "cells", *OPTIONS}, "metadata 'fusedlstm'")
+        _only(said, {"version", "residual", "cells", "dtype", "activations", *OPTIONS}, "metadata 'fusedlstm'")
         for name, kind in OPTIONS.items():
             if type(said.get(name)) is not kind:
                 raise FormatError(f"metadata 'fusedlstm', {name}: expected a {kind.__name__}, found {said.get(name)!r}")

@@ -1,7 +1,8 @@
 """safetensors files: PyTorch's names, Flax's trees flattened, and our own native form.
 
 The native form holds ``weight_ih_l0``, ``weight_hh_l0``, ``weight_hr_l0`` as PyTorch calls them, ``bias_l0`` for the
-sum of the biases, all float32, and in the metadata under ``fusedlstm`` what the tensors do not say (see `_native`).
+sum of the biases, and in the metadata under ``fusedlstm`` what the tensors do not say (see `_native`); all float32 but
+for matrices of a lower precision (see `_narrow`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import safe_open
-from safetensors.numpy import save as serialize
 
 from ..weights import FormatError, LSTMWeights
-from . import _flax_tree, _native
+from . import _flax_tree, _narrow, _native
 from ._state_dict import Reader, bfloat16, by_prefix, lstms
 
 NAME = "safetensors file"
@@ -28,7 +28,7 @@ NAME = "safetensors file"
 MAX_HEADER = 16 << 20
 """About 100 000 tensors."""
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1"}
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -42,23 +42,38 @@ def read(path: Path) -> dict[str, Reader]:
     size = path.stat().st_size
     metadata = header.pop("__metadata__", None) or {}
     native = _native.parse(metadata["fusedlstm"]) if "fusedlstm" in metadata else {}
+    precision = _narrow.parse(native)
+    dtype = precision.get("dtype", "float32")
 
-    def tensor(name: str) -> npt.NDArray[np.generic]:
+    def raw(name: str) -> npt.NDArray[np.generic]:
         kind, shape, (begin, end) = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
-        if kind not in _DTYPES:
+        if kind not in _DTYPES or (kind == "I8" and dtype != "int8"):
             raise FormatError(f"{name}: expected F32, F64, F16 or BF16, found {kind}")
-        dtype = np.dtype(_DTYPES[kind])
-        expected = prod(shape) * dtype.itemsize
+        if precision:
+            _narrow.expect_kind(name, kind, dtype)
+        number = np.dtype(_DTYPES[kind])
+        expected = prod(shape) * number.itemsize
         if end - begin != expected or start + end > size:
             raise FormatError(f"{name}: expected {expected} bytes within {size}, found bytes {begin} to {end}")
         # Not through the library: its NumPy side knows bfloat16 only where ml_dtypes is imported.
-        array = np.fromfile(path, dtype, prod(shape), offset=start + begin).reshape(shape)
+        array = np.fromfile(path, number, prod(shape), offset=start + begin).reshape(shape)
         return bfloat16(array) if kind == "BF16" else array
 
+    def tensor(name: str) -> npt.NDArray[np.generic]:
+        array = raw(name)
+        if array.dtype != np.int8:
+            return array
+        if f"{name}_scale" not in header:
+            raise FormatError(f"{name}_scale: expected beside {name}, found none")
+        return _narrow.scaled(name, array, raw(f"{name}_scale"))
+
+    names = {name for name in header if not (dtype == "int8" and name.endswith("_scale"))}
     if native.get("version") == 2:
-        return {"": _native.build(native, set(header), tensor)}
-    shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+        return {"": _narrow.held_in(_native.build(native, names, tensor), precision)}
+    shapes = {name: tuple(header[name]["shape"]) for name in header if name in names}
     found = by_prefix([("", lstms(shapes, tensor, batch_first=native.get("batch_first", True)))])
+    if precision:
+        return {path: _narrow.held_in(reader, precision) for path, reader in found.items()}
     return found or _flax_tree.lstms(_flax_tree.unflattened(shapes, tensor))
 
 
@@ -76,7 +91,9 @@ def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(serialize(_native.tensors(weights), {"fusedlstm": _native.metadata(weights)}))
+            file.write(
+                _narrow.serialise(_native.tensors(weights), weights.dtype, {"fusedlstm": _native.metadata(weights)})
+            )
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)

@@ -46,6 +46,11 @@ class Engine(ABC):
     chooses_threads: ClassVar[bool] = False
     """Whether it may be made with fewer threads than there are, in the same process, and so be faster."""
 
+    low_precision: ClassVar[bool] = False
+    """Whether its weights are narrower than float32: such engines are compared among themselves."""
+    tolerance: ClassVar[float] = 1e-4
+    """The largest error of y that is rounding. float32 is off by about 1e-7 to 1e-6; more is another function."""
+
     setting: str = ""
     """Which of the engine's ways it runs, where there is a choice."""
     note: str = ""

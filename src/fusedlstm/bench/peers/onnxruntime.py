@@ -27,7 +27,7 @@ class OnnxRuntime(Engine):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         model = onnxmodel.build(weights, x.shape[0], x.shape[1], state is not None)
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(self.prepared(model), options, providers=["CPUExecutionProvider"])
         binding, share = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
         arrays = {"x": x}
         if state is not None:
@@ -42,6 +42,10 @@ class OnnxRuntime(Engine):
             binding.bind_ortvalue_output(output.name, share(arrays[output.name]))
         self._y, self._keep = arrays[session.get_outputs()[0].name], arrays
         self.call = partial(session.run_with_iobinding, binding)
+
+    def prepared(self, model: bytes) -> bytes:
+        """The model as it is run."""
+        return model
 
     def y(self) -> FloatArray:
         """Call once, from the initial state."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class OpenVINO(Engine):
     needs = ("openvino",)
     install = "openvino"
     chooses_threads = True
+    precision: ClassVar[str] = "f32"
 
     def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
         openvino = import_module("openvino")
@@ -30,7 +31,7 @@ class OpenVINO(Engine):
             self.setting = "LSTMSequence"
             model, inputs = _sequence(openvino, op, weights, x, state)
         options = {
-            "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": self.precision, "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
         }  # fmt: skip
         request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,10 +21,12 @@ class FusedLSTM(Engine):
     name = "fusedlstm"
     needs = ("fusedlstm",)
     install = "fusedlstm"
+    dtype: ClassVar[str] = "float32"
+    activations: ClassVar[str | None] = None
 
     def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
         fusedlstm.set_num_threads(threads)
-        lstm: Any = fusedlstm.LSTM(weights)
+        lstm: Any = fusedlstm.LSTM(weights).astype(self.dtype, self.activations)
         self._state, self._stream = state, None
         ways: dict[str, Callable[[], Any]]
         if state is not None and weights.bidirectional:

@@ -27,16 +27,27 @@ class Torch(Engine):
         self._threads = threads
         shared = torch.from_numpy(x)
         h_c = None if state is None else tuple(torch.tensor(part) for part in state)
-        module = _module(torch, weights)
+        module = self.prepared(torch, _module(torch, weights))
+        if h_c is not None:
+            h_c = self.converted(*h_c)
 
         def whole() -> Any:
-            return module(shared, h_c)
+            y, state = module(*self.converted(shared), h_c)
+            return y.float(), state
 
         ways = {"oneDNN": whole, "oneDNN off": whole}
-        if h_c is not None and not weights.bidirectional:
+        if h_c is not None and not weights.bidirectional and not self.low_precision:
             ways["lstm_cell"] = _cells(torch, module, shared, h_c)
         self.setting = fastest(ways, self._session)
         self.call = ways[self.setting]
+
+    def prepared(self, torch: Any, module: Any) -> Any:
+        """The module as it is run."""
+        return module
+
+    def converted(self, *tensors: Any) -> tuple[Any, ...]:
+        """What it is given, as it takes it."""
+        return tensors
 
     def y(self) -> FloatArray:
         """Call once, from the initial state."""

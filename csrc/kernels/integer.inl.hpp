@@ -1,0 +1,110 @@
+// int8 weights times whole numbers: rows of x and h rounded, and products summed exactly.
+//
+// A row is rounded to q = round(v limit / m), where m is its largest magnitude and limit 32767 or 127; ties go to the even
+// one. Products are summed as int32, which cannot overflow within a block of integer_block terms, whatever is multiplied
+// beside whatever; so the result depends on no order.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "many.inl.hpp"
+#include "table.hpp"
+#include "weights.inl.hpp"
+
+namespace {
+
+using fusedlstm::integer_block;
+using fusedlstm::Rounded;
+using fusedlstm::rounded_head;
+
+struct RoundedRow {
+  const unsigned char* numbers;
+  float scale;  // m / limit
+};
+
+// Ops is By16 or By8 of the instruction set.
+template <class Ops>
+struct Integer : Ops {
+  static constexpr bool integer = true;
+  static constexpr std::size_t weight_bytes = 1;
+  using Row = RoundedRow;
+};
+
+// Row `row` of x or h as Kind multiplies it: as it is, or rounded.
+template <class Kind>
+FL_INLINE typename Kind::Row row_of(const float* plain, const Rounded& rounded, std::size_t row) {
+  if constexpr (Kind::integer) {
+    const unsigned char* at = rounded.rows + row * rounded.row_bytes;
+    return {at + rounded_head, *reinterpret_cast<const float*>(at)};
+  } else {
+    return plain;
+  }
+}
+
+// Round a row. A row with NaN or an infinity gets the scale NaN; one of zeros, or below all that matters, is zero.
+template <class Kind>
+FL_INLINE void round_row(const float* v, std::size_t size, const Rounded& rounded, std::size_t row) {
+  unsigned char* out = rounded.rows + row * rounded.row_bytes;
+  const std::size_t whole = size / lanes * lanes;
+  float rest[lanes] = {};
+  for (std::size_t k = whole; k < size; ++k) rest[k - whole] = v[k];
+  vec most = larger_magnitude(broadcast(0.0f), load(rest));
+  for (std::size_t k = 0; k < whole; k += lanes) most = larger_magnitude(most, load(v + k));
+  const float m = largest(most);
+  const bool finite = m <= 3.4028234e38f, matters = m > 1e-30f;
+  *reinterpret_cast<float*>(out) = finite ? (matters ? m / Kind::limit : 0.0f) : m - m;
+  // Adding 1.5 * 2^23 rounds, and leaves the number (and the offset) in the low bits.
+  const vec factor = broadcast(finite && matters ? Kind::limit / m : 0.0f);
+  const vec shift = broadcast(12582912.0f + Kind::offset);
+  for (std::size_t k = 0; k < whole; k += lanes)
+    Kind::store_numbers(out + rounded_head + k * Kind::bytes, fma(load(v + k), factor, shift));
+  if (whole < size) Kind::store_numbers(out + rounded_head + whole * Kind::bytes, fma(load(rest), factor, shift));
+}
+
+// at += W in, for weights laid out as table.hpp says.
+template <class Kind, std::size_t ROWS, std::size_t PANELS>
+FL_INLINE void add_integer_product(vec (&at)[PANELS][ROWS][gates], const void* weights, const RoundedRow (&in)[ROWS],
+                                   std::size_t size, std::size_t panel) {
+  const std::size_t blocks = (size + integer_block - 1) / integer_block, padded = (size + 3) / 4 * 4;
+  const std::size_t panel_bytes = panel_width * (4 + 4 * blocks + padded);
+  const auto* here = static_cast<const signed char*>(weights) + panel * panel_bytes;
+  std::size_t block_start = 4 * panel_width;  // after the scales
+  for (std::size_t first = 0; first < size; first += integer_block) {
+    const std::size_t last = padded - first < integer_block ? padded : first + integer_block;
+    sum_type sum[PANELS][ROWS][gates][Kind::sums];
+    FL_REPEAT (p, PANELS) {
+      FL_REPEAT (r, ROWS) {
+        FL_REPEAT (g, gates) {
+          FL_REPEAT (s, Kind::sums) sum[p][r][g][s] = no_products();
+        }
+      }
+    }
+    const signed char* w = here + block_start + 4 * panel_width;
+    for (std::size_t k = first; k < last; k += 4, w += 4 * panel_width) {
+      ivec four[ROWS][Kind::number_parts];
+      FL_REPEAT (r, ROWS) Kind::load_numbers(in[r].numbers + k * Kind::bytes, four[r]);
+      FL_REPEAT (p, PANELS) {
+        FL_REPEAT (g, gates) {
+          ivec factor[Kind::weight_parts];
+          Kind::load_weights(w + p * panel_bytes + 4 * g * lanes, factor);
+          FL_REPEAT (r, ROWS) {
+            FL_REPEAT (s, Kind::sums) sum[p][r][g][s] = Kind::add_products(sum[p][r][g][s], factor, four[r], s);
+          }
+        }
+      }
+    }
+    FL_REPEAT (p, PANELS) {
+      FL_REPEAT (g, gates) {
+        const vec scale = load(reinterpret_cast<const float*>(here + p * panel_bytes) + g * lanes);
+        const signed char* all_weights = here + p * panel_bytes + block_start + 4 * g * lanes;
+        FL_REPEAT (r, ROWS) {
+          const vec total = Kind::total(sum[p][r][g], all_weights);
+          at[p][r][g] = fma(mul(total, broadcast(in[r].scale)), scale, at[p][r][g]);
+        }
+      }
+    }
+    block_start += 4 * panel_width + panel_width * (last - first);
+  }
+}
+
+}  // namespace

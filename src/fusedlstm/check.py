@@ -1,0 +1,107 @@
+"""What a lower precision does to the outputs of a model: `fusedlstm check`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .lstm import LSTM
+from .precision import nbytes
+from .weights import FloatArray
+
+TIME, BATCH = 2000, 4
+"""Of the random inputs that stand in where there is no data."""
+SPANS = 10
+
+
+@dataclass(frozen=True)
+class Check:
+    """Errors of y against the same model in float32."""
+
+    dtype: str
+    activations: str
+    max_error: float
+    rms_error: float
+    output_rms: float
+    edges: npt.NDArray[np.intp]
+    """Spans of time: the i-th one is ``edges[i]`` to ``edges[i + 1]``."""
+    rms_by_span: npt.NDArray[np.float64]
+    max_by_span: npt.NDArray[np.float64]
+    bytes_before: int
+    bytes_after: int
+
+    @property
+    def share(self) -> float:
+        """The root-mean-square error as a share of the outputs' root mean square."""
+        return self.rms_error / self.output_rms if self.output_rms > 0 else 0.0
+
+
+def random_inputs(lstm: LSTM) -> FloatArray:
+    """Standard normal inputs in the model's layout, the same ones every time."""
+    shape = (BATCH, TIME, lstm.input_size) if lstm.batch_first else (TIME, BATCH, lstm.input_size)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def check(lstm: LSTM, dtype: str, activations: str | None, x: npt.NDArray[np.floating[Any]]) -> Check:
+    """Run `x` in float32 and in another precision, and compare the outputs.
+
+    Parameters
+    ----------
+    lstm : LSTM
+        The model; what it is compared with is its float32 form.
+    dtype, activations : str
+        As in `LSTM.astype`.
+    x : ndarray
+        As for a call of `lstm`.
+
+    Raises
+    ------
+    ValueError
+        Outputs that are not finite in float32 already, no outputs at all, or what `LSTM.astype` refuses.
+    """
+    low, full = lstm.astype(dtype, activations), lstm.astype("float32")
+    exact, found = (np.concatenate(y, axis=-1) if isinstance(y, tuple) else y for y in (full(x)[0], low(x)[0]))
+    if not exact.size:
+        raise ValueError(f"x: expected at least one row and one step, found shape {x.shape}")
+    if not np.isfinite(exact).all():
+        raise ValueError("x: expected inputs with finite outputs, found NaN or inf among the outputs in float32")
+    time_axis = 1 if exact.ndim == 3 and lstm.batch_first else 0
+    error = np.moveaxis(found.astype(np.float64) - exact, time_axis, 0).reshape(exact.shape[time_axis], -1)
+    square, largest = (error**2).mean(axis=1), np.abs(error).max(axis=1)
+    edges = np.unique(np.linspace(0, len(error), SPANS + 1).astype(np.intp))
+    spans = [slice(start, stop) for start, stop in pairwise(edges)]
+    return Check(
+        dtype=low.dtype,
+        activations=low.weights.activations,
+        max_error=float(largest.max()),
+        rms_error=float(np.sqrt(square.mean())),
+        output_rms=float(np.sqrt((exact.astype(np.float64) ** 2).mean())),
+        edges=edges,
+        rms_by_span=np.array([np.sqrt(square[span].mean()) for span in spans]),
+        max_by_span=np.array([largest[span].max() for span in spans]),
+        bytes_before=nbytes(full.weights),
+        bytes_after=nbytes(low.weights),
+    )
+
+
+def draw(result: Check, path: str | os.PathLike[str]) -> None:
+    """Plot how the error goes on in time; needs matplotlib."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), dpi=150, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for name, values, colour in (("largest", result.max_by_span, "#8d99a3"), ("RMS", result.rms_by_span, "#e4572e")):
+        axes.stairs(values, result.edges, color=colour, lw=1.8, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("time step")
+    axes.set_ylabel("error of y against float32")
+    axes.set_title(f"{result.dtype}: RMS error {result.share:.2%} of the outputs' RMS", loc="left")
+    axes.grid(axis="y", color="#e8ecef", lw=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path)
