@@ -265,6 +265,11 @@ def test_bad_calls(arguments, error, match, options):
         fl.LSTM(model(**options))(X, **arguments)
 
 
+def test_streams_need_the_end_of_nothing():
+    with pytest.raises(ValueError, match="a bidirectional or reversed LSTM needs the end of the sequence"):
+        fl.LSTM(model(reverse=True)).stream()
+
+
 def test_bad_states_of_layers_that_differ():
     rng = np.random.default_rng(0)
     cells = [random_direction(rng, fl.Cell(), 7, 5, None), random_direction(rng, fl.Cell(), 5, 3, None)]

@@ -1,6 +1,7 @@
 // What a pass starts from and ends with: the rows of x and y, and the states.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "pass.hpp"
 
