@@ -6,6 +6,16 @@
 
 namespace fusedlstm {
 
+void Pass::prepare() {
+  bind();
+  const std::size_t width = shape_.output_size();
+  for (std::size_t b = 0; b < rows_.size() && call_.starts == nullptr; ++b)
+    for (std::size_t t = length(b); t < call_.time; ++t)
+      std::memset(y_rows_[b] + static_cast<std::ptrdiff_t>(t) * call_.y_time, 0, width * sizeof(float));
+  call_.slots == nullptr ? reset(call_.h_0, call_.c_0) : gather();
+  for (std::atomic<std::size_t>& one : claimed_) one.store(0, std::memory_order_relaxed);
+}
+
 void Pass::reset(const float* h_0, const float* c_0) {
   for (std::size_t s = 0; s < states_.size(); ++s) {
     const State& state = states_[s];
