@@ -1,5 +1,6 @@
 """StreamPool: the bits of the whole sequence under any schedule, misuse that is found out, threads beside each other."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -178,6 +179,9 @@ def test_out_and_what_x_may_be():
     out = np.empty((2, 40), np.float32)
     assert pool.step(first, x.astype(np.float64), out=out) is out and out.tobytes() == expected.tobytes()
     assert pool.step(second, np.asfortranarray(x)).tobytes() == expected.tobytes()
+    pool.reset(second)
+    unaligned = np.frombuffer(b"." + x.tobytes(), np.float32, offset=1).reshape(2, 40)
+    assert pool.step(second, unaligned).tobytes() == expected.tobytes()
     assert pool.step(np.array(third, np.uint16), x, out=x) is x and x.tobytes() == expected.tobytes()
     assert pool.step([], np.empty((0, 40))).shape == (0, 40)
     assert pool.process({}) == {}
@@ -199,6 +203,12 @@ def test_growth_limit_and_ids_that_never_come_twice():
         given.append(pool.open())
     assert len(set(given)) == 60 and pool.capacity == 10
     assert "nonsense" not in pool and -1 not in pool and 1 << 80 not in pool and np.int64(given[-1]) in pool
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_pool_is_not_copied(duplicate):
+    with pytest.raises(TypeError, match="move its streams"):
+        duplicate(fl.StreamPool(small()))
 
 
 def test_a_stream_starts_afresh_where_another_has_been():
