@@ -134,7 +134,19 @@ def test_examples_and_benchmarks_use_the_public_api():
 def test_import_brings_only_what_running_needs():
     code = "import sys, fusedlstm; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    heavy = {"click", "rich", "matplotlib", "torch", "keras", "h5py", "onnx", "jax", "msgpack", "safetensors"}
+    heavy = {
+        "asyncio",
+        "click",
+        "rich",
+        "matplotlib",
+        "torch",
+        "keras",
+        "h5py",
+        "onnx",
+        "jax",
+        "msgpack",
+        "safetensors",
+    }
     assert not heavy & set(loaded)
 
 

@@ -1,5 +1,6 @@
 """StreamPool: the bits of the whole sequence under any schedule, misuse that is found out, threads beside each other."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import variants
 from conftest import random_weights
 
 import fusedlstm as fl
@@ -19,6 +21,9 @@ def small(rng=None, **kwargs):
 
 
 def random_lstm(rng):
+    """Plain ones, and every variant of the cell."""
+    if rng.random() < 0.5:
+        return fl.LSTM(variants.random_weights(rng, directions=1, reverse=False))
     hidden = int(rng.integers(1, 50))
     proj = int(rng.integers(1, hidden)) if hidden > 1 and rng.random() < 0.3 else 0
     weights = random_weights(rng, int(rng.integers(1, 20)), hidden, int(rng.integers(1, 4)), proj=proj)
@@ -29,6 +34,11 @@ def random_lstm(rng):
         ]
         weights = fl.LSTMWeights(weights.layers, initial_state=learned)
     return fl.LSTM(weights)
+
+
+def layers(state):
+    """The bytes of h and c, layer by layer, whether layers are alike or not."""
+    return [one.tobytes() for part in state for one in part]
 
 
 class Schedule:
@@ -95,10 +105,10 @@ class Schedule:
     def check(self, stream):
         pool, id, inputs, outputs = stream
         if sum(map(len, inputs)):
-            y, (h, c) = self.lstm(np.concatenate(inputs)[None])
+            y, final = self.lstm(np.concatenate(inputs))
             assert np.concatenate(outputs).tobytes() == y.tobytes()
-            assert [part.tobytes() for part in pool.state(id)] == [h.tobytes(), c.tobytes()]
-            self.checked += y.shape[1]
+            assert layers(pool.state(id)) == layers(final)
+            self.checked += len(y)
 
 
 def run_schedules(seeds, events=60):
@@ -169,6 +179,9 @@ def test_out_and_what_x_may_be():
     out = np.empty((2, 40), np.float32)
     assert pool.step(first, x.astype(np.float64), out=out) is out and out.tobytes() == expected.tobytes()
     assert pool.step(second, np.asfortranarray(x)).tobytes() == expected.tobytes()
+    pool.reset(second)
+    unaligned = np.frombuffer(b"." + x.tobytes(), np.float32, offset=1).reshape(2, 40)
+    assert pool.step(second, unaligned).tobytes() == expected.tobytes()
     assert pool.step(np.array(third, np.uint16), x, out=x) is x and x.tobytes() == expected.tobytes()
     assert pool.step([], np.empty((0, 40))).shape == (0, 40)
     assert pool.process({}) == {}
@@ -190,6 +203,12 @@ def test_growth_limit_and_ids_that_never_come_twice():
         given.append(pool.open())
     assert len(set(given)) == 60 and pool.capacity == 10
     assert "nonsense" not in pool and -1 not in pool and 1 << 80 not in pool and np.int64(given[-1]) in pool
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_pool_is_not_copied(duplicate):
+    with pytest.raises(TypeError, match="move its streams"):
+        duplicate(fl.StreamPool(small()))
 
 
 def test_a_stream_starts_afresh_where_another_has_been():

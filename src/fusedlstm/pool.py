@@ -120,7 +120,9 @@ class StreamPool:
             Ids that are not open or come twice, arrays that do not fit. No state has changed.
         """
         wanted = id_array(ids)
-        x = np.ascontiguousarray(float32("x", x))
+        x = float32("x", x)
+        if not (x.flags.c_contiguous and x.flags.aligned):
+            x = np.array(x, order="C")
         if x.shape != (wanted.size, self._input_size):
             raise ValueError(
                 f"x: expected shape ({wanted.size}, {self._input_size}), a row for each id, found {x.shape}"
@@ -230,6 +232,12 @@ class StreamPool:
 
     def __repr__(self) -> str:
         return f"StreamPool({self.lstm!r}, {len(self)} of {self.capacity} open)"
+
+    def __reduce__(self) -> Any:
+        """Refuse to be copied or pickled: streams have one home."""
+        raise TypeError(
+            "pool: cannot be copied or pickled; move its streams one by one, with state(id) and open(state)"
+        )
 
     def _open(self, row: FloatArray) -> int:
         """Join, where no step runs: slots that were left are free, and the array of states may move."""
