@@ -79,6 +79,7 @@ def load(path: Path, model: str, isa: str) -> Limits:
         raise ValueError(f"{path}: expected the output of benchmarks/limits.py") from error
     if machine != model:
         raise ValueError(f"{path}: expected the limits of this machine, {model}, found those of {machine}")
+    isa = isa.removesuffix("vnni")  # the float kernels are those of the set that it extends
     if isa not in per_isa:
         raise ValueError(f"{path}: expected limits with {isa}, found {', '.join(per_isa)}")
     return Limits(measured, **per_isa[isa])
