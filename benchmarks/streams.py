@@ -218,7 +218,7 @@ def draw(report, latencies, folder):
         right.plot(counts, times, **style)
     left.set(xscale="log", yscale="log", xlabel="live streams", ylabel="steps a second, all streams together")
     right.set(xscale="log", yscale="log", xlabel="live streams", ylabel="microseconds until every stream has stepped")
-    left.legend(frameon=False)
+    right.legend(frameon=False)
     figure.suptitle(f"Live streams of a {SIZE}→{SIZE} LSTM, one thread")
     figure.savefig(folder / "streams.png", dpi=120)
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")

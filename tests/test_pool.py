@@ -170,6 +170,20 @@ def test_a_layer_of_each_size():
     assert pool.step([id], x[:1]).tobytes() == pool.step([pool.open(state)], x[:1]).tobytes()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_low_precision_has_the_bits_of_whole_sequences(dtype):
+    rng = np.random.default_rng(0)
+    lstm = fl.LSTM(random_weights(rng, 24, 40, 2)).astype(dtype)
+    x = rng.standard_normal((30, 6, 24)).astype(np.float32)
+    y, _ = lstm(x)
+    pool = fl.StreamPool(lstm)
+    ids = np.array([pool.open() for _ in x])
+    found = [pool.step(ids, x[:, t]) for t in range(3)]
+    ys = pool.process({id: one[3:] for id, one in zip(ids, x)})
+    assert np.stack(found, 1).tobytes() == y[:, :3].tobytes()
+    assert np.stack([ys[id] for id in ids]).tobytes() == y[:, 3:].tobytes()
+
+
 def test_out_and_what_x_may_be():
     lstm = fl.LSTM(random_weights(np.random.default_rng(0), 40, 40))
     x = np.random.default_rng(1).standard_normal((2, 40)).astype(np.float32)
