@@ -153,6 +153,11 @@ def test_one_row_may_come_without_its_axis():
         (lambda s: setattr(s, "state", np.zeros(3)), TypeError, "state: expected a pair"),
         (lambda s: setattr(s, "state", (np.zeros((2, 3, 19)), np.zeros((2, 2, 19)))), ValueError, "state c: "),
         (lambda s: setattr(s, "state", (np.zeros((1, 3, 19)), np.zeros((2, 3, 19)))), ValueError, "state h: "),
+        (
+            lambda s: setattr(s, "state", (np.zeros((3, 3, 19)), np.zeros((2, 3, 19)))),
+            ValueError,
+            "state h: .*2 layers",
+        ),
         (lambda s: s.__init__(s.lstm, 3), RuntimeError, "once"),
     ],
 )
