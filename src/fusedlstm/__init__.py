@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from .cell import Activation, Cell
+from .conv_lstm import ConvLSTM
+from .conv_weights import ConvLSTMWeights
 from .lstm import LSTM
 from .machine import c_api, cpu_info, get_num_threads, include_dir, set_num_threads
 from .pool import StreamPool
@@ -29,6 +31,8 @@ __all__ = [
     "Activation",
     "AsyncBatcher",
     "Cell",
+    "ConvLSTM",
+    "ConvLSTMWeights",
     "DirectionWeights",
     "FormatError",
     "LSTMWeights",

@@ -41,6 +41,21 @@ def step_slots(
     lengths: npt.NDArray[np.int64] | None,
 ) -> None: ...
 
+class ConvLstm:
+    def __init__(
+        self,
+        weight_ih: _Floats,
+        weight_hh: _Floats,
+        bias: _Floats | None,
+        strides: tuple[int, ...],
+        dilation: tuple[int, ...],
+        same: bool,
+        cell: Cell | None,
+    ) -> None: ...
+    def run(
+        self, x: _Floats, y: _Floats, h_0: _Floats | None, c_0: _Floats | None, h_n: _Floats, c_n: _Floats
+    ) -> None: ...
+
 c_api: object
 
 def c_api_address() -> int: ...
