@@ -16,10 +16,11 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from . import LSTM, __version__, formats
+from . import LSTM, ConvLSTM, __version__, formats
 from ._progress import progress_bar
 from ._runfile import open_array, read_state, replacing, run_file, write_state
 from .bench.command import bench
+from .conv_weights import ConvLSTMWeights
 from .precision import nbytes
 from .weights import ACTIVATIONS, DTYPES, LSTMWeights
 
@@ -75,12 +76,16 @@ def main() -> None:
 @click.argument("file", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(file: Path, as_json: bool) -> None:
-    """Show every LSTM in FILE: prefix, shape, bytes."""
+    """Show every LSTM and ConvLSTM in FILE: prefix, shape, bytes."""
     format_name, size = formats.recognise(file).NAME, file.stat().st_size
-    found = {prefix: _describe(file, read) for prefix, read in formats.find(file).items()}
+    lstms, conv_lstms = formats.find_any(file)
+    found = {prefix: _describe(file, read) for prefix, read in lstms.items()}
+    found_conv = {prefix: _describe_conv(file, read) for prefix, read in conv_lstms.items()}
     if as_json:
-        lstms = [{"prefix": prefix, **about} for prefix, about in found.items()]
-        click.echo(json.dumps({"file": str(file), "format": format_name, "bytes": size, "lstms": lstms}, indent=2))
+        about = {"file": str(file), "format": format_name, "bytes": size}
+        for name, all_of_them in (("lstms", found), ("conv_lstms", found_conv)):
+            about[name] = [{"prefix": prefix, **one} for prefix, one in all_of_them.items()]
+        click.echo(json.dumps(about, indent=2))
         return
 
     console = Console(highlight=False)
@@ -109,6 +114,11 @@ def info(file: Path, as_json: bool) -> None:
         if about.get("differences"):
             different = ", ".join(about["differences"])
             console.print(f"[bold]{escape(prefix) or '(root)'}[/], unlike torch.nn.LSTM: {escape(different)}")
+    for prefix, about in found_conv.items():
+        if "refused" not in about:
+            name = escape(prefix) or "(root)"
+            console.print(f"[bold]{name}[/]: {escape(about['conv_lstm'])}, {about['parameters']:,} parameters")
+    for prefix, about in (*found.items(), *found_conv.items()):
         if "refused" in about:
             console.print(f"[red]refused[/] [bold]{escape(prefix) or '(root)'}[/]: {escape(about['refused'])}")
 
@@ -131,6 +141,15 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
         "bytes": nbytes(weights),
         "differences": weights.differences,
     }
+
+
+def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
+    try:
+        weights = read()
+    except (ValueError, TypeError, ImportError) as error:
+        return {"refused": str(error).removeprefix(f"{file}: ")}
+    parameters = weights.num_parameters
+    return {"conv_lstm": repr(ConvLSTM(weights)), "parameters": parameters, "bytes": 4 * parameters}
 
 
 @cli.command()

@@ -10,6 +10,8 @@ A format module has
   LSTM that is refused does not stand in the way of another. The same callable under several names is
   one LSTM: the first is listed, each loads it.
 
+- optionally ``read_conv(path)``, the same for ConvLSTMs.
+
 It raises :class:`FormatError` without the file's name, which is added here, and imports the library
 it needs inside its functions (`_need.need` names the extra). Modules whose name starts with an underscore are
 parts that several formats share, not formats; one format never imports another.
@@ -24,12 +26,17 @@ from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from ..conv_weights import ConvLSTMWeights
 from ..weights import FormatError, LSTMWeights
 
 Reader = Callable[[], LSTMWeights]
 T = TypeVar("T")
+Readers = dict[str, Callable[[], T]]
+
+_READ = {"LSTM": "read", "ConvLSTM": "read_conv"}  # the class that loads it, and the format module's function
+_A = {"LSTM": "an LSTM", "ConvLSTM": "a ConvLSTM"}
 
 # One line per format; the first that matches reads the file.
 FORMATS = (
@@ -63,45 +70,78 @@ def find(path: str | os.PathLike[str]) -> dict[str, Reader]:
     FormatError
         The file is damaged, hostile, of an unknown format, or holds no LSTM.
     """
-    return _listed(_read(Path(path)))
+    return _listed(_read(Path(path), "LSTM"))
+
+
+def find_any(path: str | os.PathLike[str]) -> tuple[Readers[LSTMWeights], Readers[ConvLSTMWeights]]:
+    """Every LSTM and every ConvLSTM in a weights file; raises as `find` does if there is neither."""
+    module = recognise(Path(path))
+    lstms, conv_lstms = (_listed(_found(Path(path), module, kind)) for kind in _READ)
+    return (lstms if conv_lstms else find(path)), conv_lstms
 
 
 def load(path: str | os.PathLike[str], prefix: str | None = None) -> LSTMWeights:
     """The weights of the LSTM called `prefix`, or of the only one in the file."""
-    found = _read(Path(path))
-    return _guarded(Path(path), "file", lambda: choose(found, prefix)())
+    weights: LSTMWeights = _load(Path(path), prefix, "LSTM")
+    return weights
+
+
+def load_conv(path: str | os.PathLike[str], prefix: str | None = None) -> ConvLSTMWeights:
+    """The weights of the ConvLSTM called `prefix`, or of the only one in the file."""
+    weights: ConvLSTMWeights = _load(Path(path), prefix, "ConvLSTM")
+    return weights
+
+
+def _load(path: Path, prefix: str | None, kind: str) -> Any:
+    found = _read(path, kind)
+    if prefix is not None and prefix not in found:
+        for other in _READ.keys() - {kind}:
+            if prefix in _found(path, recognise(path), other):
+                raise FormatError(
+                    f"{path}: expected {_A[kind]} called {prefix!r}, found {_A[other]} (use {other}.load)"
+                )
+    return _guarded(path, "file", lambda: choose(found, prefix, kind)())
 
 
 def load_all(path: str | os.PathLike[str]) -> dict[str, LSTMWeights]:
     """The weights of every LSTM in a file, by prefix."""
-    found: dict[str, LSTMWeights] = {}
-    left = limit = FREE_PARAMETERS + MAX_PARAMETERS * Path(path).stat().st_size
-    for prefix, read in find(path).items():
+    return _load_all(Path(path), "LSTM")
+
+
+def load_all_conv(path: str | os.PathLike[str]) -> dict[str, ConvLSTMWeights]:
+    """The weights of every ConvLSTM in a file, by prefix."""
+    return _load_all(Path(path), "ConvLSTM")
+
+
+def _load_all(path: Path, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    left = limit = FREE_PARAMETERS + MAX_PARAMETERS * path.stat().st_size
+    for prefix, read in _listed(_read(path, kind)).items():
         try:
             found[prefix] = read()
         except FormatError as error:
-            raise FormatError(f"{error} (LSTM {prefix!r})") from error
+            raise FormatError(f"{error} ({kind} {prefix!r})") from error
         left -= found[prefix].num_parameters
         if left < 0:
             raise FormatError(
-                f"{path}: expected at most {limit} parameters in all LSTMs of a file of this size, found more by "
+                f"{path}: expected at most {limit} parameters in all {kind}s of a file of this size, found more by "
                 f"{prefix!r}, which share their bytes; load one by its prefix"
             )
     return found
 
 
-def choose(found: dict[str, Reader], prefix: str | None) -> Reader:
+def choose(found: Readers[Any], prefix: str | None, kind: str = "LSTM") -> Callable[[], Any]:
     """The LSTM called `prefix`, or the only one; those that are numbered under `prefix`, as one stack."""
     listed = _listed(found)
     names = ", ".join(repr(name) for name in listed)
     if not found:
-        raise FormatError("expected an LSTM, found none")
+        raise FormatError(f"expected {_A[kind]}, found none")
     if prefix is None and len(listed) > 1:
-        raise FormatError(f"expected one LSTM, found {len(listed)}; choose one with prefix=: {names}")
-    if prefix is not None and prefix not in found and (stack := _stack(found, prefix)):
+        raise FormatError(f"expected one {kind}, found {len(listed)}; choose one with prefix=: {names}")
+    if kind == "LSTM" and prefix is not None and prefix not in found and (stack := _stack(found, prefix)):
         return stack
     if prefix is not None and prefix not in found:
-        raise FormatError(f"expected an LSTM called {prefix!r}, found {names}")
+        raise FormatError(f"expected {_A[kind]} called {prefix!r}, found {names}")
     return next(iter(found.values())) if prefix is None else found[prefix]
 
 
@@ -144,31 +184,40 @@ def recognise(path: Path) -> ModuleType:
         if _guarded(path, module.NAME, lambda module=module: module.matches(path, head)):  # type: ignore[misc]
             return module
     raise FormatError(
-        f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, Flax, npz or JSON), "
-        f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, TensorFlow Lite, Flax or npz), "
+        f"{path}: expected a weights file (PyTorch, safetensors, Keras, ONNX, TensorFlow Lite, Flax, npz or JSON), "
         f"found {'an empty file' if not head else f'unknown content starting with {head[:8]!r}'}"
     )
 
 
-def _read(path: Path) -> dict[str, Reader]:
+def _read(path: Path, kind: str) -> Readers[Any]:
     module = recognise(path)
-    found: dict[str, Reader] = _guarded(path, module.NAME, lambda: module.read(path))
+    found = _found(path, module, kind)
     if not found:
-        raise FormatError(f"{path}: expected an LSTM, found none in this {module.NAME}")
-    named = {reader: _named(path, module.NAME, prefix, reader) for prefix, reader in _listed(found).items()}
+        others = {other: ", ".join(map(repr, _found(path, module, other))) for other in _READ.keys() - {kind}}
+        hint = "".join(f"; found {other} {names} (use {other}.load)" for other, names in others.items() if names)
+        raise FormatError(f"{path}: expected {_A[kind]}, found none in this {module.NAME}{hint}")
+    return found
+
+
+def _found(path: Path, module: ModuleType, kind: str) -> Readers[Any]:
+    """What a format module finds of one kind, guarded."""
+    if not hasattr(module, _READ[kind]):
+        return {}
+    found: Readers[Any] = _guarded(path, module.NAME, lambda: getattr(module, _READ[kind])(path))
+    named = {reader: _named(path, module.NAME, prefix, reader, kind) for prefix, reader in _listed(found).items()}
     return {prefix: named[reader] for prefix, reader in found.items()}
 
 
-def _listed(found: dict[str, Reader]) -> dict[str, Reader]:
+def _listed(found: Readers[T]) -> Readers[T]:
     """Each LSTM once, by its first name."""
-    names: dict[Reader, str] = {}
+    names: dict[Callable[[], T], str] = {}
     for prefix, reader in found.items():
         names.setdefault(reader, prefix)
     return {prefix: reader for reader, prefix in names.items()}
 
 
-def _named(path: Path, format_name: str, prefix: str, reader: Reader) -> Reader:
-    return lambda: _guarded(path, f"{format_name}, LSTM {prefix!r}" if prefix else format_name, reader)
+def _named(path: Path, format_name: str, prefix: str, reader: Callable[[], T], kind: str) -> Callable[[], T]:
+    return lambda: _guarded(path, f"{format_name}, {kind} {prefix!r}" if prefix else format_name, reader)
 
 
 def _guarded(path: Path, what: str, run: Callable[[], T]) -> T:

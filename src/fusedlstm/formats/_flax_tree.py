@@ -141,24 +141,31 @@ def _check_names(tree: Any, path: tuple[str, ...], expected: tuple[str, ...]) ->
 
 
 def _array(tree: Tree, path: tuple[str, ...], layer: str, name: str, shape: tuple[int | None, ...]) -> Array:
+    array = leaf(tree, path, layer, name)
+    if array.ndim != len(shape) or any(size not in (None, array.shape[axis]) for axis, size in enumerate(shape)):
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        where = f"tensor {'/'.join((*path, layer, name))!r}"
+        raise FormatError(f"{where}: expected shape ({wanted}), found {array.shape}")
+    return array
+
+
+def leaf(tree: Tree, path: tuple[str, ...], layer: str, name: str) -> Array:
+    """The parameter `name` of the submodule `layer`, of any shape."""
     where = f"tensor {'/'.join((*path, layer, name))!r}"
     parent = tree.get(layer)
     if not isinstance(parent, Mapping) or name not in parent:
         raise FormatError(f"{where}: expected it, found none")
-    leaf = parent[name]
-    if is_array(leaf):
-        array = to_array(where, leaf)
-    elif isinstance(leaf, Stored):
-        array = leaf.read()
+    found = parent[name]
+    if is_array(found):
+        array = to_array(where, found)
+    elif isinstance(found, Stored):
+        array = found.read()
     else:
-        array = np.asarray(leaf)
-        if array.dtype == object and hasattr(leaf, "value"):  # linen's Partitioned, nnx's variables of older versions
-            array = np.asarray(leaf.value)
+        array = np.asarray(found)
+        if array.dtype == object and hasattr(found, "value"):  # linen's Partitioned, nnx's variables of older versions
+            array = np.asarray(found.value)
         if array.dtype.name == "bfloat16":
             array = array.astype(np.float32)
     if array.dtype.kind != "f":
         raise FormatError(f"{where}: expected an array of floats, found {array.dtype}")
-    if array.ndim != len(shape) or any(size not in (None, array.shape[axis]) for axis, size in enumerate(shape)):
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise FormatError(f"{where}: expected shape ({wanted}), found {array.shape}")
     return array

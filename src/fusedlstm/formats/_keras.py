@@ -38,9 +38,9 @@ class Found:
     """The readers of a file's LSTMs by prefix, where a prefix that is taken gives way to the storage path."""
 
     def __init__(self) -> None:
-        self.readers: dict[str, Reader] = {}
+        self.readers: dict[str, Callable[[], Any]] = {}
 
-    def add(self, prefix: str, path: str, reader: Reader) -> None:
+    def add(self, prefix: str, path: str, reader: Callable[[], Any]) -> None:
         """Enter one LSTM."""
         key = path if prefix in self.readers else prefix
         if key in self.readers:
@@ -54,14 +54,9 @@ def stored_lstms(source: Source, model: object = None, version: str | None = Non
     Without a configuration (weights only, or a model class of the user's own) an LSTM is known by where its variables
     are and by their shapes, and is taken to have the standard activations, as nothing says more.
     """
-    layers = [] if model is None else configuration.layers(model)
     found = Found()
     file = source()
-    if layers and _TENSORFLOW_2_13 in file.groups:
-        raise FormatError(
-            f"{_TENSORFLOW_2_13!r}: expected the layout of Keras 3, found that of TensorFlow 2.12 and 2.13, which "
-            "numbers layers differently; load the model there and save it as .h5"
-        )
+    layers = known_layers(file, model)
     stored = _cells(file)
     for layer in layers:
         # A class of the user's own that holds an LSTM's variables is listed too, to be refused by its name.
@@ -70,6 +65,29 @@ def stored_lstms(source: Source, model: object = None, version: str | None = Non
     for path in sorted(stored.keys() - {layer.path for layer in layers}):
         found.add(_names(file, path), path, partial(_undescribed, source, stored[path]))
     return found.readers
+
+
+def known_layers(file: Hdf5, model: object) -> list[configuration.Layer]:
+    """The layers of a configuration, if there is one, that fits the layout of a file."""
+    layers = [] if model is None else configuration.layers(model)
+    if layers and _TENSORFLOW_2_13 in file.groups:
+        raise FormatError(
+            f"{_TENSORFLOW_2_13!r}: expected the layout of Keras 3, found that of TensorFlow 2.12 and 2.13, which "
+            "numbers layers differently; load the model there and save it as .h5"
+        )
+    return layers
+
+
+def numbered(file: Hdf5) -> dict[str, Variables]:
+    """The variables of each object of Keras 3, in their order, by the group that holds them."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path in file.datasets:
+        owner, _, number = path.rpartition("/")
+        if owner.rpartition("/")[2] == "vars" and number.isascii() and number.isdigit():
+            groups[owner].append(path)
+    return {
+        group: sorted(paths, key=lambda path: int(path.rpartition("/")[2])) for group, paths in sorted(groups.items())
+    }
 
 
 def read(
@@ -182,15 +200,9 @@ def _cells(file: Hdf5) -> dict[str, dict[tuple[str, str], Variables]]:
 
     A cell that is called lstm_cell is one whatever its shapes, so that wrong shapes are an error, not an absence.
     """
-    groups: dict[str, list[str]] = defaultdict(list)
-    for path in file.datasets:
-        owner, _, number = path.rpartition("/")
-        if owner.rpartition("/")[2] == "vars" and number.isascii() and number.isdigit():
-            groups[owner].append(path)
     layers: dict[str, dict[tuple[str, str], Variables]] = defaultdict(dict)
     lstms = set()
-    for group, paths in sorted(groups.items()):
-        variables = sorted(paths, key=lambda path: int(path.rpartition("/")[2]))
+    for group, variables in numbered(file).items():
         owner = group.removesuffix("vars").removesuffix("/")
         cell = _CELL.fullmatch(owner)
         called_lstm = (file.text(group, "name") or "").startswith("lstm_cell")

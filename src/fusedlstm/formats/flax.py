@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ..conv_weights import ConvLSTMWeights
 from ..weights import LSTMWeights
+from ._flax_conv import conv_lstms
 from ._flax_msgpack import is_tree, read_tree
 from ._flax_tree import lstms
 
-__all__ = ["NAME", "lstms", "matches", "read"]
+__all__ = ["NAME", "conv_lstms", "lstms", "matches", "read", "read_conv"]
 
 NAME = "Flax msgpack"
 
@@ -22,3 +24,8 @@ def matches(path: Path, head: bytes) -> bool:
 def read(path: Path) -> dict[str, Callable[[], LSTMWeights]]:
     """Every LSTM by its path in the tree, such as ``encoder/cell``."""
     return lstms(read_tree(path.read_bytes()))
+
+
+def read_conv(path: Path) -> dict[str, Callable[[], ConvLSTMWeights]]:
+    """Every ConvLSTM by its path in the tree."""
+    return conv_lstms(read_tree(path.read_bytes()))

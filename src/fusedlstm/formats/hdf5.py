@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ..weights import FormatError, LSTMWeights
-from . import _keras
+from . import _keras, _keras_conv
 from . import _keras_config as configuration
 from ._hdf5 import Hdf5, mapped
 from ._hdf5_objects import SIGNATURE
@@ -46,14 +46,12 @@ def read(path: Path) -> dict[str, _keras.Reader]:
         return Hdf5(mapped(path))
 
     file = source()
-    root = "model_weights" if "model_weights" in file.groups else ""
-    if not any(file.has_attribute(root, name) for name in ("layer_names", "layer_names0")):
+    root = _legacy_root(file)
+    if root is None:
         return _keras.stored_lstms(source)
-    text = file.text("", "model_config")
     cells = _cells(file, root)
     shaped = [cell for cell in cells if _looks_like_lstm(file, cell)]
-    layers = [] if text is None else configuration.layers(configuration.parse(text))
-    version = file.text("", "keras_version") or file.text(root, "keras_version")
+    layers, version = _configured(file, root)
     found = _keras.Found()
     for layer in layers:
         if configuration.is_lstm(layer.item):
@@ -66,6 +64,46 @@ def read(path: Path) -> dict[str, _keras.Reader]:
         described = partial(_described, source, others[prefix], (), version) if prefix in others else None
         found.add(prefix, places[0][1].path, described or partial(_undescribed, source, places))
     return found.readers
+
+
+def read_conv(path: Path) -> dict[str, _keras_conv.Reader]:
+    """Every ConvLSTM by its Keras name, as `read` does it for LSTMs."""
+
+    def source() -> Hdf5:
+        return Hdf5(mapped(path))
+
+    file = source()
+    root = _legacy_root(file)
+    if root is None:
+        return _keras_conv.stored(source, None, None)
+    layers, version = _configured(file, root)
+    shaped = {
+        cell.path: _ordered(cell)
+        for cell in _cells(file, root)
+        if _keras_conv.looks_like_conv_lstm([file.shape(path) for path in _ordered(cell)])
+    }
+    found = _keras.Found()
+    for layer in layers:
+        if _keras_conv.is_conv_lstm(layer.item):
+            cells = _belonging(layer, [_Cell(path, {}) for path in shaped])
+            places = [shaped.pop(cell.path) for cell in cells if cell.path in shaped]
+            found.add(layer.prefix, layer.prefix, partial(_keras_conv.described, source, layer, places, version))
+    for name in shaped:
+        found.add(name, name, _keras_conv.undescribed)
+    return found.readers
+
+
+def _legacy_root(file: Hdf5) -> str | None:
+    """The group of the legacy layout that the layers are in; None in Keras 3's layout."""
+    root = "model_weights" if "model_weights" in file.groups else ""
+    return root if any(file.has_attribute(root, name) for name in ("layer_names", "layer_names0")) else None
+
+
+def _configured(file: Hdf5, root: str) -> tuple[list[configuration.Layer], str | None]:
+    """The layers of the configuration, if there is one, and the version of Keras that wrote it."""
+    text = file.text("", "model_config")
+    layers = [] if text is None else configuration.layers(configuration.parse(text))
+    return layers, file.text("", "keras_version") or file.text(root, "keras_version")
 
 
 def _cells(file: Hdf5, root: str) -> list[_Cell]:

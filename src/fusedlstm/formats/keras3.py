@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..conv_weights import ConvLSTMWeights
 from ..weights import FormatError, LSTMWeights
-from . import _keras, _keras_config
+from . import _keras, _keras_config, _keras_conv
 from ._hdf5 import Hdf5
 from ._zip import Archive, is_zip
 
@@ -28,13 +29,23 @@ def matches(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> dict[str, _keras.Reader]:
     """Every LSTM by its Keras name, those of nested models as ``outer/enc``."""
+    return _keras.stored_lstms(*_content(path))
+
+
+def read_conv(path: Path) -> dict[str, _keras_conv.Reader]:
+    """Every ConvLSTM by its Keras name."""
+    return _keras_conv.stored(*_content(path))
+
+
+def _content(path: Path) -> tuple[_keras.Source, Any, str | None]:
+    """The weights, the configuration and the version of Keras that wrote them."""
     archive = Archive(path)
     if _WEIGHTS not in archive:
         raise FormatError(f"zip member {_WEIGHTS!r}: expected in a .keras file, found {', '.join(archive.names)}")
     model = _keras_config.parse(archive.read(_CONFIG))
     metadata = _keras_config.parse(archive.read(_METADATA)) if _METADATA in archive else None
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-    return _keras.stored_lstms(lambda: Hdf5(Archive(path).read(_WEIGHTS)), model, _keras_config.version(version))
+    return lambda: Hdf5(Archive(path).read(_WEIGHTS)), model, _keras_config.version(version)
 
 
 def from_layer(layer: Any) -> LSTMWeights:
@@ -47,12 +58,11 @@ def from_layer(layer: Any) -> LSTMWeights:
     ValueError
         The layer has no weights yet, or computes something else (another activation, merge mode, ...).
     """
-    kind = type(layer)
-    item = {"class_name": kind.__name__, "module": kind.__module__, "config": None}
-    if hasattr(layer, "get_config"):
-        item["config"] = layer.get_config()
+    kind, item = type(layer), _item(layer)
     if not _keras_config.is_lstm(item):
-        raise TypeError(f"expected a keras.layers.LSTM or Bidirectional(LSTM), found {kind.__module__}.{kind.__name__}")
+        hint = " (use ConvLSTM.from_keras)" if _keras_conv.is_conv_lstm(item) else ""
+        found = f"{kind.__module__}.{kind.__name__}{hint}"
+        raise TypeError(f"expected a keras.layers.LSTM or Bidirectional(LSTM), found {found}")
     expected = _keras_config.recurrent(item, _version(kind))
     ways = [layer] if len(expected.directions) == 1 else [layer.forward_layer, layer.backward_layer]
     grid: list[list[_keras.Arrays]] = [[] for _ in expected.directions[0]]
@@ -61,6 +71,25 @@ def from_layer(layer: Any) -> LSTMWeights:
             owner = way.cell.cells[k] if expected.stacked else way if cell.cudnn else way.cell
             grid[k].append(_arrays(owner, cell))
     return _keras.assemble(grid, expected)
+
+
+def from_conv_layer(layer: Any) -> ConvLSTMWeights:
+    """The weights of a built Keras ConvLSTM1D or ConvLSTM2D; raises as `from_layer` does."""
+    kind, item = type(layer), _item(layer)
+    if not _keras_conv.is_conv_lstm(item):
+        found = f"{kind.__module__}.{kind.__name__}"
+        raise TypeError(f"expected a keras.layers.ConvLSTM1D or ConvLSTM2D, found {found}")
+    version = _version(kind)
+    _keras_conv.options(item, version)  # refuses what is not computed here
+    arrays = _arrays(layer.cell, _keras_config.Cell(None, layer.filters, layer.use_bias))
+    return _keras_conv.assemble(item, version, arrays)
+
+
+def _item(layer: Any) -> dict[str, Any]:
+    """A layer as a configuration has it."""
+    kind = type(layer)
+    config = layer.get_config() if hasattr(layer, "get_config") else None
+    return {"class_name": kind.__name__, "module": kind.__module__, "config": config}
 
 
 def _arrays(owner: Any, cell: _keras_config.Cell) -> _keras.Arrays:

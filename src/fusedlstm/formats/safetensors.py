@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import safe_open
 
-from ..weights import FormatError, LSTMWeights
-from . import _flax_tree, _narrow, _native
+from ..conv_weights import ConvLSTMWeights
+from ..weights import FloatArray, FormatError, LSTMWeights
+from . import _flax_tree, _narrow, _native, _native_conv
+from ._flax_conv import conv_lstms
 from ._state_dict import Reader, bfloat16, by_prefix, lstms
 
 NAME = "safetensors file"
@@ -38,34 +41,26 @@ def matches(path: Path, head: bytes) -> bool:
 
 def read(path: Path) -> dict[str, Reader]:
     """Every LSTM in the file, by module path (Flax: ``encoder/cell``); that of the native form has the path ``""``."""
-    header, start = _header(path)
-    size = path.stat().st_size
-    metadata = header.pop("__metadata__", None) or {}
+    header, metadata, raw = _content(path)
     native = _native.parse(metadata["fusedlstm"]) if "fusedlstm" in metadata else {}
     precision = _narrow.parse(native)
     dtype = precision.get("dtype", "float32")
 
-    def raw(name: str) -> npt.NDArray[np.generic]:
-        kind, shape, (begin, end) = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
-        if kind not in _DTYPES or (kind == "I8" and dtype != "int8"):
+    def stored(name: str) -> npt.NDArray[Any]:
+        kind = header[name]["dtype"]
+        if kind == "I8" and dtype != "int8":
             raise FormatError(f"{name}: expected F32, F64, F16 or BF16, found {kind}")
         if precision:
             _narrow.expect_kind(name, kind, dtype)
-        number = np.dtype(_DTYPES[kind])
-        expected = prod(shape) * number.itemsize
-        if end - begin != expected or start + end > size:
-            raise FormatError(f"{name}: expected {expected} bytes within {size}, found bytes {begin} to {end}")
-        # Not through the library: its NumPy side knows bfloat16 only where ml_dtypes is imported.
-        array = np.fromfile(path, number, prod(shape), offset=start + begin).reshape(shape)
-        return bfloat16(array) if kind == "BF16" else array
+        return raw(name)
 
-    def tensor(name: str) -> npt.NDArray[np.generic]:
-        array = raw(name)
+    def tensor(name: str) -> npt.NDArray[Any]:
+        array = stored(name)
         if array.dtype != np.int8:
             return array
         if f"{name}_scale" not in header:
             raise FormatError(f"{name}_scale: expected beside {name}, found none")
-        return _narrow.scaled(name, array, raw(f"{name}_scale"))
+        return _narrow.scaled(name, array, stored(f"{name}_scale"))
 
     names = {name for name in header if not (dtype == "int8" and name.endswith("_scale"))}
     if native.get("version") == 2:
@@ -75,6 +70,35 @@ def read(path: Path) -> dict[str, Reader]:
     if precision:
         return {path: _narrow.held_in(reader, precision) for path, reader in found.items()}
     return found or _flax_tree.lstms(_flax_tree.unflattened(shapes, tensor))
+
+
+def read_conv(path: Path) -> dict[str, Callable[[], ConvLSTMWeights]]:
+    """The ConvLSTM of the native form, or every one of a Flax tree."""
+    header, metadata, raw = _content(path)
+    if _native_conv.KEY not in metadata:
+        return conv_lstms(_flax_tree.unflattened(header, raw))
+    return {"": lambda: _native_conv.assemble(metadata[_native_conv.KEY], {name: raw(name) for name in header})}
+
+
+def _content(path: Path) -> tuple[dict[str, Any], dict[str, str], Callable[[str], npt.NDArray[Any]]]:
+    """Every tensor's entry by name, the metadata, and what reads a tensor."""
+    header, start = _header(path)
+    size = path.stat().st_size
+    metadata = header.pop("__metadata__", None) or {}
+
+    def raw(name: str) -> npt.NDArray[Any]:
+        kind, shape, (begin, end) = (header[name][key] for key in ("dtype", "shape", "data_offsets"))
+        if kind not in _DTYPES:
+            raise FormatError(f"{name}: expected F32, F64, F16 or BF16, found {kind}")
+        number = np.dtype(_DTYPES[kind])
+        expected = prod(shape) * number.itemsize
+        if end - begin != expected or start + end > size:
+            raise FormatError(f"{name}: expected {expected} bytes within {size}, found bytes {begin} to {end}")
+        # Not through the library: its NumPy side knows bfloat16 only where ml_dtypes is imported.
+        array = np.fromfile(path, number, prod(shape), offset=start + begin).reshape(shape)
+        return bfloat16(array) if kind == "BF16" else array
+
+    return header, metadata, raw
 
 
 def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
@@ -87,13 +111,20 @@ def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
     path : path-like
         An existing file is replaced.
     """
+    _write(path, _native.tensors(weights), weights.dtype, {"fusedlstm": _native.metadata(weights)})
+
+
+def save_conv(weights: ConvLSTMWeights, path: str | os.PathLike[str]) -> None:
+    """Write the native form of a ConvLSTM, as `save` does that of an LSTM."""
+    _write(path, _native_conv.arrays(weights), "float32", _native_conv.metadata(weights))
+
+
+def _write(path: str | os.PathLike[str], tensors: dict[str, FloatArray], dtype: str, metadata: dict[str, str]) -> None:
     target = Path(os.path.realpath(path))  # a link keeps pointing to what it names
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(
-                _narrow.serialise(_native.tensors(weights), weights.dtype, {"fusedlstm": _native.metadata(weights)})
-            )
+            file.write(_narrow.serialise(tensors, dtype, metadata))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
