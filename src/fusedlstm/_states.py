@@ -20,12 +20,8 @@ def pack_state(weights: LSTMWeights, state: State, batch: int) -> FloatArray:
     """
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise TypeError(f"state: expected a pair (h, c), found {type(state).__name__}")
-    for name, part in zip("hc", state):
-        if not hasattr(part, "__len__") or len(part) != weights.num_layers:
-            count = weights.num_layers
-            raise ValueError(f"state {name}: expected one array for each of {count} layers, found {np.shape(part)}")
     h, c = (
-        [_layer(f"state {name}", part, k, batch, size) for k, size in enumerate(sizes)]
+        [_layer(f"state {name}", part, k, len(sizes), batch, size) for k, size in enumerate(sizes)]
         for name, part, sizes in zip("hc", state, _sizes(weights))
     )
     return np.concatenate([part for layer in zip(h, c) for part in layer], axis=1)
@@ -45,7 +41,9 @@ def _sizes(weights: LSTMWeights) -> tuple[list[int], list[int]]:
     return [one.output_size for one in first], [one.hidden_size for one in first]
 
 
-def _layer(name: str, part: Any, k: int, batch: int, size: int) -> FloatArray:
+def _layer(name: str, part: Any, k: int, layers: int, batch: int, size: int) -> FloatArray:
+    if not hasattr(part, "__len__") or len(part) != layers:
+        raise ValueError(f"{name}: expected one array for each of {layers} layers, found {np.shape(part)}")
     one = float32(name, part[k])
     if one.shape not in ((batch, size), (1, batch, size)) and not (batch == 1 and one.shape == (size,)):
         raise ValueError(f"{name}: expected shape {(batch, size)} for layer {k}, found {one.shape}")
