@@ -128,3 +128,25 @@ def test_single_steps_are_shared_out(threads, batch, directions):
             assert (
                 found[1][0].tobytes() == expected[1][0].tobytes() and found[1][1].tobytes() == expected[1][1].tobytes()
             )
+
+
+@linux
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_a_call_after_a_pause_is_no_slower_than_with_one_thread(threads, wide):
+    """Linux wakes a sleeping worker on its caller's CPU, if it is not told otherwise: three times slower."""
+    lstm, x = wide
+
+    def seconds(count):
+        threads(count)
+        lstm(x)
+        times = []
+        for _ in range(8):
+            time.sleep(0.02)
+            lstm(x)
+            start = time.perf_counter()
+            for _ in range(6):
+                lstm(x)
+            times.append(time.perf_counter() - start)
+        return sorted(times)[2]
+
+    assert min(seconds(2) / seconds(1) for _ in range(5)) < 1.3
