@@ -85,9 +85,18 @@ struct Sums {
         FL_REPEAT (p, PANELS) {
           vec w[gates];
           Kind::load_gates(here + (p * size + k) * panel_width, w);
-          FL_REPEAT (r, ROWS) {
-            const vec a = broadcast(in[r][k]);
-            FL_REPEAT (g, gates) sum[p][r][g] = fma(a, w[g], sum[p][r][g]);
+          if constexpr (ROWS > 1 && ROWS <= rows_beside_weights) {
+            vec a[ROWS];
+            FL_REPEAT (r, ROWS) a[r] = broadcast(in[r][k]);
+            FL_REPEAT (g, gates) {
+              const vec weight = in_register(w[g]);
+              FL_REPEAT (r, ROWS) sum[p][r][g] = fma(a[r], weight, sum[p][r][g]);
+            }
+          } else {
+            FL_REPEAT (r, ROWS) {
+              const vec a = broadcast(in[r][k]);
+              FL_REPEAT (g, gates) sum[p][r][g] = fma(a, w[g], sum[p][r][g]);
+            }
           }
         }
       }

@@ -16,7 +16,10 @@ using sum_type = __m256i;
 #endif
 using ivec = __m256i;
 constexpr std::size_t lanes = 8;
-constexpr int row_block = 3;     // rows that share one load of the weights: 3 x 4 accumulators
+constexpr int row_block = 3;  // rows that share one load of the weights: 3 x 4 accumulators
+// Groups of up to this many rows load each weight once, into a register; compilers else load it again for each row, and
+// loads become what a block waits for (7 to 30 % of the time).
+constexpr int rows_beside_weights = 3;
 constexpr int panel_block = 3;   // panels that one row takes at a time
 constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
 
@@ -25,6 +28,12 @@ inline void store(float* p, vec a) { _mm256_storeu_ps(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane), a);
+}
+inline vec in_register(vec a) {
+#if defined(__GNUC__)
+  asm("" : "+x"(a));
+#endif
+  return a;
 }
 inline vec broadcast(float a) { return _mm256_set1_ps(a); }
 inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }

@@ -16,7 +16,10 @@ using sum_type = __m512i;
 #endif
 using ivec = __m512i;
 constexpr std::size_t lanes = 16;
-constexpr int row_block = 6;     // rows that share one load of the weights: 6 x 4 accumulators
+constexpr int row_block = 6;  // rows that share one load of the weights: 6 x 4 accumulators
+// Groups of up to this many rows load each weight once, into a register; compilers else load it again for each row, and
+// loads become what a block waits for (a third of the time with two rows; six rows need all registers for sums).
+constexpr int rows_beside_weights = 5;
 constexpr int panel_block = 3;   // panels that one row takes at a time
 constexpr int cells_beside = 2;  // vectors of cells that are updated side by side
 
@@ -24,6 +27,12 @@ inline vec load(const float* p) { return _mm512_loadu_ps(p); }
 inline void store(float* p, vec a) { _mm512_storeu_ps(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1u), a);
+}
+inline vec in_register(vec a) {
+#if defined(__GNUC__)
+  asm("" : "+v"(a));
+#endif
+  return a;
 }
 inline vec broadcast(float a) { return _mm512_set1_ps(a); }
 inline vec add(vec a, vec b) { return _mm512_add_ps(a, b); }

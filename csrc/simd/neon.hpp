@@ -14,9 +14,10 @@ using vec = float32x4_t;
 using ivec = int32x4_t;
 using sum_type = ivec;
 constexpr std::size_t lanes = 4;
-constexpr int row_block = 6;     // rows that share one load of the weights: 6 x 4 accumulators
-constexpr int panel_block = 4;   // panels that one row takes at a time
-constexpr int cells_beside = 2;  // vectors of cells that are updated side by side
+constexpr int row_block = 6;            // rows that share one load of the weights: 6 x 4 accumulators
+constexpr int rows_beside_weights = 0;  // see avx512.hpp
+constexpr int panel_block = 4;          // panels that one row takes at a time
+constexpr int cells_beside = 2;         // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return vld1q_f32(p); }
 inline void store(float* p, vec a) { vst1q_f32(p, a); }
@@ -25,6 +26,7 @@ inline void store_first(float* p, vec a, std::size_t count) {
   vst1q_f32(whole, a);
   for (std::size_t i = 0; i < count; ++i) p[i] = whole[i];
 }
+inline vec in_register(vec a) { return a; }
 inline vec broadcast(float a) { return vdupq_n_f32(a); }
 inline vec add(vec a, vec b) { return vaddq_f32(a, b); }
 inline vec sub(vec a, vec b) { return vsubq_f32(a, b); }

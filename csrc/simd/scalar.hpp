@@ -15,6 +15,7 @@ struct ivec {
 using sum_type = ivec;
 constexpr std::size_t lanes = 4;
 constexpr int row_block = 2;
+constexpr int rows_beside_weights = 0;  // see avx512.hpp
 constexpr int panel_block = 2;
 constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
 
@@ -47,6 +48,7 @@ inline void store_first(float* p, vec a, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) p[i] = a.lane[i];
 }
 inline void store(float* p, vec a) { store_first(p, a, lanes); }
+inline vec in_register(vec a) { return a; }
 inline vec broadcast(float a) {
   return each([&](int) { return a; });
 }
