@@ -33,10 +33,7 @@ int alone(fusedlstm_stream* stream, Run run) noexcept {
 void sizes(const fusedlstm_lstm* handle, fusedlstm_sizes* sizes) {
   const Lstm& lstm = lstm_of(handle);
   const Shape& shape = lstm.shape();
-  std::size_t multiplications = 0;
-  for (const LayerShape& layer : shape.layers)
-    multiplications += 4 * layer.hidden_size * (layer.input_size + layer.output_size);
-  *sizes = {lstm.input_size(), shape.output_size(), shape.layers.size(), shape.state_size(), multiplications};
+  *sizes = {lstm.input_size(), shape.output_size(), shape.layers.size(), shape.state_size(), shape.multiplications()};
 }
 
 int open(const fusedlstm_lstm* handle, size_t batch, fusedlstm_stream** stream) {

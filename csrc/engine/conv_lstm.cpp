@@ -14,8 +14,6 @@ namespace {
 // The windows that a member gathers at once: with the weights of a small layer they stay in L2.
 constexpr std::size_t patch_bytes = std::size_t{256} << 10;
 constexpr std::size_t fewest_rows = 24, most_rows = 480;
-// Multiply-adds below which a call, or the time between two meetings of a team, is too short for several threads.
-constexpr double worth_a_team = 400e3, worth_meeting = 60e3;
 // Of the weights.
 constexpr Precision precision = Precision::float32;
 

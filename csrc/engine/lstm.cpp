@@ -13,10 +13,6 @@ namespace fusedlstm {
 
 namespace {
 
-// Multiply-adds below which a call is over before another thread has woken up.
-constexpr double worth_a_team = 400e3;
-// The same for one step, after which the members of a team meet.
-constexpr double worth_meeting = 60e3;
 // Rows each thread needs for its registers to be full: then rows are split, and threads never meet.
 constexpr std::size_t full_rows = 12;
 
@@ -58,10 +54,8 @@ void Lstm::run(const Call& call) const {
     std::stable_sort(rows.begin(), rows.end(),
                      [&](std::size_t a, std::size_t b) { return call.lengths[a] > call.lengths[b]; });
 
-  double parameters = 0;  // of one direction of all layers
-  for (const LayerShape& layer : shape_.layers)
-    parameters += 4.0 * static_cast<double>(layer.hidden_size) * static_cast<double>(layer.input_size + layer.output_size);
-  const double step = parameters / static_cast<double>(shape_.layers.size()) * static_cast<double>(call.batch);
+  const double step = static_cast<double>(shape_.multiplications()) / static_cast<double>(shape_.layers.size()) *
+                      static_cast<double>(call.batch);
   const double total = step * static_cast<double>(call.time * directions_.size());
   const bool worth = total >= worth_a_team && (step >= worth_meeting || shape_.num_directions == 2);
   TeamLease team(worth ? num_threads() : 1);

@@ -41,6 +41,12 @@ struct Shape {
   bool reverse = false;  // the one direction runs from the last step to the first
 
   std::size_t output_size() const { return width(layers.size() - 1); }
+  // Of a row in a step of one direction, in the gates of all layers.
+  std::size_t multiplications() const {
+    std::size_t count = 0;
+    for (const LayerShape& layer : layers) count += 4 * layer.hidden_size * (layer.input_size + layer.output_size);
+    return count;
+  }
   // Floats of one row's state.
   std::size_t state_size() const {
     std::size_t size = 0;

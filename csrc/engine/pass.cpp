@@ -165,11 +165,10 @@ void Pass::run(std::size_t member) {
 // Times [first, last) of one direction, cut where rows end and where the pre-activations would outgrow the cache.
 void Pass::run_direction(std::size_t layer, std::size_t direction, std::size_t first, std::size_t last, const View& in,
                          const View& out, const Group& group) {
-  const std::size_t inputs = lstm_.direction(layer, direction).input.inputs;
+  const PackedDirection& packed = lstm_.direction(layer, direction);
+  const bool plain = packed.cell == nullptr, wide = packed.input.inputs > narrow_input;
   const auto piece = [&](std::size_t from, std::size_t to, std::size_t active) {
-    const PackedDirection& packed = lstm_.direction(layer, direction);
-    const bool plain = packed.cell == nullptr;
-    const bool project_first = !plain || (inputs > narrow_input && to - from > 1 && (to - from) * active >= few_rows);
+    const bool project_first = !plain || (wide && to - from > 1 && (to - from) * active >= few_rows);
     if (project_first) project_ahead(packed.input, row_of_[layer].z, from, to, active, in, group);
     if (plain)
       run_steps(layer, direction, from, to, active, project_first, in, out, group);

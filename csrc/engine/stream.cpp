@@ -53,21 +53,20 @@ Stream::Stream(const Stream& other) : Stream(other.lstm_, other.batch()) {
 }
 
 void Stream::step(const float* x, float* y, const unsigned char* active) {
-  const std::size_t inputs = inputs_, outputs = outputs_;
-  if (overlap(x, batch() * inputs, y, batch() * outputs)) {
-    std::copy_n(x, batch() * inputs, spare_.floats());
+  if (overlap(x, batch() * inputs_, y, batch() * outputs_)) {
+    std::copy_n(x, batch() * inputs_, spare_.floats());
     x = spare_.floats();
   }
-  float* const states = spare_.floats() + batch() * inputs;
+  float* const states = spare_.floats() + batch() * inputs_;
   if (active != nullptr)
     for (std::size_t b = 0; b < batch(); ++b)
       if (active[b] == 0) pass_.store_row(b, states + b * state_size_);
-  process(1, x, static_cast<std::ptrdiff_t>(inputs), 0, y, static_cast<std::ptrdiff_t>(outputs), 0);
+  process(1, x, static_cast<std::ptrdiff_t>(inputs_), 0, y, static_cast<std::ptrdiff_t>(outputs_), 0);
   if (active != nullptr)
     for (std::size_t b = 0; b < batch(); ++b)
       if (active[b] == 0) {
         pass_.load_row(b, states + b * state_size_);
-        std::fill_n(y + b * outputs, outputs, 0.0f);
+        std::fill_n(y + b * outputs_, outputs_, 0.0f);
       }
 }
 

@@ -12,6 +12,11 @@ namespace fusedlstm {
 std::size_t num_threads();
 void set_num_threads(std::size_t count);  // throws std::invalid_argument for 0
 
+// Multiply-adds below which a call is over before another thread has woken up.
+constexpr double worth_a_team = 400e3;
+// The same for one step, after which the members of a team meet.
+constexpr double worth_meeting = 60e3;
+
 // The right to use the team for one call. Whoever finds it taken by another caller gets a team of one: itself.
 class TeamLease {
  public:

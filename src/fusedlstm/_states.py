@@ -9,6 +9,20 @@ import numpy as np
 from ._arguments import State, float32
 from .weights import FloatArray, LSTMWeights
 
+NOT_LIVE = (
+    "a bidirectional or reversed LSTM needs the end of the sequence before its first output; call lstm(x) on whole "
+    "sequences or on overlapping windows instead"
+)
+"""Why some models have no streams."""
+
+
+def initial_state(weights: LSTMWeights) -> FloatArray:
+    """One row: what the model has learned, or zeros."""
+    if weights.initial_state is None:
+        return np.zeros(sum(map(sum, _sizes(weights))), np.float32)
+    row: FloatArray = pack_state(weights, weights.initial_state, 1)[0]
+    return row
+
 
 def pack_state(weights: LSTMWeights, state: State, batch: int) -> FloatArray:
     """(h, c), as a call of the LSTM takes and returns them, as one array.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from . import _core
 from ._arguments import FLOAT32, State, check_out, float32
 from ._slots import MOST, Ids, Slots, id_array
-from ._states import pack_state, unpack_state
+from ._states import NOT_LIVE, initial_state, pack_state, unpack_state
 from .lstm import LSTM
 from .weights import FloatArray
 
@@ -43,16 +43,13 @@ class StreamPool:
         if not isinstance(lstm, LSTM):
             raise TypeError(f"lstm: expected fusedlstm.LSTM, found {type(lstm).__name__}")
         if lstm.bidirectional or lstm.weights.reverse:
-            raise ValueError(
-                "pool: a bidirectional or reversed LSTM needs the end of the sequence before its first output; call "
-                "lstm(x) on whole sequences or on overlapping windows instead"
-            )
+            raise ValueError(f"pool: {NOT_LIVE}")
         self.lstm = lstm
         self.max_streams = _count("max_streams", MOST if max_streams is None else max_streams)
         slots = min(_count("capacity", capacity), self.max_streams)
         weights = lstm.weights
         self._input_size, self._output_size = weights.input_size, weights.output_size
-        self._initial = _initial_state(lstm)
+        self._initial = initial_state(weights)
         self._states = np.zeros((slots, self._initial.size), np.float32)  # of one stream: layer by layer h, then c
         self._slots = Slots(slots)
         # Whoever needs both takes them in this order. _running: states are read or written by a step. _table: the rest.
@@ -283,11 +280,3 @@ def _count(name: str, value: int) -> int:
     if not 1 <= value <= MOST:
         raise ValueError(f"{name}: expected 1 to {MOST}, found {value}")
     return int(value)
-
-
-def _initial_state(lstm: LSTM) -> FloatArray:
-    """One row as the pool keeps it: what the model has learned, or zeros."""
-    weights = lstm.weights
-    if weights.initial_state is None:
-        return np.zeros(sum(one.output_size + one.hidden_size for one, *_ in weights.layers), np.float32)
-    return np.concatenate([np.asarray(part[k])[0] for k in range(weights.num_layers) for part in weights.initial_state])

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import _core
 from ._arguments import float32 as floats
-from ._states import pack_state, unpack_state
+from ._states import NOT_LIVE, pack_state, unpack_state
 
 # Giving the GIL up and taking it back costs some 100 ns, and far more when another thread wants it meanwhile. Calls of fewer
 # multiplications than this take at most some 5 microseconds, a thousandth of what the interpreter lets a thread have.
@@ -54,10 +54,7 @@ cdef class Stream:
             raise RuntimeError("stream: expected to be initialised once")
         cdef int status = self.api.open(<const fusedlstm_lstm*><uintptr_t>lstm.handle, batch_size, &self.stream)
         if status == FUSEDLSTM_UNSUPPORTED:
-            raise ValueError(
-                "stream: a bidirectional or reversed LSTM needs the end of the sequence before its first output; call "
-                "lstm(x) on whole sequences or on overlapping windows instead"
-            )
+            raise ValueError(f"stream: {NOT_LIVE}")
         check(status)
         adopt(self, lstm, batch_size)
 

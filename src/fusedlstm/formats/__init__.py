@@ -77,7 +77,7 @@ def find_any(path: str | os.PathLike[str]) -> tuple[Readers[LSTMWeights], Reader
     """Every LSTM and every ConvLSTM in a weights file; raises as `find` does if there is neither."""
     module = recognise(Path(path))
     lstms, conv_lstms = (_listed(_found(Path(path), module, kind)) for kind in _READ)
-    return (lstms if conv_lstms else find(path)), conv_lstms
+    return (lstms if lstms or conv_lstms else find(path)), conv_lstms
 
 
 def load(path: str | os.PathLike[str], prefix: str | None = None) -> LSTMWeights:

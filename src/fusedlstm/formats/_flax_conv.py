@@ -16,14 +16,13 @@ import numpy as np
 
 from ..conv_weights import ConvLSTMWeights
 from ..weights import FormatError, reorder_gates
-from ._flax_msgpack import is_array
-from ._flax_tree import leaf
+from ._flax_tree import check_depth, check_params, leaf, subtrees
 
 Tree = Mapping[Any, Any]
 Path = tuple[str, ...]
 
 _ORDER = "igfo"
-_MAX_DEPTH, _MAX_RANK = 64, 2
+_MAX_RANK = 2
 
 
 def conv_lstms(params: Tree) -> dict[str, Callable[[], ConvLSTMWeights]]:
@@ -34,24 +33,18 @@ def conv_lstms(params: Tree) -> dict[str, Callable[[], ConvLSTMWeights]]:
     TypeError
         `params` is no mapping.
     """
-    if not isinstance(params, Mapping):
-        raise TypeError(f"params: expected a nested dict of parameters, found {type(params).__name__}")
+    check_params(params)
     return {"/".join(path): partial(_read, cell, path) for path, cell in _cells(params)}
 
 
 def _cells(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:
     """Every ConvLSTMCell with its path, those of a checkpoint's ``params`` alone."""
-    if len(path) > _MAX_DEPTH:
-        raise FormatError(f"expected a tree at most {_MAX_DEPTH} levels deep, found more below {'/'.join(path[:4])!r}")
+    check_depth(path)
     if all(isinstance(tree.get(name), Mapping) and "kernel" in tree[name] for name in ("ih", "hh")):
         yield path, tree
         return
-    if isinstance(tree.get("params"), Mapping):
-        yield from _cells(tree["params"], path)
-        return
-    for key, child in tree.items():
-        if isinstance(child, Mapping) and not is_array(child) and key != "opt_state":
-            yield from _cells(child, (*path, str(key)))
+    for inside, child in subtrees(tree, path):
+        yield from _cells(child, inside)
 
 
 def _read(tree: Tree, path: Path) -> ConvLSTMWeights:

@@ -64,8 +64,7 @@ def lstms(params: Tree) -> dict[str, Callable[[], LSTMWeights]]:
     TypeError
         `params` is no mapping.
     """
-    if not isinstance(params, Mapping):
-        raise TypeError(f"params: expected a nested dict of parameters, found {type(params).__name__}")
+    check_params(params)
     found: dict[str, Callable[[], LSTMWeights]] = {}
     for path, reader in _walk(params, ()):
         name = "/".join(path)
@@ -77,22 +76,45 @@ def lstms(params: Tree) -> dict[str, Callable[[], LSTMWeights]]:
     return found | {name: found[path] for name, path in rnns.items() if name not in found}
 
 
-def _walk(tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Callable[[], LSTMWeights]]]:
+def check_params(params: Any) -> None:
+    """Refuse what is no tree with the documented TypeError."""
+    if not isinstance(params, Mapping):
+        raise TypeError(f"params: expected a nested dict of parameters, found {type(params).__name__}")
+
+
+def check_depth(path: tuple[str, ...]) -> None:
+    """Refuse trees too deep to walk through."""
     if len(path) > _MAX_DEPTH:
         raise FormatError(f"expected a tree at most {_MAX_DEPTH} levels deep, found more below {'/'.join(path[:4])!r}")
+
+
+def has_params(tree: Tree) -> bool:
+    """Whether this is a checkpoint: its parameters are in "params", and beside it are the same names, other numbers."""
+    return isinstance(tree.get("params"), Mapping)
+
+
+def subtrees(
+    tree: Tree, path: tuple[str, ...], besides: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Tree]]:
+    """The trees inside of one that may hold cells, with their paths, but for those called `besides`."""
+    if has_params(tree):
+        yield path, tree["params"]
+        return
+    for key, child in tree.items():
+        if isinstance(child, Mapping) and not is_array(child) and key not in ("opt_state", *besides):
+            yield (*path, str(key)), child
+
+
+def _walk(tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Callable[[], LSTMWeights]]]:
+    check_depth(path)
     if _is_cell(tree):
         yield path, lambda: _lstm(path, _direction(tree, path))
         return
-    # A checkpoint has its parameters in "params", and trees of the same names with other numbers beside it.
-    if isinstance(tree.get("params"), Mapping):
-        yield from _walk(tree["params"], path)
-        return
-    ends = _ENDS if any(_is_cell(_cell(tree, end)) for end in _ENDS) else ()
+    ends = _ENDS if not has_params(tree) and any(_is_cell(_cell(tree, end)) for end in _ENDS) else ()
     if ends:
         yield path, lambda: _lstm(path, *(_direction(_cell(tree, end), (*path, end, "cell")) for end in _ENDS))
-    for key, child in tree.items():
-        if isinstance(child, Mapping) and not is_array(child) and key not in ("opt_state", *ends):
-            yield from _walk(child, (*path, str(key)))
+    for inside, child in subtrees(tree, path, ends):
+        yield from _walk(child, inside)
 
 
 def _cell(tree: Tree, rnn: str) -> Tree:

@@ -113,8 +113,9 @@ def layers(model: Any, names: tuple[str, ...] = (), path: str = "") -> list[Laye
         where = f"{path}layers/{kind}_{counts[kind]}" if counts[kind] else f"{path}layers/{kind}"
         counts[kind] += 1
         inside = (*names, _name(item))
-        while _is(item, "TimeDistributed"):  # runs one layer on each slice of its input: that layer is what matters
-            item, where = _checked(_config(item).get("layer")), f"{where}/layer"
+        # TimeDistributed runs one layer on each slice of its input: that layer is what matters.
+        while is_class(item, "TimeDistributed"):
+            item, where = _checked(config_of(item).get("layer")), f"{where}/layer"
             inside = (*inside, _name(item)) if _children(item) else inside
         if _children(item):
             found += layers(item, inside, f"{where}/")
@@ -125,11 +126,11 @@ def layers(model: Any, names: tuple[str, ...] = (), path: str = "") -> list[Laye
 
 def is_lstm(item: Any) -> bool:
     """Whether a layer is Keras's own LSTM in any of its forms (`recurrent` may still refuse it)."""
-    if _is(item, "Bidirectional"):
-        return is_lstm(_config(item).get("layer"))
-    if _is(item, "RNN"):
-        return any(_is(cell, "LSTMCell") for cell in _stacked(_config(item).get("cell")))
-    return _is(item, "LSTM") or _is(item, "CuDNNLSTM")
+    if is_class(item, "Bidirectional"):
+        return is_lstm(config_of(item).get("layer"))
+    if is_class(item, "RNN"):
+        return any(is_class(cell, "LSTMCell") for cell in _stacked(config_of(item).get("cell")))
+    return is_class(item, "LSTM") or is_class(item, "CuDNNLSTM")
 
 
 def recurrent(item: Any, version: str | None) -> Recurrent:
@@ -140,28 +141,28 @@ def recurrent(item: Any, version: str | None) -> Recurrent:
     FormatError
         Something that this library does not compute: another activation or cell, directions that do not fit together.
     """
-    if not _is(item, "Bidirectional"):
-        backwards = _flag(item, "go_backwards")
+    if not is_class(item, "Bidirectional"):
+        backwards = flag(item, "go_backwards")
         # Keras's own RNN repeats the output of the step before where a step is masked; cuDNN's knows no masks.
-        repeats = not (_flag(item, "zero_output_for_mask") or _is(item, "CuDNNLSTM"))
+        repeats = not (flag(item, "zero_output_for_mask") or is_class(item, "CuDNNLSTM"))
         options = {"reverse": backwards, "flip_output": backwards, "padding": "repeat" if repeats else "zero"}
-        return Recurrent((_cells(item, version),), _is_stack(item), _flag(item, "time_major"), options)
-    config = _config(item)
+        return Recurrent((_cells(item, version),), _is_stack(item), flag(item, "time_major"), options)
+    config = config_of(item)
     forward, backward = config.get("layer"), config.get("backward_layer")
-    if _flag(forward, "go_backwards"):
+    if flag(forward, "go_backwards"):
         raise FormatError("go_backwards: expected False of the forward layer in a Bidirectional, found True")
     cells = _cells(forward, version)
     directions = (cells, cells)
     if backward is not None:  # Keras 2 states it only where it differs from the forward one turned around
-        if not _flag(backward, "go_backwards"):
+        if not flag(backward, "go_backwards"):
             raise FormatError("go_backwards: expected True of the backward layer in a Bidirectional, found False")
         directions = (cells, _cells(backward, version))
-        if (_is_stack(backward), _flag(backward, "time_major")) != (_is_stack(forward), _flag(forward, "time_major")):
+        if (_is_stack(backward), flag(backward, "time_major")) != (_is_stack(forward), flag(forward, "time_major")):
             raise FormatError("Bidirectional: expected the same kind of layer in both directions, found two kinds")
         if len(directions[1]) != len(cells):
             raise FormatError(f"Bidirectional: expected {len(cells)} cells backward too, found {len(directions[1])}")
     options = {"merge": _merge(config, len(cells))}  # and zeros where a step is masked, whatever its layers say
-    return Recurrent(directions, _is_stack(forward), _flag(forward, "time_major"), options)
+    return Recurrent(directions, _is_stack(forward), flag(forward, "time_major"), options)
 
 
 def snake_case(class_name: str) -> str:
@@ -177,17 +178,17 @@ def _checked(item: Any) -> dict[str, Any]:
 
 def _children(item: dict[str, Any]) -> list[Any]:
     """The layers of a model; nothing for a layer."""
-    if _is(item, "Sequential") and isinstance(item["config"], list):  # Keras before 2.2
+    if is_class(item, "Sequential") and isinstance(item["config"], list):  # Keras before 2.2
         return list(item["config"])
-    config = _config(item)
+    config = config_of(item)
     if not isinstance(config.get("layers"), list):
         return []
     # A class of the user's own that Keras saves like a model: what only Functional and Sequential write is there.
     like_a_model = "input_layers" in config or "build_input_shape" in config
-    return list(config["layers"]) if like_a_model or any(_is(item, name) for name in _MODELS) else []
+    return list(config["layers"]) if like_a_model or any(is_class(item, name) for name in _MODELS) else []
 
 
-def _is(item: Any, class_name: str) -> bool:
+def is_class(item: Any, class_name: str) -> bool:
     """Whether an item is Keras's own class of that name, not the user's class that happens to be called so."""
     if not isinstance(item, dict) or item.get("class_name") != class_name:
         return False
@@ -198,30 +199,30 @@ def _is(item: Any, class_name: str) -> bool:
 
 
 def _is_stack(item: Any) -> bool:
-    return _is(_config(item).get("cell"), "StackedRNNCells")
+    return is_class(config_of(item).get("cell"), "StackedRNNCells")
 
 
 def _stacked(cell: Any) -> list[Any]:
-    if _is(cell, "StackedRNNCells"):
-        cells = _config(cell).get("cells")
+    if is_class(cell, "StackedRNNCells"):
+        cells = config_of(cell).get("cells")
         return cells if isinstance(cells, list) else []
     return [cell]
 
 
 def _cells(item: Any, version: str | None) -> tuple[Cell, ...]:
     """The cells of an LSTM or RNN layer, first layer first."""
-    config = _config(item)
-    if _is(item, "CuDNNLSTM"):
+    config = config_of(item)
+    if is_class(item, "CuDNNLSTM"):
         return (Cell(None, _units(config), use_bias=True, cudnn=True),)
-    if _is(item, "LSTM"):
+    if is_class(item, "LSTM"):
         return (_cell(config, None, version),)
-    if not _is(item, "RNN"):
+    if not is_class(item, "RNN"):
         raise FormatError(f"layer class: expected keras.layers.LSTM, found {_class_name(item)!r}")
     stack = _stacked(config.get("cell"))
     for cell in stack:
-        if not _is(cell, "LSTMCell"):
+        if not is_class(cell, "LSTMCell"):
             raise FormatError(f"cell class: expected keras.layers.LSTMCell, found {_class_name(cell)!r}")
-    return tuple(_cell(_config(cell), _name(cell), version) for cell in stack)
+    return tuple(_cell(config_of(cell), _name(cell), version) for cell in stack)
 
 
 def _cell(config: dict[str, Any], name: str | None, version: str | None) -> Cell:
@@ -249,15 +250,16 @@ def _merge(config: dict[str, Any], layers: int) -> str:
     return mode or "none"
 
 
-def _flag(item: Any, name: str) -> bool:
+def flag(item: Any, name: str) -> bool:
     """A choice that configurations leave out where it is false, or where Keras did not have it yet."""
-    value = _config(item).get(name, False)
+    value = config_of(item).get(name, False)
     if not isinstance(value, bool):
         raise FormatError(f"{name}: expected true or false, found {str(value)[:80]!r}")
     return value
 
 
-def _config(item: Any) -> dict[str, Any]:
+def config_of(item: Any) -> dict[str, Any]:
+    """What an item says of itself; empty if it says nothing."""
     config = item.get("config") if isinstance(item, dict) else None
     return config if isinstance(config, dict) else {}
 
@@ -268,4 +270,4 @@ def _class_name(item: Any) -> str:
 
 
 def _name(item: dict[str, Any]) -> str:
-    return str(_config(item).get("name", item.get("name")))
+    return str(config_of(item).get("name", item.get("name")))

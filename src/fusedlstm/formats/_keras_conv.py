@@ -28,9 +28,9 @@ _MAX_RANK = 2
 
 def is_conv_lstm(item: Any) -> bool:
     """Whether a layer is Keras's own ConvLSTM in any of its forms (`described` may still refuse it)."""
-    if configuration._is(item, "Bidirectional"):
-        return is_conv_lstm(configuration._config(item).get("layer"))
-    return any(configuration._is(item, name) for name in _CLASSES)
+    if configuration.is_class(item, "Bidirectional"):
+        return is_conv_lstm(configuration.config_of(item).get("layer"))
+    return any(configuration.is_class(item, name) for name in _CLASSES)
 
 
 def looks_like_conv_lstm(shapes: Sequence[tuple[int, ...]]) -> bool:
@@ -82,7 +82,7 @@ def undescribed() -> ConvLSTMWeights:
 
 def assemble(item: Any, version: str | None, arrays: Sequence[npt.NDArray[Any]]) -> ConvLSTMWeights:
     """The ConvLSTM of a configuration and its variables."""
-    config, known = configuration._config(item), options(item, version)
+    config, known = configuration.config_of(item), options(item, version)
     rank = len(known["strides"])
     filters, use_bias, taps = config.get("filters"), config.get("use_bias"), _numbers(config, "kernel_size", rank)
     if type(filters) is not int or filters < 1 or type(use_bias) is not bool:
@@ -103,13 +103,13 @@ def options(item: Any, version: str | None) -> dict[str, Any]:
     FormatError
         Something that this library does not compute: three axes, two directions, another activation.
     """
-    if configuration._is(item, "Bidirectional"):
+    if configuration.is_class(item, "Bidirectional"):
         raise FormatError("layer class: expected a ConvLSTM of one direction, found 'Bidirectional' around it")
-    config = configuration._config(item)
+    config = configuration.config_of(item)
     rank = _CLASSES[item["class_name"]]
     if rank > _MAX_RANK:
         raise FormatError(f"layer class: expected ConvLSTM1D or ConvLSTM2D, found {item['class_name']!r}")
-    backwards = configuration._flag(item, "go_backwards")
+    backwards = configuration.flag(item, "go_backwards")
     for name, choices in (("padding", ("same", "valid")), ("data_format", ("channels_first", "channels_last"))):
         if config.get(name) not in choices:
             raise FormatError(f"{name}: expected one of {choices}, found {str(config.get(name))[:80]!r}")

@@ -19,7 +19,8 @@ from ..weights import ACTIVATIONS, DTYPES, FloatArray, FormatError, LSTMWeights
 
 KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 """By precision, the name that safetensors gives it."""
-_NUMBERS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1"}
+NUMBERS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1"}
+"""By that name, NumPy's."""
 
 Stored = tuple[str, npt.NDArray[Any]]
 Reader = Callable[[], LSTMWeights]
@@ -100,4 +101,4 @@ def _stored(name: str, array: FloatArray, dtype: str) -> dict[str, Stored]:
     if dtype == "bfloat16":
         values = array.view(np.uint32) >> 16
     kind = KINDS[dtype]
-    return {name: (kind, values.astype(_NUMBERS[kind]))}
+    return {name: (kind, values.astype(NUMBERS[kind]))}

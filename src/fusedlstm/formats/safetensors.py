@@ -31,7 +31,7 @@ NAME = "safetensors file"
 MAX_HEADER = 16 << 20
 """About 100 000 tensors."""
 
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1"}
+_DTYPES = {"F64": "<f8", **_narrow.NUMBERS}
 
 
 def matches(path: Path, head: bytes) -> bool:
