@@ -11,7 +11,7 @@ from conftest import random_weights
 import fusedlstm as fl
 from fusedlstm.cli import cli
 
-SCHEMES = [("float16", None), ("bfloat16", None), ("int8", "int16"), ("int8", "int8")]
+SCHEMES = [("float16", None), ("bfloat16", None), ("bfloat16", "bfloat16"), ("int8", "int16"), ("int8", "int8")]
 schemes = pytest.mark.parametrize("dtype, activations", SCHEMES)
 
 
@@ -31,7 +31,7 @@ def test_save_keeps_the_precision(tmp_path, model, dtype, activations):
     path = tmp_path / "low.safetensors"
     low.save(path)
     again = fl.LSTM.load(path)
-    assert (again.dtype, again.weights.activations) == (dtype, activations or "int16")
+    assert (again.dtype, again.weights.activations) == (dtype, activations or "float32")
     assert not again.batch_first and same(again, low) and not same(again, model)
     model.save(tmp_path / "full.safetensors")
     loaded = fl.LSTM.load(tmp_path / "full.safetensors", dtype=dtype, activations=activations)
@@ -96,7 +96,11 @@ def put_byte(header, body):
     [
         (lambda header, body: about(header, dtype="int4"), "dtype to be one of"),
         (lambda header, body: about(header, dtype=["int8"]), "dtype to be one of"),
-        (lambda header, body: about(header, activations="float"), "activations to be one of"),
+        (
+            lambda header, body: about(header, activations="float"),
+            "activations: expected one of int16, int8 beside int8",
+        ),
+        (lambda header, body: about(header, activations=8), "expected activations to be text"),
         (lambda header, body: about(header, dtype="float16"), "expected F16.*found I8|expected F32.*found I8"),
         (lambda header, body: header["__metadata__"].clear(), "found I8"),
         (drop_scale, "weight_hh_l0_scale: expected beside weight_hh_l0"),
@@ -156,7 +160,7 @@ def test_convert_and_info(tmp_path, model):
     )
     assert (found["dtype"], found["bytes"]) == ("int8", expected)
     refused = command("convert", tmp_path / "full.safetensors", tmp_path / "x.safetensors", "--activations", "int8")
-    assert refused.exit_code == 1 and "expected dtype 'int8'" in refused.output
+    assert refused.exit_code == 1 and "it goes with dtype int8" in refused.output
 
 
 def test_check_tells_the_error(tmp_path, model):

@@ -45,6 +45,7 @@ std::ptrdiff_t stride(const py::array& array, py::ssize_t axis) {
 Precision precision_of(const std::string& dtype, const std::string& activations) {
   if (dtype == "float32") return Precision::float32;
   if (dtype == "float16") return Precision::float16;
+  if (dtype == "bfloat16" && activations == "bfloat16") return Precision::bfloat16_by_bfloat16;
   if (dtype == "bfloat16") return Precision::bfloat16;
   if (dtype == "int8" && activations == "int16") return Precision::int8_by_16;
   if (dtype == "int8" && activations == "int8") return Precision::int8_by_8;

@@ -59,6 +59,7 @@ void pack_int8(const PanelRow& row, const float* weights, std::size_t inputs) {
 
 std::size_t panel_bytes(Precision precision, std::size_t inputs, std::size_t panel_width) {
   if (precision == Precision::float32) return panel_width * inputs * 4;
+  if (precision == Precision::bfloat16_by_bfloat16) return panel_width * round_up(inputs, 2) * 2;
   if (!is_int8(precision)) return panel_width * inputs * 2;
   const std::size_t blocks = (inputs + integer_block - 1) / integer_block;
   return panel_width * (4 + 4 * blocks + round_up(inputs, 4));
@@ -73,13 +74,16 @@ void pack_row(Precision precision, const PanelRow& row, const float* weights, st
       put(row.panel, k * width + place, weights[k]);
     else if (precision == Precision::float16)
       put(row.panel, k * width + place, half_of(weights[k]));
-    else
+    else if (precision == Precision::bfloat16)
       put(row.panel, k * width + beside, bfloat_of(weights[k]));
+    else
+      put(row.panel, (k / 2 * width + place) * 2 + k % 2, bfloat_of(weights[k]));
   }
 }
 
 std::size_t rounded_row_bytes(Precision precision, std::size_t inputs) {
-  return is_int8(precision) ? rounded_head + 2 * round_up(inputs, 32) : 0;
+  const bool rounds = is_int8(precision) || precision == Precision::bfloat16_by_bfloat16;
+  return rounds ? rounded_head + 4 * round_up(inputs, 32) : 0;
 }
 
 }  // namespace fusedlstm

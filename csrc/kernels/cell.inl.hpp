@@ -55,11 +55,11 @@ struct Sums {
       add_integer_product<Kind>(at, weights, in, size, block.panel);
     } else {
       const auto* all = static_cast<const typename Kind::Weight*>(weights);
-      const auto* here = all + block.panel * size * panel_width;
+      const std::size_t panel_size = (size + Kind::step - 1) / Kind::step * Kind::step * panel_width;
+      const auto* here = all + block.panel * panel_size;
       if constexpr (ROWS > 1) {
         if (block.fetch) {
-          const auto* next =
-              all + block.next_panel * size * panel_width + cut(size * panel_width, block.groups, block.group);
+          const auto* next = all + block.next_panel * panel_size + cut(panel_size, block.groups, block.group);
           accumulate<true>(here, in, size, soon, next, panel_width / block.groups);
           return;
         }
@@ -69,8 +69,9 @@ struct Sums {
   }
 
   template <bool FETCH, class Weight>
-  FL_INLINE void accumulate(const Weight* here, const float* const (&in)[ROWS], std::size_t size,
+  FL_INLINE void accumulate(const Weight* here, const typename Kind::Row (&in)[ROWS], std::size_t size,
                             const float* const (&soon)[ROWS], const Weight* next, std::size_t next_step) {
+    const std::size_t panel_size = (size + Kind::step - 1) / Kind::step * Kind::step * panel_width;
     for (std::size_t first = 0; first < size; first += sum_block) {
       const std::size_t last = size - first < sum_block ? size : first + sum_block;
       if constexpr (FETCH) {
@@ -84,27 +85,29 @@ struct Sums {
           FL_REPEAT (g, gates) sum[p][r][g] = broadcast(0.0f);
         }
       }
-      for (std::size_t k = first; k < last; ++k) {
-        if constexpr (FETCH) prefetch(next + k * next_step);
+      for (std::size_t k = first; k < last; k += Kind::step) {
+        if constexpr (FETCH) {
+          FL_REPEAT (s, Kind::step) prefetch(next + (k + s) * next_step);
+        }
         FL_REPEAT (p, PANELS) {
-          const Weight* now = here + (p * size + k) * panel_width;
+          const Weight* now = here + p * panel_size + k * panel_width;
           if constexpr (ROWS > 1) {
-            FL_REPEAT (line, panel_width * sizeof(Weight) / 64)
+            FL_REPEAT (line, Kind::step * panel_width * sizeof(Weight) / 64)
               prefetch_near(reinterpret_cast<const float*>(now + soon_enough * panel_width) + line * 16);
           }
-          vec w[gates];
+          typename Kind::Factor w[gates];
           Kind::load_gates(now, w);
           if constexpr (ROWS > 1 && ROWS <= rows_beside_weights) {
-            vec a[ROWS];
-            FL_REPEAT (r, ROWS) a[r] = broadcast(in[r][k]);
+            typename Kind::Term a[ROWS];
+            FL_REPEAT (r, ROWS) a[r] = Kind::term(in[r], k);
             FL_REPEAT (g, gates) {
-              const vec weight = in_register(w[g]);
-              FL_REPEAT (r, ROWS) sum[p][r][g] = fma(a[r], weight, sum[p][r][g]);
+              const typename Kind::Factor weight = Kind::held(w[g]);
+              FL_REPEAT (r, ROWS) sum[p][r][g] = Kind::add_product(sum[p][r][g], a[r], weight);
             }
           } else {
             FL_REPEAT (r, ROWS) {
-              const vec a = broadcast(in[r][k]);
-              FL_REPEAT (g, gates) sum[p][r][g] = fma(a, w[g], sum[p][r][g]);
+              const typename Kind::Term a = Kind::term(in[r], k);
+              FL_REPEAT (g, gates) sum[p][r][g] = Kind::add_product(sum[p][r][g], a, w[g]);
             }
           }
         }
@@ -146,7 +149,7 @@ void project_block(const Projection& a, const Block& block) {
   float* z[ROWS];
   FL_REPEAT (r, ROWS) {
     bias[r] = a.bias + block.panel * panel_width;
-    x[r] = row_of<Kind>(a.x[block.row + r], a.rounded_x, block.row + r);
+    x[r] = Kind::row_of(a.x[block.row + r], a.rounded_x, block.row + r);
     soon[r] = z[r] = a.z + (block.row + r) * a.z_row + block.panel * panel_width;
   }
   Sums<Kind, ROWS, PANELS> sums;
@@ -201,10 +204,10 @@ void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
   sums.start(in);
   typename Kind::Row factor[ROWS];
   if (a.input_size > 0) {
-    FL_REPEAT (r, ROWS) factor[r] = row_of<Kind>(x_at(a, step, block.row + r), a.rounded_x, block.row + r);
+    FL_REPEAT (r, ROWS) factor[r] = Kind::row_of(x_at(a, step, block.row + r), a.rounded_x, block.row + r);
     sums.add_product(a.input_weights, factor, a.input_size, block, soon);
   }
-  FL_REPEAT (r, ROWS) factor[r] = row_of<Kind>(h_at(a, step, block.row + r), a.rounded_h, block.row + r);
+  FL_REPEAT (r, ROWS) factor[r] = Kind::row_of(h_at(a, step, block.row + r), a.rounded_h, block.row + r);
   sums.add_product(a.recurrent_weights, factor, a.recurrent_size, block, soon);
 
   const vec(*z)[gates] = &sums.at[0][0];
@@ -264,7 +267,7 @@ struct Plan {
         set(1),
         beyond_cache(false) {
     if (groups.count == 1) return;
-    const std::size_t panel_bytes = inputs * panel_width * Kind::weight_bytes;
+    const std::size_t panel_bytes = inputs * panel_width * sizeof(typename Kind::Weight);
     const std::size_t fitting = set_bytes / (panel_bytes * bands.largest());
     set = fitting == 0 ? 1 : fitting;
     beyond_cache = panel_bytes * (last_panel - first_panel) > 2 * set_bytes;
@@ -293,10 +296,15 @@ struct Plan {
 };
 
 template <class Kind>
+FL_INLINE void round_into(const Rounded& rounded, std::size_t row, const float* v, std::size_t size) {
+  Kind::round_row(v, size, rounded.rows + row * rounded.row_bytes);
+}
+
+template <class Kind>
 void project(const Projection& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
-  if constexpr (Kind::integer)
-    for (std::size_t row = 0; row < a.rows; ++row) round_row<Kind>(a.x[row], a.input_size, a.rounded_x, row);
+  if constexpr (Kind::rounds)
+    for (std::size_t row = 0; row < a.rows; ++row) round_into<Kind>(a.rounded_x, row, a.x[row], a.input_size);
   const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, a.last_panel);
   plan.each(false, [&](std::size_t rows, std::size_t panels, const Block& block) {
     project_blocks<Kind>[rows - 1][panels - 1](a, block);
@@ -308,10 +316,10 @@ void recur(const Recurrence& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
   const Plan<Kind> plan(a.rows, a.input_size + a.recurrent_size, a.first_panel, a.last_panel);
   for (std::size_t step = 0; step < a.steps; ++step) {
-    if constexpr (Kind::integer)
+    if constexpr (Kind::rounds)
       for (std::size_t row = 0; row < a.rows; ++row) {
-        if (a.input_size > 0) round_row<Kind>(x_at(a, step, row), a.input_size, a.rounded_x, row);
-        round_row<Kind>(h_at(a, step, row), a.recurrent_size, a.rounded_h, row);
+        if (a.input_size > 0) round_into<Kind>(a.rounded_x, row, x_at(a, step, row), a.input_size);
+        round_into<Kind>(a.rounded_h, row, h_at(a, step, row), a.recurrent_size);
       }
     plan.each(a.last_panel_first != (step % 2 == 1), [&](std::size_t rows, std::size_t panels, const Block& block) {
       recur_blocks<Kind>[rows - 1][panels - 1](a, step, block);

@@ -11,10 +11,10 @@ namespace fusedlstm {
 #if defined(__x86_64__) || defined(_M_X64)
 namespace {
 
-KernelTable extended(KernelTable table, const IntegerKernels& better) {
-  table.name = better.name;
-  table.of[static_cast<std::size_t>(Precision::int8_by_16)] = better.by_16;
-  table.of[static_cast<std::size_t>(Precision::int8_by_8)] = better.by_8;
+KernelTable extended(KernelTable table, const Extension& by) {
+  table.name = by.name;
+  for (std::size_t i = 0; i < by.count; ++i)
+    table.of[static_cast<std::size_t>(by.better[i].precision)] = by.better[i].kernels;
   return table;
 }
 
@@ -25,7 +25,9 @@ std::vector<const KernelTable*> available_kernels() {
   std::vector<const KernelTable*> found;
 #if defined(__x86_64__) || defined(_M_X64)
   static const KernelTable avx512vnni = extended(avx512_kernels, avx512vnni_kernels);
+  static const KernelTable avx512bf16 = extended(avx512vnni, avx512bf16_kernels);
   static const KernelTable avx2vnni = extended(avx2_kernels, avx2vnni_kernels);
+  if (cpu_has_avx512bf16()) found.push_back(&avx512bf16);
   if (cpu_has_avx512vnni()) found.push_back(&avx512vnni);
   if (cpu_has_avx512()) found.push_back(&avx512_kernels);
   if (cpu_has_avx2vnni()) found.push_back(&avx2vnni);

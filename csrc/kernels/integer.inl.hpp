@@ -25,41 +25,33 @@ struct RoundedRow {
 // Ops is By16 or By8 of the instruction set.
 template <class Ops>
 struct Integer : Ops {
-  static constexpr bool integer = true;
-  static constexpr std::size_t weight_bytes = 1;
+  static constexpr bool rounds = true, integer = true;
+  using Weight = signed char;
   using Row = RoundedRow;
-};
 
-// Row `row` of x or h as Kind multiplies it: as it is, or rounded.
-template <class Kind>
-FL_INLINE typename Kind::Row row_of(const float* plain, const Rounded& rounded, std::size_t row) {
-  if constexpr (Kind::integer) {
+  static FL_INLINE Row row_of(const float*, const Rounded& rounded, std::size_t row) {
     const unsigned char* at = rounded.rows + row * rounded.row_bytes;
     return {at + rounded_head, *reinterpret_cast<const float*>(at)};
-  } else {
-    return plain;
   }
-}
 
-// Round a row. A row with NaN or an infinity gets the scale NaN; one of zeros, or below all that matters, is zero.
-template <class Kind>
-FL_INLINE void round_row(const float* v, std::size_t size, const Rounded& rounded, std::size_t row) {
-  unsigned char* out = rounded.rows + row * rounded.row_bytes;
-  const std::size_t whole = size / lanes * lanes;
-  float rest[lanes] = {};
-  for (std::size_t k = whole; k < size; ++k) rest[k - whole] = v[k];
-  vec most = larger_magnitude(broadcast(0.0f), load(rest));
-  for (std::size_t k = 0; k < whole; k += lanes) most = larger_magnitude(most, load(v + k));
-  const float m = largest(most);
-  const bool finite = m <= 3.4028234e38f, matters = m > 1e-30f;
-  *reinterpret_cast<float*>(out) = finite ? (matters ? m / Kind::limit : 0.0f) : m - m;
-  // Adding 1.5 * 2^23 rounds, and leaves the number (and the offset) in the low bits.
-  const vec factor = broadcast(finite && matters ? Kind::limit / m : 0.0f);
-  const vec shift = broadcast(12582912.0f + Kind::offset);
-  for (std::size_t k = 0; k < whole; k += lanes)
-    Kind::store_numbers(out + rounded_head + k * Kind::bytes, fma(load(v + k), factor, shift));
-  if (whole < size) Kind::store_numbers(out + rounded_head + whole * Kind::bytes, fma(load(rest), factor, shift));
-}
+  // A row with NaN or an infinity gets the scale NaN; one of zeros, or below all that matters, is zero.
+  static FL_INLINE void round_row(const float* v, std::size_t size, unsigned char* out) {
+    const std::size_t whole = size / lanes * lanes;
+    float rest[lanes] = {};
+    for (std::size_t k = whole; k < size; ++k) rest[k - whole] = v[k];
+    vec most = larger_magnitude(broadcast(0.0f), load(rest));
+    for (std::size_t k = 0; k < whole; k += lanes) most = larger_magnitude(most, load(v + k));
+    const float m = largest(most);
+    const bool finite = m <= 3.4028234e38f, matters = m > 1e-30f;
+    *reinterpret_cast<float*>(out) = finite ? (matters ? m / Ops::limit : 0.0f) : m - m;
+    // Adding 1.5 * 2^23 rounds, and leaves the number (and the offset) in the low bits.
+    const vec factor = broadcast(finite && matters ? Ops::limit / m : 0.0f);
+    const vec shift = broadcast(12582912.0f + Ops::offset);
+    out += rounded_head;
+    for (std::size_t k = 0; k < whole; k += lanes) Ops::store_numbers(out + k * Ops::bytes, fma(load(v + k), factor, shift));
+    if (whole < size) Ops::store_numbers(out + whole * Ops::bytes, fma(load(rest), factor, shift));
+  }
+};
 
 // at += W in, for weights laid out as table.hpp says.
 template <class Kind, std::size_t ROWS, std::size_t PANELS>

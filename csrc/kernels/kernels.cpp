@@ -10,12 +10,21 @@
 #include FL_SIMD_HEADER
 #include "cell.inl.hpp"
 
-#ifdef FL_BYTE_PRODUCTS
+// An instruction set that extends another one compiles what it does better, and shares the rest.
+#if defined(FL_BYTE_PRODUCTS)
 
-// The rest is that of the instruction set which this one extends.
 namespace fusedlstm {
-const IntegerKernels FL_JOIN(FL_ISA, _kernels) = {
-    FL_TEXT(FL_ISA), {project<Integer<By16>>, recur<Integer<By16>>}, {project<Integer<By8>>, recur<Integer<By8>>}};
+const Extension FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
+                                             2,
+                                             {{Precision::int8_by_16, {project<Integer<By16>>, recur<Integer<By16>>}},
+                                              {Precision::int8_by_8, {project<Integer<By8>>, recur<Integer<By8>>}}}};
+}  // namespace fusedlstm
+
+#elif defined(FL_BFLOAT_PRODUCTS)
+
+namespace fusedlstm {
+const Extension FL_JOIN(FL_ISA, _kernels) = {
+    FL_TEXT(FL_ISA), 1, {{Precision::bfloat16_by_bfloat16, {project<BfloatPairs>, recur<BfloatPairs>}}}};
 }  // namespace fusedlstm
 
 #else
@@ -59,6 +68,7 @@ const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
                                                {{project<Float32>, recur<Float32>},
                                                 {project<Float16>, recur<Float16>},
                                                 {project<Bfloat16>, recur<Bfloat16>},
+                                                {project<BfloatPairs>, recur<BfloatPairs>},
                                                 {project<Integer<By16>>, recur<Integer<By16>>},
                                                 {project<Integer<By8>>, recur<Integer<By8>>}},
                                                update_cell,

@@ -4,29 +4,31 @@
 //   weights  [panel][k][gate][lane]     k runs over the inputs (or the recurrent inputs), gates i, f, g, o
 //   bias, z  [panel][gate][lane]        z: the pre-activations of one row
 // Lanes past the last unit hold zeros and are never read back. bfloat16 holds two gates of a lane side by side,
-// [panel][k][gate / 2][lane][gate % 2]; int8 is described below.
+// [panel][k][gate / 2][lane][gate % 2], or where x and h are bfloat16 too, two k: [panel][k / 2][gate][lane][k % 2], with
+// zeros up to an even number; int8 is described below.
 //
 // Every output is summed in one order: the bias, then x by k, then h by k, in blocks of 64 terms, each block a chain of
-// fused multiply-adds that starts at zero and is added to the total. The number of rows or panels computed together, the
-// threads and the width of the vectors do not change that order, so they do not change the bits.
+// fused multiply-adds that starts at zero and is added to the total; of two k that are held side by side, the second comes
+// first, as in the CPU's own instruction for them. The number of rows or panels computed together, the threads and the
+// width of the vectors do not change that order, so they do not change the bits.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 namespace fusedlstm {
 
-// What the weights are held in. Everything else is float32, but for int8: there x and h are rounded to whole numbers too,
-// of 16 bits or of 8, each row and step with a scale of its own.
-enum class Precision { float32, float16, bfloat16, int8_by_16, int8_by_8 };
-constexpr std::size_t precisions = 5;
+// What the weights are held in, and by what they are multiplied: x and h are float32, but for int8 rounded to whole numbers
+// of 16 bits or of 8, each row and step with a scale of its own, and may be rounded to bfloat16. Everything else is float32.
+enum class Precision { float32, float16, bfloat16, bfloat16_by_bfloat16, int8_by_16, int8_by_8 };
+constexpr std::size_t precisions = 6;
 
 // int8 weights. Sums of products of whole numbers are exact within a block of this many k, then become floats:
 //   [panel] { scale [gate][lane] as float, then for each block { the sum of its weights [gate][lane] as int32,
 //             weights [k / 4][gate][lane][k % 4] } }, with zeros up to a multiple of 4 k
 constexpr std::size_t integer_block = 512;
 
-// Where a row of x or h is rounded to whole numbers: the scale as a float, and from `rounded_head` on the numbers, in the
-// order that the instruction set wants. A row takes rounded_head bytes, and 2 for each k rounded up to 32 k.
+// Where a row of x or h is rounded: for int8 the scale as a float, and from `rounded_head` on the numbers, as the
+// instruction set wants them. A row takes rounded_head bytes, and 4 for each k rounded up to 32 k.
 constexpr std::size_t rounded_head = 64;
 struct Rounded {
   unsigned char* rows;
@@ -43,7 +45,7 @@ struct Projection {
   std::size_t rows;
   float* z;
   std::size_t z_row;  // floats from one row of z to the next
-  Rounded rounded_x;  // scratch for `rows` rows, for int8
+  Rounded rounded_x;  // scratch for `rows` rows, where the precision rounds them
 };
 
 // `steps` steps of one direction for the panels [first_panel, last_panel) of `rows` rows: gates, cell update and output
@@ -56,7 +58,7 @@ struct Recurrence {
 
   const void* recurrent_weights;
   std::size_t recurrent_size;
-  Rounded rounded_x, rounded_h;  // scratch for `rows` rows, for int8
+  Rounded rounded_x, rounded_h;  // scratch for `rows` rows, where the precision rounds them
 
   const float* start;  // z, or the bias (start_row = start_step = 0)
   std::ptrdiff_t start_row, start_step;
@@ -154,10 +156,15 @@ struct Kernels {
   void (*recur)(const Recurrence&) noexcept;
 };
 
-// Of an instruction set that has better ones for int8 than the set which it extends.
-struct IntegerKernels {
+// Of an instruction set that has better ones for some precisions than the set which it extends.
+struct Better {
+  Precision precision;
+  Kernels kernels;
+};
+struct Extension {
   const char* name;
-  Kernels by_16, by_8;
+  std::size_t count;
+  Better better[2];
 };
 
 struct KernelTable {
@@ -178,9 +185,10 @@ struct KernelTable {
 extern const KernelTable scalar_kernels;
 #if defined(__x86_64__) || defined(_M_X64)
 extern const KernelTable avx2_kernels;
-extern const IntegerKernels avx2vnni_kernels;
+extern const Extension avx2vnni_kernels;
 extern const KernelTable avx512_kernels;
-extern const IntegerKernels avx512vnni_kernels;
+extern const Extension avx512vnni_kernels;
+extern const Extension avx512bf16_kernels;
 #elif defined(__aarch64__) || defined(_M_ARM64)
 extern const KernelTable neon_kernels;
 #endif

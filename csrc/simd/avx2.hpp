@@ -73,6 +73,15 @@ inline void load_bfloat_pairs(const std::uint16_t* p, vec& first, vec& second) {
   first = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
   second = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
 }
+// Every lane rounded to the nearest bfloat16, ties to the even one; denormals are zero.
+inline vec to_bfloat(vec a) {
+  a = _mm256_add_ps(a, _mm256_setzero_ps());  // with denormals flushed
+  const __m256i bits = _mm256_castps_si256(a);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i rounded = _mm256_and_si256(up, _mm256_set1_epi32(static_cast<int>(0xffff0000u)));
+  return _mm256_blendv_ps(a, _mm256_castsi256_ps(rounded), _mm256_cmp_ps(a, a, _CMP_ORD_Q));
+}
 inline sum_type no_products() { return (sum_type)_mm256_setzero_si256(); }
 inline vec larger_magnitude(vec most, vec a) {  // by the bits, so that NaN is the largest
   const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));

@@ -72,6 +72,15 @@ inline void load_bfloat_pairs(const std::uint16_t* p, vec& first, vec& second) {
   first = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
   second = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
 }
+// Every lane rounded to the nearest bfloat16, ties to the even one; denormals are zero.
+inline vec to_bfloat(vec a) {
+  a = _mm512_add_ps(a, _mm512_setzero_ps());  // with denormals flushed
+  const __m512i bits = _mm512_castps_si512(a);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __m512i rounded = _mm512_and_si512(up, _mm512_set1_epi32(static_cast<int>(0xffff0000u)));
+  return _mm512_mask_mov_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), _mm512_castsi512_ps(rounded));
+}
 inline sum_type no_products() { return (sum_type)_mm512_setzero_si512(); }
 inline vec larger_magnitude(vec most, vec a) {  // by the bits, so that NaN is the largest
   const __m512i bits = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));

@@ -56,6 +56,7 @@ inline bool cpu_has_avx512() {
 
 inline bool cpu_has_avx2vnni() { return cpu_has_avx2() && cpuid(7).eax >= 1 && (cpuid(7, 1).eax & (1u << 4)); }
 inline bool cpu_has_avx512vnni() { return cpu_has_avx512() && (cpuid(7).ecx & (1u << 11)); }
+inline bool cpu_has_avx512bf16() { return cpu_has_avx512vnni() && cpuid(7).eax >= 1 && (cpuid(7, 1).eax & (1u << 5)); }
 
 inline std::string cpu_name() {
   if (cpuid(0x80000000u).eax < 0x80000004u) return "x86-64";

@@ -59,6 +59,13 @@ inline void load_bfloat_pairs(const std::uint16_t* p, vec& first, vec& second) {
   first = vreinterpretq_f32_u32(vshlq_n_u32(both, 16));
   second = vreinterpretq_f32_u32(vandq_u32(both, vdupq_n_u32(0xffff0000u)));
 }
+// Every lane rounded to the nearest bfloat16, ties to the even one; denormals are zero.
+inline vec to_bfloat(vec a) {
+  a = vaddq_f32(a, vdupq_n_f32(0.0f));  // with denormals flushed
+  const uint32x4_t bits = vreinterpretq_u32_f32(a), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+  const uint32x4_t rounded = vandq_u32(vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff))), vdupq_n_u32(0xffff0000u));
+  return vbslq_f32(vceqq_f32(a, a), vreinterpretq_f32_u32(rounded), a);
+}
 inline ivec no_products() { return vdupq_n_s32(0); }
 inline vec larger_magnitude(vec most, vec a) {  // by the bits, so that NaN is the largest
   const uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x7fffffffu));

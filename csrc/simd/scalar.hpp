@@ -118,6 +118,14 @@ inline void load_bfloat_pairs(const std::uint16_t* p, vec& first, vec& second) {
   first = each([&](int i) { return number(static_cast<std::uint32_t>(p[2 * i]) << 16); });
   second = each([&](int i) { return number(static_cast<std::uint32_t>(p[2 * i + 1]) << 16); });
 }
+// Every lane rounded to the nearest bfloat16, ties to the even one; denormals are zero.
+inline vec to_bfloat(vec a) {
+  return each([&](int i) {
+    const float flushed = a.lane[i] + 0.0f;
+    const std::uint32_t b = bits(flushed);
+    return flushed == flushed ? number((b + 0x7fffu + (b >> 16 & 1u)) & 0xffff0000u) : flushed;
+  });
+}
 inline ivec no_products() { return {{0, 0, 0, 0}}; }
 inline vec larger_magnitude(vec most, vec a) {  // by the bits, so that NaN is the largest
   return each([&](int i) {

@@ -35,8 +35,9 @@ layout_option = click.option(
 
 activations_option = click.option(
     "--activations",
-    type=click.Choice(ACTIVATIONS),
-    help="Beside int8 weights, what x and h are rounded to. Default: int16; int8 is faster in batches, less accurate.",
+    type=click.Choice(list(dict.fromkeys(name for names in ACTIVATIONS.values() for name in names))),
+    help="What x and h are rounded to: int16 or int8 beside int8 weights, float32 or bfloat16 beside bfloat16 ones. "
+    "Default: the first; the second is faster in batches, less accurate.",
 )
 
 
@@ -215,7 +216,7 @@ def check(
     lstm = LSTM.load(file, prefix, batch_first=batch_first)
     x = checking.random_inputs(lstm) if data is None else float32("x", open_array(data))
     found = checking.check(lstm, dtype, activations, x)
-    what = found.dtype + (f" with {found.activations} activations" if found.dtype == "int8" else "")
+    what = found.dtype + (f" with {found.activations} activations" if len(ACTIVATIONS[found.dtype]) > 1 else "")
     console = Console(highlight=False)
     console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
     console.print(f"weights        {decimal(found.bytes_after)} for {decimal(found.bytes_before)}")

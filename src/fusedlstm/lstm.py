@@ -169,8 +169,9 @@ class LSTM:
         dtype : str
             ``"float32"``, ``"float16"``, ``"bfloat16"``, or ``"int8"`` with a scale for each row of a matrix.
         activations : str, optional
-            Beside int8 weights, what x and h are rounded to when they are multiplied: ``"int16"``, the default, which
-            adds no error, or ``"int8"``: faster in batches, and about twice the error.
+            What x and h are rounded to when they are multiplied. Beside int8 weights ``"int16"``, the default, or
+            ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``. The defaults add no error;
+            the others are faster in batches, and have 2 and 1.5 times the error.
 
         Raises
         ------

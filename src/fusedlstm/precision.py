@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .cell import DirectionWeights, FloatArray
-from .weights import ACTIVATIONS, DTYPES, LSTMWeights
+from .weights import DTYPES, LSTMWeights, checked_activations
 
 MATRICES = ("weight_ih", "weight_hh", "weight_hr")
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
@@ -33,8 +33,8 @@ def rounded(weights: LSTMWeights, dtype: str, activations: str | None = None) ->
     dtype : str
         ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``.
     activations : str, optional
-        Beside int8 weights, what x and h are rounded to when they are multiplied: ``"int16"``, or ``"int8"``: faster in
-        batches, and about twice the error.
+        What x and h are rounded to when they are multiplied, one of ``ACTIVATIONS[dtype]``. Default: the first, which
+        adds no error.
 
     Raises
     ------
@@ -43,10 +43,7 @@ def rounded(weights: LSTMWeights, dtype: str, activations: str | None = None) ->
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
-    if activations is not None and activations not in ACTIVATIONS:
-        raise ValueError(f"activations: expected one of {', '.join(ACTIVATIONS)}, found {activations!r}")
-    if activations == "int8" and dtype != "int8":
-        raise ValueError(f"activations: expected dtype 'int8' beside 'int8', found {dtype!r}")
+    activations = checked_activations(dtype, activations)
     if dtype == weights.dtype == "float32":
         return weights
     layers = weights.layers
@@ -55,7 +52,7 @@ def rounded(weights: LSTMWeights, dtype: str, activations: str | None = None) ->
             [_direction(one, dtype, f"layer {k}{' backward' if d else ''}") for d, one in enumerate(directions)]
             for k, directions in enumerate(layers)
         ]
-    return replace(weights, layers=layers, dtype=dtype, activations=activations or ACTIVATIONS[0])
+    return replace(weights, layers=layers, dtype=dtype, activations=activations)
 
 
 def split_int8(matrix: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:

@@ -29,14 +29,36 @@ __all__ = [
     "reorder_gates",
 ]
 
-DTYPES = ("float32", "float16", "bfloat16", "int8")
-"""What weights may be held in."""
-
-ACTIVATIONS = ("int16", "int8")
-"""What x and h may be rounded to where they meet int8 weights; the first is the default."""
+ACTIVATIONS = {
+    "float32": ("float32",),
+    "float16": ("float32",),
+    "bfloat16": ("float32", "bfloat16"),
+    "int8": ("int16", "int8"),
+}
+"""By what weights may be held in, what x and h may be rounded to where they meet them; the first is the default."""
+DTYPES = tuple(ACTIVATIONS)
 
 GATES = "ifgo"
 """The canonical gate order, PyTorch's: input, forget, cell (candidate), output."""
+
+
+def checked_activations(dtype: str, activations: str | None) -> str:
+    """What x and h are rounded to beside weights of `dtype`; by default the first of `ACTIVATIONS`.
+
+    Raises
+    ------
+    ValueError
+        It does not go with `dtype`.
+    """
+    choices = ACTIVATIONS[dtype]
+    if activations and activations not in choices:
+        takers = ", ".join(name for name in DTYPES if activations in ACTIVATIONS[name])
+        hint = f" (it goes with dtype {takers})" if takers else ""
+        one_of = "one of " if len(choices) > 1 else ""
+        raise ValueError(
+            f"activations: expected {one_of}{', '.join(choices)} beside {dtype} weights, found {activations!r}{hint}"
+        )
+    return activations or choices[0]
 
 
 class FormatError(ValueError):
@@ -76,7 +98,8 @@ class LSTMWeights:
         What the matrices are held in when this runs: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``. Here
         they are float32 in any case.
     activations : str
-        Beside int8 weights, what x and h are rounded to when they are multiplied: ``"int16"`` or ``"int8"``.
+        What x and h are rounded to when they are multiplied: beside int8 weights ``"int16"``, the default, or
+        ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``; else ``"float32"``.
 
     Raises
     ------
@@ -100,7 +123,7 @@ class LSTMWeights:
     residual: Sequence[bool] | None = None
     initial_state: tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] | None = None
     dtype: str = DTYPES[0]
-    activations: str = ACTIVATIONS[0]
+    activations: str = ""
 
     def __post_init__(self) -> None:
         layers = tuple(tuple(directions) for directions in self.layers)
@@ -136,11 +159,13 @@ class LSTMWeights:
 
     def _check_options(self) -> None:
         for name, choices in (
-            *(("merge", ("concat", "sum", "mul", "ave", "none")), ("padding", ("zero", "repeat"))),
-            *(("dtype", DTYPES), ("activations", ACTIVATIONS)),
+            ("merge", ("concat", "sum", "mul", "ave", "none")),
+            ("padding", ("zero", "repeat")),
+            ("dtype", DTYPES),
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {choices}, found {getattr(self, name)!r}")
+        object.__setattr__(self, "activations", checked_activations(self.dtype, self.activations))
         if self.reverse and self.bidirectional:
             raise ValueError("reverse: expected one direction, found two")
         if self.flip_output and not self.reverse:

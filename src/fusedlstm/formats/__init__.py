@@ -161,8 +161,8 @@ def _stack(found: dict[str, Reader], prefix: str) -> Reader | None:
     def read() -> LSTMWeights:
         parts = [members[k]() for k in range(len(members))]
         for k, part in enumerate(parts):
-            options = [option for option in fields(part) if option.name not in ("layers", "batch_first")]
-            other = any(getattr(part, option.name) != option.default for option in options)
+            plain = LSTMWeights(part.layers, part.batch_first)
+            other = any(getattr(part, option.name) != getattr(plain, option.name) for option in fields(part))
             if other or part.num_layers > 1 or part.bidirectional:
                 raise FormatError(f"{prefix}: expected a list of cells to stack, found something else as number {k}")
         return replace(parts[0], layers=[layer for part in parts for layer in part.layers])

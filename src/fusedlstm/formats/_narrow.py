@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..precision import MATRICES, split_int8
-from ..weights import ACTIVATIONS, DTYPES, FloatArray, FormatError, LSTMWeights
+from ..weights import ACTIVATIONS, DTYPES, FloatArray, FormatError, LSTMWeights, checked_activations
 
 KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 """By precision, the name that safetensors gives it."""
@@ -29,20 +29,23 @@ Reader = Callable[[], LSTMWeights]
 def options(weights: LSTMWeights) -> dict[str, str]:
     """What the metadata say of the precision; nothing of float32."""
     said = {"dtype": weights.dtype} if weights.dtype != "float32" else {}
-    return said | ({"activations": weights.activations} if weights.dtype == "int8" else {})
+    default = weights.activations == ACTIVATIONS[weights.dtype][0]
+    return said if default else said | {"activations": weights.activations}
 
 
 def parse(said: Mapping[str, Any]) -> dict[str, str]:
-    """The same read back, checked."""
-    found = {}
-    for name, choices in (("dtype", DTYPES), ("activations", ACTIVATIONS)):
-        if name in said and said[name] not in choices:
-            raise FormatError(
-                f"metadata 'fusedlstm': expected {name} to be one of {choices}, found {str(said[name])[:99]!r}"
-            )
-        if name in said:
-            found[name] = str(said[name])
-    return found
+    """The same read back, checked; empty where nothing is said."""
+    if not {"dtype", "activations"} & said.keys():
+        return {}
+    dtype, activations = said.get("dtype", DTYPES[0]), said.get("activations", "")
+    if dtype not in DTYPES:
+        raise FormatError(f"metadata 'fusedlstm': expected dtype to be one of {DTYPES}, found {str(dtype)[:99]!r}")
+    if not isinstance(activations, str):
+        raise FormatError(f"metadata 'fusedlstm': expected activations to be text, found {str(activations)[:99]!r}")
+    try:
+        return {"dtype": dtype, "activations": checked_activations(dtype, activations[:99])}
+    except ValueError as error:
+        raise FormatError(f"metadata 'fusedlstm', {error}") from error
 
 
 def expect_kind(name: str, kind: str, dtype: str) -> None:

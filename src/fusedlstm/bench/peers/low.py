@@ -26,6 +26,13 @@ class Bfloat16(FusedLSTM):
     name, dtype, low_precision, tolerance = "fusedlstm bfloat16", "bfloat16", True, 2e-2
 
 
+class BfloatByBfloat(FusedLSTM):
+    """bfloat16 weights and activations."""
+
+    name, dtype, activations = "fusedlstm bfloat16 by bfloat16", "bfloat16", "bfloat16"
+    low_precision, tolerance = True, 2e-2
+
+
 class Int8(FusedLSTM):
     """int8 weights, 16-bit activations."""
 
