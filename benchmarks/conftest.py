@@ -8,6 +8,7 @@ import pytest
 
 import fusedlstm
 from fusedlstm.bench import Limits
+from fusedlstm.bench.bound import float_isa
 from fusedlstm.bench.session import prepare
 
 
@@ -39,5 +40,5 @@ def limits():
         measured = probe.measure()
     except (OSError, subprocess.CalledProcessError):
         return None
-    isa = fusedlstm.cpu_info()["isa"].removesuffix("vnni")  # the float kernels are the same
+    isa = float_isa(fusedlstm.cpu_info()["isa"])
     return Limits(measured["measured"], **measured["isas"][isa]) if isa in measured["isas"] else None

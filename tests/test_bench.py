@@ -226,7 +226,8 @@ def test_limits_are_read_for_this_machine_only(tmp_path):
     path = tmp_path / "limits.json"
     one = {"gflops": 1.0, "cell_ns": 1.0, "reads": [[1, 1.0], [2, 1.0]]}
     path.write_text(json.dumps({"cpu": "mine", "measured": "now", "isas": {"avx2": one}}))
-    assert bound.load(path, "mine", "avx2") == Limits("now", 1.0, 1.0, [[1, 1.0], [2, 1.0]])
+    for isa in ("avx2", "avx2vnni"):
+        assert bound.load(path, "mine", isa) == Limits("now", 1.0, 1.0, [[1, 1.0], [2, 1.0]])
     for model, isa, message in (("yours", "avx2", "this machine, yours"), ("mine", "neon", "with neon, found avx2")):
         with pytest.raises(ValueError, match=message):
             bound.load(path, model, isa)

@@ -13,14 +13,6 @@ namespace {
 using fusedlstm::Projection;
 using fusedlstm::Recurrence;
 
-// Terms that one chain of multiply-adds takes before it is added to the total. Rounding errors grow with the length of a
-// chain, to six times PyTorch's at 1024 terms; blocks cost 1 % of a batch's time (docs/numerics.md).
-constexpr std::size_t sum_block = 64;
-
-// How many k ahead a group of rows fetches weights from L2 into L1. A CPU looks only a dozen k ahead by itself, and batches
-// were 3 to 7 % slower. One row waits for L2's bandwidth instead, and loses.
-constexpr std::size_t soon_enough = 6;
-
 // Half of a small L2.
 constexpr std::size_t set_bytes = 512 * 1024;
 
@@ -72,8 +64,8 @@ struct Sums {
   FL_INLINE void accumulate(const Weight* here, const typename Kind::Row (&in)[ROWS], std::size_t size,
                             const float* const (&soon)[ROWS], const Weight* next, std::size_t next_step) {
     const std::size_t panel_size = (size + Kind::step - 1) / Kind::step * Kind::step * panel_width;
-    for (std::size_t first = 0; first < size; first += sum_block) {
-      const std::size_t last = size - first < sum_block ? size : first + sum_block;
+    for (std::size_t first = 0; first < size; first += Kind::sum_block) {
+      const std::size_t last = size - first < Kind::sum_block ? size : first + Kind::sum_block;
       if constexpr (FETCH) {
         for (std::size_t r = ROWS * first / size; r < ROWS * last / size; ++r) {
           FL_REPEAT (line, PANELS * panel_width / 16) prefetch_near(soon[r] + line * 16);
@@ -91,9 +83,9 @@ struct Sums {
         }
         FL_REPEAT (p, PANELS) {
           const Weight* now = here + p * panel_size + k * panel_width;
-          if constexpr (ROWS > 1) {
+          if constexpr (ROWS > 1 && Kind::soon_enough > 0) {
             FL_REPEAT (line, Kind::step * panel_width * sizeof(Weight) / 64)
-              prefetch_near(reinterpret_cast<const float*>(now + soon_enough * panel_width) + line * 16);
+              prefetch_near(reinterpret_cast<const float*>(now + Kind::soon_enough * panel_width) + line * 16);
           }
           typename Kind::Factor w[gates];
           Kind::load_gates(now, w);

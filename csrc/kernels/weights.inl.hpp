@@ -17,6 +17,12 @@ struct FloatKind {
   static constexpr bool rounds = false, integer = false;  // x and h, to whole numbers
   static constexpr int rows = row_block, panels = panel_block;
   static constexpr std::size_t step = 1;
+  // Terms that one chain of multiply-adds takes before it is added to the total. Rounding errors grow with the length of a
+  // chain, to six times PyTorch's at 1024 terms; blocks cost 1 to 4 % of a batch's time (docs/numerics.md).
+  static constexpr std::size_t sum_block = 64;
+  // How many k ahead a group of rows fetches weights from L2 into L1; 0: none. A CPU looks only a dozen k ahead by itself,
+  // and batches were 3 to 7 % slower. One row waits for L2's bandwidth instead, and loses.
+  static constexpr std::size_t soon_enough = 6;
   using Row = const float*;
   using Factor = vec;
   using Term = vec;
@@ -54,8 +60,10 @@ struct BfloatPairs : FloatKind {
   using Row = const unsigned char*;
   static constexpr bool rounds = true;
   static constexpr std::size_t step = 2;
+  static constexpr std::size_t sum_block = 512;  // beside the rounding of x and h no chain's errors matter
 #ifdef FL_BFLOAT_PRODUCTS
-  static constexpr int panels = 2;  // one row was 4 to 13 % faster than with three
+  static constexpr int panels = 2;               // one row was 4 to 13 % faster than with three
+  static constexpr std::size_t soon_enough = 0;  // 1 to 4 % slower with it (Zen 4)
   static constexpr std::size_t number_bytes = 2;
   static FL_INLINE void load_gates(const std::uint16_t* p, vec (&w)[gates]) {
     FL_REPEAT (g, gates) w[g] = load_bfloats(p + 2 * g * lanes);

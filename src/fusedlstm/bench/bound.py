@@ -64,6 +64,11 @@ class Limits:
         return total * case.directions * 1e6
 
 
+def float_isa(isa: str) -> str:
+    """The instruction set that has the float32 kernels of this one: itself, or the one that it extends."""
+    return next((base for base in ("avx512", "avx2") if isa.startswith(base)), isa)
+
+
 def load(path: Path, model: str, isa: str) -> Limits:
     """Read a file of benchmarks/limits.py.
 
@@ -79,7 +84,7 @@ def load(path: Path, model: str, isa: str) -> Limits:
         raise ValueError(f"{path}: expected the output of benchmarks/limits.py") from error
     if machine != model:
         raise ValueError(f"{path}: expected the limits of this machine, {model}, found those of {machine}")
-    isa = isa.removesuffix("vnni")  # the float kernels are those of the set that it extends
+    isa = float_isa(isa)
     if isa not in per_isa:
         raise ValueError(f"{path}: expected limits with {isa}, found {', '.join(per_isa)}")
     return Limits(measured, **per_isa[isa])
