@@ -7,10 +7,10 @@
 // [panel][k][gate / 2][lane][gate % 2], or where x and h are bfloat16 too, two k: [panel][k / 2][gate][lane][k % 2], with
 // zeros up to an even number; int8 is described below.
 //
-// Every output is summed in one order: the bias, then x by k, then h by k, in blocks of 64 terms, each block a chain of
-// fused multiply-adds that starts at zero and is added to the total; of two k that are held side by side, the second comes
-// first, as in the CPU's own instruction for them. The number of rows or panels computed together, the threads and the
-// width of the vectors do not change that order, so they do not change the bits.
+// Every output is summed in one order: the bias, then x by k, then h by k, in blocks of 64 terms (512 for bfloat16 by
+// bfloat16), each block a chain of fused multiply-adds that starts at zero and is added to the total; of two k that are held
+// side by side, the second comes first, as in the CPU's own instruction for them. The number of rows or panels computed
+// together, the threads and the width of the vectors do not change that order, so they do not change the bits.
 #pragma once
 #include <cstddef>
 #include <cstdint>
