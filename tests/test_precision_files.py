@@ -150,6 +150,7 @@ def test_convert_and_info(tmp_path, model):
         *("--dtype", "int8", "--activations", "int8"),
     )
     assert done.exit_code == 0, done.output
+    assert "dtype=int8 by int8" in done.output
     assert same(fl.LSTM.load(tmp_path / "low.safetensors"), model.astype("int8", "int8"))
     found = json.loads(command("info", tmp_path / "low.safetensors", "--json").output)["lstms"][0]
     expected = sum(
@@ -158,7 +159,7 @@ def test_convert_and_info(tmp_path, model):
         for one in layer
         for array in one.arrays.values()
     )
-    assert (found["dtype"], found["bytes"]) == ("int8", expected)
+    assert (found["dtype"], found["activations"], found["bytes"]) == ("int8", "int8", expected)
     refused = command("convert", tmp_path / "full.safetensors", tmp_path / "x.safetensors", "--activations", "int8")
     assert refused.exit_code == 1 and "it goes with dtype int8" in refused.output
 

@@ -93,7 +93,7 @@ def info(file: Path, as_json: bool) -> None:
     console.print(f"[bold]{escape(str(file))}[/]: {format_name}, {decimal(size)}", soft_wrap=True)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("prefix", overflow="fold", min_width=10)
-    for name in ("input→hidden", "layers", "dirs", "parameters", "size", "bias", "first"):
+    for name in ("input→hidden", "layers", "dirs", "parameters", "dtype", "size", "bias", "first"):
         numeric = name in ("layers", "dirs", "parameters", "size")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for prefix, about in found.items():
@@ -105,6 +105,7 @@ def info(file: Path, as_json: bool) -> None:
                 str(about["num_layers"]),
                 "2" if about["bidirectional"] else "1",
                 f"{about['parameters']:,}",
+                about["dtype"],
                 decimal(about["bytes"]),
                 "yes" if about["bias"] else "no",
                 "batch" if about["batch_first"] else "time",
@@ -139,6 +140,7 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
         "bias": any(one.bias is not None for layer in weights.layers for one in layer),
         "parameters": weights.num_parameters,
         "dtype": weights.dtype,
+        "activations": weights.activations,
         "bytes": nbytes(weights),
         "differences": weights.differences,
     }

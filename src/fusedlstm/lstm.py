@@ -246,7 +246,7 @@ class LSTM:
         extra = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
         extra += f", proj_size={self.proj_size}" if self.proj_size else ""
         extra += ", bidirectional=True" if self.bidirectional else ""
-        extra += f", dtype={self.dtype}" if self.dtype != "float32" else ""
+        extra += f", dtype={self.weights.precision}" if self.dtype != "float32" else ""
         different = "".join(f", {one}" for one in self.weights.differences)
         return f"LSTM({self.input_size}, {self.hidden_size}{extra}, batch_first={self.batch_first}{different})"
 

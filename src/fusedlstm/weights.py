@@ -226,6 +226,12 @@ class LSTMWeights:
         return found
 
     @property
+    def precision(self) -> str:
+        """Its dtype, and what x and h are rounded to where that is not the default: ``"int8 by int8"``."""
+        default = self.activations == ACTIVATIONS[self.dtype][0]
+        return self.dtype if default else f"{self.dtype} by {self.activations}"
+
+    @property
     def plain(self) -> bool:
         """Whether this is what torch.nn.LSTM computes: equal layers of plain cells, and none of the options."""
         return not self.differences
