@@ -14,6 +14,7 @@ import variants
 from conftest import random_weights
 
 import fusedlstm as fl
+from fusedlstm.weights import ACTIVATIONS
 
 
 def small(rng=None, **kwargs):
@@ -170,10 +171,10 @@ def test_a_layer_of_each_size():
     assert pool.step([id], x[:1]).tobytes() == pool.step([pool.open(state)], x[:1]).tobytes()
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_low_precision_has_the_bits_of_whole_sequences(dtype):
+@pytest.mark.parametrize("dtype, activations", [(d, a) for d, all_of in ACTIVATIONS.items() for a in all_of])
+def test_low_precision_has_the_bits_of_whole_sequences(dtype, activations):
     rng = np.random.default_rng(0)
-    lstm = fl.LSTM(random_weights(rng, 24, 40, 2)).astype(dtype)
+    lstm = fl.LSTM(random_weights(rng, 24, 40, 2)).astype(dtype, activations)
     x = rng.standard_normal((30, 6, 24)).astype(np.float32)
     y, _ = lstm(x)
     pool = fl.StreamPool(lstm)
