@@ -14,7 +14,8 @@ constexpr std::size_t gates = 4;  // i, f, g, o
 constexpr std::size_t panel_width = gates * lanes;
 
 struct FloatKind {
-  static constexpr bool rounds = false, integer = false;  // x and h, to whole numbers
+  static constexpr bool rounds = false;   // x and h, before they are multiplied
+  static constexpr bool integer = false;  // to whole numbers, whose sums are made in integer.inl.hpp
   static constexpr int rows = row_block, panels = panel_block;
   static constexpr std::size_t step = 1;
   // Terms that one chain of multiply-adds takes before it is added to the total. Rounding errors grow with the length of a
