@@ -40,6 +40,11 @@ struct Sums {
     }
   }
 
+  // Of the weights of a panel.
+  static FL_INLINE std::size_t panel_size(std::size_t inputs) {
+    return (inputs + Kind::step - 1) / Kind::step * Kind::step * panel_width;
+  }
+
   // at += W in. weights is the whole matrix, panel by panel; soon: rows of pre-activations that are needed next.
   FL_INLINE void add_product(const void* weights, const typename Kind::Row (&in)[ROWS], std::size_t size, const Block& block,
                              const float* const (&soon)[ROWS]) {
@@ -47,11 +52,11 @@ struct Sums {
       add_integer_product<Kind>(at, weights, in, size, block.panel);
     } else {
       const auto* all = static_cast<const typename Kind::Weight*>(weights);
-      const std::size_t panel_size = (size + Kind::step - 1) / Kind::step * Kind::step * panel_width;
-      const auto* here = all + block.panel * panel_size;
+      const std::size_t whole = panel_size(size);
+      const auto* here = all + block.panel * whole;
       if constexpr (ROWS > 1) {
         if (block.fetch) {
-          const auto* next = all + block.next_panel * panel_size + cut(panel_size, block.groups, block.group);
+          const auto* next = all + block.next_panel * whole + cut(whole, block.groups, block.group);
           accumulate<true>(here, in, size, soon, next, panel_width / block.groups);
           return;
         }
@@ -63,7 +68,7 @@ struct Sums {
   template <bool FETCH, class Weight>
   FL_INLINE void accumulate(const Weight* here, const typename Kind::Row (&in)[ROWS], std::size_t size,
                             const float* const (&soon)[ROWS], const Weight* next, std::size_t next_step) {
-    const std::size_t panel_size = (size + Kind::step - 1) / Kind::step * Kind::step * panel_width;
+    const std::size_t whole = panel_size(size);
     for (std::size_t first = 0; first < size; first += Kind::sum_block) {
       const std::size_t last = size - first < Kind::sum_block ? size : first + Kind::sum_block;
       if constexpr (FETCH) {
@@ -82,7 +87,7 @@ struct Sums {
           FL_REPEAT (s, Kind::step) prefetch(next + (k + s) * next_step);
         }
         FL_REPEAT (p, PANELS) {
-          const Weight* now = here + p * panel_size + k * panel_width;
+          const Weight* now = here + p * whole + k * panel_width;
           if constexpr (ROWS > 1 && Kind::soon_enough > 0) {
             FL_REPEAT (line, Kind::step * panel_width * sizeof(Weight) / 64)
               prefetch_near(reinterpret_cast<const float*>(now + Kind::soon_enough * panel_width) + line * 16);
