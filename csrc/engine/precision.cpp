@@ -82,8 +82,8 @@ void pack_row(Precision precision, const PanelRow& row, const float* weights, st
 }
 
 std::size_t rounded_row_bytes(Precision precision, std::size_t inputs) {
-  const bool rounds = is_int8(precision) || precision == Precision::bfloat16_by_bfloat16;
-  return rounds ? rounded_head + 4 * round_up(inputs, 32) : 0;
+  if (is_int8(precision)) return rounded_head + 2 * round_up(inputs, 32);
+  return precision == Precision::bfloat16_by_bfloat16 ? rounded_head + 4 * round_up(inputs, 32) : 0;
 }
 
 }  // namespace fusedlstm

@@ -293,15 +293,10 @@ struct Plan {
 };
 
 template <class Kind>
-FL_INLINE void round_into(const Rounded& rounded, std::size_t row, const float* v, std::size_t size) {
-  Kind::round_row(v, size, rounded.rows + row * rounded.row_bytes);
-}
-
-template <class Kind>
 void project(const Projection& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
   if constexpr (Kind::rounds)
-    for (std::size_t row = 0; row < a.rows; ++row) round_into<Kind>(a.rounded_x, row, a.x[row], a.input_size);
+    for (std::size_t row = 0; row < a.rows; ++row) Kind::round_row(a.x[row], a.input_size, rounded_row(a.rounded_x, row));
   const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, a.last_panel);
   plan.each(false, [&](std::size_t rows, std::size_t panels, const Block& block) {
     project_blocks<Kind>[rows - 1][panels - 1](a, block);
@@ -315,8 +310,8 @@ void recur(const Recurrence& a) noexcept {
   for (std::size_t step = 0; step < a.steps; ++step) {
     if constexpr (Kind::rounds)
       for (std::size_t row = 0; row < a.rows; ++row) {
-        if (a.input_size > 0) round_into<Kind>(a.rounded_x, row, x_at(a, step, row), a.input_size);
-        round_into<Kind>(a.rounded_h, row, h_at(a, step, row), a.recurrent_size);
+        if (a.input_size > 0) Kind::round_row(x_at(a, step, row), a.input_size, rounded_row(a.rounded_x, row));
+        Kind::round_row(h_at(a, step, row), a.recurrent_size, rounded_row(a.rounded_h, row));
       }
     plan.each(a.last_panel_first != (step % 2 == 1), [&](std::size_t rows, std::size_t panels, const Block& block) {
       recur_blocks<Kind>[rows - 1][panels - 1](a, step, block);

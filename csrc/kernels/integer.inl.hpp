@@ -30,7 +30,7 @@ struct Integer : Ops {
   using Row = RoundedRow;
 
   static FL_INLINE Row row_of(const float*, const Rounded& rounded, std::size_t row) {
-    const unsigned char* at = rounded.rows + row * rounded.row_bytes;
+    const unsigned char* at = rounded_row(rounded, row);
     return {at + rounded_head, *reinterpret_cast<const float*>(at)};
   }
 

@@ -28,7 +28,7 @@ constexpr std::size_t precisions = 6;
 constexpr std::size_t integer_block = 512;
 
 // Where a row of x or h is rounded: for int8 the scale as a float, and from `rounded_head` on the numbers, as the
-// instruction set wants them. A row takes rounded_head bytes, and 4 for each k rounded up to 32 k.
+// instruction set wants them. A row takes rounded_head bytes, and for each k rounded up to 32 k 2 (int8) or 4 (bfloat16).
 constexpr std::size_t rounded_head = 64;
 struct Rounded {
   unsigned char* rows;

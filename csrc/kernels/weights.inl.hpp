@@ -13,6 +13,10 @@ namespace {
 constexpr std::size_t gates = 4;  // i, f, g, o
 constexpr std::size_t panel_width = gates * lanes;
 
+FL_INLINE unsigned char* rounded_row(const fusedlstm::Rounded& rounded, std::size_t row) {
+  return rounded.rows + row * rounded.row_bytes;
+}
+
 struct FloatKind {
   static constexpr bool rounds = false;   // x and h, before they are multiplied
   static constexpr bool integer = false;  // to whole numbers, whose sums are made in integer.inl.hpp
@@ -93,7 +97,7 @@ struct BfloatPairs : FloatKind {
   static FL_INLINE void store_numbers(unsigned char* p, vec a) { store(reinterpret_cast<float*>(p), to_bfloat(a)); }
 #endif
   static FL_INLINE Row row_of(const float*, const fusedlstm::Rounded& rounded, std::size_t row) {
-    return rounded.rows + row * rounded.row_bytes + fusedlstm::rounded_head;
+    return rounded_row(rounded, row) + fusedlstm::rounded_head;
   }
   static FL_INLINE void round_row(const float* v, std::size_t size, unsigned char* out) {
     out += fusedlstm::rounded_head;
