@@ -1,0 +1,7 @@
+"""A model as a graph of operators: data, what each operator means, and the passes that simplify it."""
+
+from .evaluate import evaluate
+from .graph import OPSET, Graph, Node, Value, node
+from .operators import OPERATORS, Operator, TensorType
+
+__all__ = ["OPERATORS", "OPSET", "Graph", "Node", "Operator", "TensorType", "Value", "evaluate", "node"]

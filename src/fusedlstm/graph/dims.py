@@ -1,0 +1,143 @@
+"""Sizes that a file leaves open, as expressions: shape rules compute with them as with numbers.
+
+A `Dim` is a polynomial with whole coefficients over symbols, and over quotients that do not come out even. Rules ask
+``size < 0`` and the like to refuse what is wrong; a `Dim` answers no to each such question.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MOST_TERMS = 8
+
+Size = Any
+"""An int, or a `Dim`."""
+
+
+class Dim:
+    """A size that is not known yet; equal where it must be equal whatever the sizes of the inputs are.
+
+    Examples
+    --------
+    >>> batch = Dim.symbol("batch")
+    >>> print(batch * 4 + 2, (batch * 4) // 2)
+    4*batch + 2 2*batch
+    """
+
+    __slots__ = ("_terms",)
+
+    def __init__(self, terms: dict[tuple[Any, ...], int]) -> None:
+        self._terms = frozenset(terms.items())
+
+    @classmethod
+    def symbol(cls, name: str) -> Dim:
+        """A size with a name."""
+        return cls({(name,): 1})
+
+    @classmethod
+    def unknown(cls, *reasons: Any) -> Dim:
+        """The size that follows from `reasons` in a way that is not tracked."""
+        return cls({(("?", reasons),): 1})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dim) and self._terms == other._terms
+
+    def __hash__(self) -> int:
+        return hash(self._terms)
+
+    def __add__(self, other: Size) -> Size:
+        terms = dict(self._terms)
+        for key, count in _terms_of(other):
+            terms[key] = terms.get(key, 0) + count
+        return _tidy(terms, "+", self, other)
+
+    def __mul__(self, other: Size) -> Size:
+        terms: dict[tuple[Any, ...], int] = {}
+        for mine, count in self._terms:
+            for theirs, times in _terms_of(other):
+                key = tuple(sorted(mine + theirs, key=repr))
+                terms[key] = terms.get(key, 0) + count * times
+        return _tidy(terms, "*", self, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __neg__(self) -> Size:
+        return self * -1
+
+    def __sub__(self, other: Size) -> Size:
+        return self + other * -1
+
+    def __rsub__(self, other: Size) -> Size:
+        return self * -1 + other
+
+    def __floordiv__(self, other: Size) -> Size:
+        return _divide(self, other)
+
+    def __rfloordiv__(self, other: Size) -> Size:
+        return _divide(other, self)
+
+    def __mod__(self, other: Size) -> Size:
+        return self - _divide(self, other) * other
+
+    def __lt__(self, other: Size) -> bool:
+        return False
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __repr__(self) -> str:
+        ordered = sorted(self._terms, key=lambda term: (-len(term[0]), repr(term[0])))
+        parts = []
+        for key, count in ordered:
+            factors = [_text(one) for one in key]
+            if count != 1 or not factors:
+                factors.insert(0, str(count))
+            parts.append("*".join(factors))
+        return " + ".join(parts).replace("+ -", "- ")
+
+
+def _terms_of(size: Size) -> frozenset[tuple[tuple[Any, ...], int]]:
+    return size._terms if isinstance(size, Dim) else frozenset({((), int(size))} if size else ())
+
+
+def _tidy(terms: dict[tuple[Any, ...], int], *reasons: Any) -> Size:
+    terms = {key: count for key, count in terms.items() if count}
+    if not terms or list(terms) == [()]:
+        return terms.get((), 0)
+    if len(terms) > _MOST_TERMS or max(map(len, terms)) > _MOST_TERMS:
+        return Dim.unknown(hash(reasons))
+    return Dim(terms)
+
+
+def _divide(above: Size, below: Size) -> Size:
+    """Exactly where each term divides, else a quotient with a name."""
+    divisor = list(_terms_of(below))
+    if len(divisor) == 1:
+        (factors, times), terms = divisor[0], {}
+        for key, count in _terms_of(above):
+            left = list(key)
+            for factor in factors:
+                if factor not in left:
+                    break
+                left.remove(factor)
+            else:
+                if count % times == 0:
+                    terms[tuple(left)] = count // times
+                    continue
+            break
+        else:
+            return _tidy(terms)
+    if above == below:
+        return 1
+    quotient = ("//", above, below)
+    return Dim({(quotient,): 1}) if len(repr(quotient)) < 200 else Dim.unknown(hash(quotient))
+
+
+def _text(atom: Any) -> str:
+    if isinstance(atom, str):
+        return atom
+    return "?" if atom[0] == "?" else f"({atom[1]})//{atom[2]}"
+
+
+def known(shape: tuple[Size, ...]) -> bool:
+    """Whether every size of a shape is a number."""
+    return all(type(size) is int for size in shape)
