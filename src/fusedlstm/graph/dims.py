@@ -85,7 +85,7 @@ class Dim:
     __le__ = __gt__ = __ge__ = __lt__
 
     def __repr__(self) -> str:
-        ordered = sorted(self._terms, key=lambda term: (-len(term[0]), repr(term[0])))
+        ordered = sorted(self._terms, key=_order, reverse=True)
         parts = []
         for key, count in ordered:
             factors = [_text(one) for one in key]
@@ -109,33 +109,40 @@ def _tidy(terms: dict[tuple[Any, ...], int], *reasons: Any) -> Size:
 
 
 def _divide(above: Size, below: Size) -> Size:
-    """Exactly where each term divides, else a quotient with a name."""
-    divisor = list(_terms_of(below))
-    if len(divisor) == 1:
-        (factors, times), terms = divisor[0], {}
-        for key, count in _terms_of(above):
-            left = list(key)
-            for factor in factors:
-                if factor not in left:
-                    break
-                left.remove(factor)
-            else:
-                if count % times == 0:
-                    terms[tuple(left)] = count // times
-                    continue
-            break
+    """Exactly where it comes out even, by long division of polynomials; else a quotient with a name."""
+    left, found = dict(_terms_of(above)), {}
+    divisor = sorted(_terms_of(below), key=_order)
+    if not divisor:
+        raise ZeroDivisionError("expected a size that is not 0, found 0")
+    lead, times = divisor[-1]
+    while left and len(found) <= _MOST_TERMS:
+        key, count = max(left.items(), key=_order)
+        rest = list(key)
+        for factor in lead:
+            if factor not in rest:
+                break
+            rest.remove(factor)
         else:
-            return _tidy(terms)
-    if above == below:
-        return 1
+            if count % times == 0:
+                part = Dim({tuple(rest): count // times})
+                found[tuple(rest)] = count // times
+                left = dict(_terms_of(Dim(left) - part * below))
+                continue
+        break
+    if not left:
+        return _tidy(found)
     quotient = ("//", above, below)
     return Dim({(quotient,): 1}) if len(repr(quotient)) < 200 else Dim.unknown(hash(quotient))
+
+
+def _order(term: tuple[tuple[Any, ...], int]) -> tuple[int, str]:
+    return len(term[0]), repr(term[0])
 
 
 def _text(atom: Any) -> str:
     if isinstance(atom, str):
         return atom
-    return "?" if atom[0] == "?" else f"({atom[1]})//{atom[2]}"
+    return "?" if atom[0] == "?" else f"(({atom[1]})//{atom[2]})"
 
 
 def known(shape: tuple[Size, ...]) -> bool:

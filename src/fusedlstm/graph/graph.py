@@ -148,7 +148,7 @@ class Graph:
     def replace(self, **changes: Any) -> Graph:
         """A copy with other parts, which are trusted: for passes."""
         copy = object.__new__(Graph)
-        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update({name: getattr(self, name) for name in self.__dataclass_fields__})
         copy.__dict__.update(changes)
         return copy
 

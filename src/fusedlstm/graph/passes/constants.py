@@ -1,0 +1,348 @@
+"""What is known before the model runs is computed: constants, shapes, branches of If whose condition is known.
+
+The same walk serves a file that is loaded, whose open sizes are `Dim`, and a call, whose sizes are numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ...weights import FormatError
+from ..dims import Dim
+from ..evaluate import compute
+from ..graph import Graph, Node, Value, check_shape
+from ..operators import OPERATORS, Array, Call, TensorType, UnknownError
+from ..operators.operator import BOOL, INT64
+
+_FACTOR, _LEAST = 16, 1 << 26  # bytes that folding may make: so many times the constants, or so many
+_WORK = 1 << 30  # multiplications that folding may do
+_SMALL = 256  # elements that are computed without a look at what will come out
+_NEVER = ("LSTM", "GRU", "RNN", "Einsum", "If", "Loop", "Scan", "fusedlstm.LSTM", "fusedlstm.Conv", "fusedlstm.Dense")
+
+
+def types_of_inputs(graph: Graph) -> dict[str, TensorType]:
+    """Of each input what the file declares; open sizes get a symbol."""
+    found = {}
+    for value in graph.inputs:
+        if value.dtype is not None and value.shape is not None:
+            shape = tuple(
+                size
+                if isinstance(size, (int, Dim))
+                else Dim.symbol(f"{value.name}.{axis}" if size is None else size)
+                for axis, size in enumerate(value.shape)
+            )
+            found[value.name] = TensorType(shape, value.dtype)
+    return found
+
+
+def fold(graph: Graph) -> Graph:
+    """The graph with all that constants and declared shapes settle computed, and what is known of each tensor."""
+    size = sum(value.nbytes for value in graph.constants.values())
+    return Folder(graph, types_of_inputs(graph), {}, max(_FACTOR * size, _LEAST)).run()
+
+
+class Folder:
+    """One walk over a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        The outermost one.
+    inputs : dict
+        Types of its inputs, as far as they are known.
+    values : dict
+        Inputs whose values are known; they become constants.
+    room : int
+        Bytes that may be made.
+    """
+
+    def __init__(self, graph: Graph, inputs: Mapping[str, TensorType], values: Mapping[str, Array], room: int) -> None:
+        self.graph = graph
+        self.types: dict[str, TensorType] = {**constant_types(graph), **inputs}
+        self.known: dict[str, Array] = {**graph.constants, **values}
+        self.types.update((name, TensorType(value.shape, value.dtype)) for name, value in values.items())
+        self.values = values
+        self.symbolic: dict[str, Array] = {}  # arrays of sizes, some of them open
+        self.alias: dict[str, str] = {}
+        self.room = room
+        self.work = _WORK
+        self.nodes: list[Node] = []
+
+    def run(self) -> Graph:
+        """Walk, and put the graph together again."""
+        graph = self.graph
+        for one in graph.nodes:
+            self.step(one)
+        for value in graph.outputs:
+            if value.name in self.alias:
+                self.nodes.append(Node("Identity", (self.find(value.name),), (value.name,), {}))
+                if self.find(value.name) in self.types:
+                    self.types[value.name] = self.types[self.find(value.name)]
+        used = {value.name for value in graph.outputs}
+        nodes = prune(self.nodes, used)
+        known, types = self.known, self.types
+        return graph.replace(
+            inputs=tuple(one for one in graph.inputs if one.name not in self.values),
+            nodes=tuple(nodes),
+            constants={name: known[name] for name in known if name in used},
+            types={name: types[name] for name in types if name in used},
+        )
+
+    def find(self, name: str) -> str:
+        """What a tensor is called now."""
+        while name in self.alias:
+            name = self.alias[name]
+        return name
+
+    def step(self, one: Node) -> None:
+        """One node: computed, or kept with what is known of its outputs."""
+        inputs = one.inputs
+        if self.alias and any(name in self.alias for name in inputs):
+            inputs = tuple(map(self.find, inputs))
+            one = Node(one.op, inputs, one.outputs, one.attributes, one.name, one.refused)
+        if one.refused:
+            self.nodes.append(one)
+            return
+        entry, known = OPERATORS[one.op], self.known
+        if entry.graphs:
+            self.control(one)
+            return
+        types = self.types
+        if one.op == "Identity" and one.outputs[0] not in known:
+            self.alias[one.outputs[0]] = inputs[0]
+            return
+        shapes, dtypes, values = [], [], []
+        constant = True
+        for name in inputs:
+            if not name:
+                shapes.append(None)
+                dtypes.append(None)
+                values.append(None)
+                continue
+            kind = types.get(name)
+            if kind is None:
+                self.nodes.append(one)
+                return
+            shapes.append(kind.shape)
+            dtypes.append(kind.dtype)
+            value = known.get(name)
+            if value is None:
+                constant = False
+                value = self.symbolic.get(name)
+            values.append(value)
+        if one.op in ("Shape", "Size") and not constant:
+            self.sizes(one, shapes[0])
+            return
+        call = Call(one.attributes, shapes, dtypes, values, len(one.outputs))
+        if constant and one.op not in _NEVER and self.constant(one, entry, call):
+            return
+        if self.symbolic and self.of_sizes(one, values):
+            return
+        try:
+            found = entry.shape(call)
+        except UnknownError:
+            self.nodes.append(one)
+            return
+        except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, KeyError, AttributeError) as error:
+            raise FormatError(f"{one.title}: {error}") from error
+        for name, kind in zip(one.outputs, found):
+            if name:
+                types[name] = kind
+                if len(kind.shape) > 4:
+                    check_shape(one.title, kind.shape, kind.dtype)
+        if one.op == "CastLike":
+            one = Node("Cast", inputs[:1], one.outputs, {"to": dtypes[1], "saturate": 1, "round_mode": "up"}, one.name)
+        self.nodes.append(one)
+
+    def settle(self, one: Node, arrays: Any) -> None:
+        """The outputs of a node are known."""
+        for name, array in zip(one.outputs, arrays):
+            if name:
+                if array.flags.writeable:
+                    array.flags.writeable = False
+                self.known[name] = array
+                self.types[name] = TensorType(array.shape, array.dtype)
+
+    def constant(self, one: Node, entry: Any, call: Call) -> bool:
+        """Compute a node all of whose inputs are known, if there is room for its outputs."""
+        size = sum(value.size for value in call.values if value is not None)
+        if size > _SMALL or entry.shape_inputs:
+            try:
+                found = entry.shape(call)
+            except UnknownError:  # what comes out depends on the values, and is no larger than what goes in
+                found = [TensorType((size,), INT64)]
+            except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
+                raise FormatError(f"{one.title}: {error}") from error
+            made = [math.prod(kind.shape) for kind in found]
+            room = self.room - sum(count * kind.dtype.itemsize for count, kind in zip(made, found))
+            work = self.work - sum(made) * (max(map(max, filter(None, call.shapes)), default=1) if size > _SMALL else 1)
+            if min(room, work) < 0:
+                return False
+            self.room, self.work = room, work
+        with np.errstate(all="ignore"):
+            self.settle(one, compute(one, call.values))
+        return True
+
+    def sizes(self, one: Node, shape: Any) -> None:
+        """Shape and Size: known, or an array with open sizes."""
+        if one.op == "Shape":
+            value: Any = list(shape[one.attributes["start"] : one.attributes["end"]])
+        else:
+            value = math.prod(shape)
+        self.put(one.outputs[0], np.array(value, object), one)
+
+    def put(self, name: str, array: Array, one: Node) -> None:
+        """An array of sizes: a constant if none is open."""
+        self.types[name] = TensorType(array.shape, INT64)
+        if any(isinstance(size, Dim) for size in array.reshape(-1).tolist()):
+            self.symbolic[name] = array
+            self.nodes.append(one)
+        else:
+            self.settle(Node("", (), (name,)), [array.astype(np.int64)])
+
+    def of_sizes(self, one: Node, values: list[Array | None]) -> bool:
+        """Compute with open sizes, for the operators that exporters use on shapes."""
+        rule = _ON_SIZES.get(one.op)
+        if rule is None or not any(value is not None and value.dtype.kind == "O" for value in values):
+            return False
+        if any(value is None and name for value, name in zip(values, one.inputs)):
+            return False
+        try:
+            found = rule(one, values)
+        except (FormatError, ValueError, TypeError):
+            return False
+        if found is None:
+            return False
+        for name, array in zip(one.outputs, found):
+            if array.dtype == BOOL:
+                self.settle(Node("", (), (name,)), [array])
+            else:
+                self.put(name, array.astype(object), one)
+        # One node may have been kept for each of its outputs.
+        while len(self.nodes) > 1 and self.nodes[-1] is one and self.nodes[-2] is one:
+            self.nodes.pop()
+        return True
+
+    def control(self, one: Node) -> None:
+        """Nodes that hold graphs."""
+        condition = self.known.get(one.inputs[0]) if one.op == "If" else None
+        if condition is None:
+            self.inside(one)
+            return
+        branch = one.attributes["then_branch" if condition.reshape(-1)[:1].all() else "else_branch"]
+        for inner in branch.nodes:
+            self.step(inner)
+        for name, value in zip(one.outputs, branch.outputs):
+            self.alias[name] = value.name
+
+    def inside(self, one: Node) -> None:
+        """Fold the graphs inside a node that stays; constants go to the outermost graph."""
+        attributes, ends = dict(one.attributes), []
+        for key, graph in one.attributes.items():
+            if not isinstance(graph, Graph):
+                continue
+            outside, self.nodes = self.nodes, []
+            self.types.update(types_of_inputs(graph))
+            self.types.update(self.carried(one, graph))
+            try:
+                for inner in graph.nodes:
+                    self.step(inner)
+                nodes = self.nodes
+            except FormatError:  # a branch that is never taken may be wrong
+                nodes = list(graph.nodes)
+                self.forget(graph)
+            finally:
+                self.nodes = outside
+            outputs = tuple(Value(self.find(value.name)) for value in graph.outputs)
+            used = {value.name for value in outputs}
+            pruned = prune(nodes, used)
+            attributes[key] = graph.replace(nodes=tuple(pruned), outputs=outputs, types=self.types)
+            ends.append([self.types.get(value.name) for value in outputs])
+        self.nodes.append(Node(one.op, one.inputs, one.outputs, attributes, one.name))
+        if one.op == "If":
+            for name, first, second in zip(one.outputs, *ends):
+                if first is not None and first == second:
+                    self.types[name] = first
+
+    def forget(self, graph: Graph) -> None:
+        """Nothing is known of what a graph inside computes."""
+        for _, inner in graph.walk():
+            for name in inner.outputs:
+                for table in (self.known, self.types, self.symbolic, self.alias):
+                    table.pop(name, None)  # type: ignore[attr-defined]
+
+    def carried(self, one: Node, graph: Graph) -> dict[str, TensorType]:
+        """What is known of the inputs of Scan's body."""
+        if one.op != "Scan":
+            return {}
+        count = len(one.inputs) - one.attributes["num_scan_inputs"]
+        axes = one.attributes["scan_input_axes"] or (0,) * one.attributes["num_scan_inputs"]
+        found = {}
+        for k, value in enumerate(graph.inputs):
+            kind = self.types.get(one.inputs[k]) if k < len(one.inputs) else None
+            if kind is not None and k >= count:
+                axis = axes[k - count] % max(len(kind.shape), 1)
+                kind = TensorType(kind.shape[:axis] + kind.shape[axis + 1 :], kind.dtype)
+            if kind is not None:
+                found[value.name] = kind
+        return found
+
+
+def constant_types(graph: Graph) -> dict[str, TensorType]:
+    """Types of the constants, kept with the graph."""
+    found: dict[str, TensorType] | None = graph.__dict__.get("_constant_types")
+    if found is None:
+        found = {name: TensorType(value.shape, value.dtype) for name, value in graph.constants.items()}
+        graph.__dict__["_constant_types"] = found
+    return found
+
+
+def prune(nodes: list[Node], used: set[str]) -> list[Node]:
+    """The nodes that lead to what is used; `used` is extended by all that they take."""
+    kept = []
+    for one in reversed(nodes):
+        if any(name in used for name in one.outputs):
+            kept.append(one)
+            used.update(one.inputs)
+            for graph in one.attributes.values() if one.op in ("If", "Loop", "Scan") else ():
+                if isinstance(graph, Graph):
+                    used.update(value.name for value in graph.outputs)
+                    prune(list(graph.nodes), used)
+    kept.reverse()
+    return kept
+
+
+def _meaning(one: Node, values: list[Array | None]) -> list[Array]:
+    return compute(one, values)
+
+
+def _cast(one: Node, values: list[Any]) -> list[Array] | None:
+    return [values[0]] if one.attributes["to"].kind in "iu" else None
+
+
+def _equal(one: Node, values: list[Any]) -> list[Array] | None:
+    pairs = np.broadcast(*(np.asarray(value, object) for value in values))
+    answers = []
+    for x, y in pairs:
+        open_one = isinstance(x, Dim) or isinstance(y, Dim)
+        if open_one and x != y and not any(type(one) is int and one < 0 for one in (x, y)):
+            return None
+        answers.append(x == y)
+    return [np.array(answers, np.bool_).reshape(pairs.shape)]
+
+
+_ON_SIZES: dict[str, Callable[[Node, list[Any]], list[Array] | None]] = {
+    **dict.fromkeys(
+        (
+            *("Add", "Sub", "Mul", "Div", "Concat", "Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape"),
+            *("Flatten", "Transpose", "ReduceProd", "Where", "Expand"),
+        ),
+        _meaning,
+    ),
+    "Cast": _cast,
+    "Equal": _equal,
+}

@@ -1,0 +1,95 @@
+"""A graph for the shapes of one call: everything that they settle is computed, and every tensor has a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..weights import FormatError
+from .graph import Graph, check_shape
+from .operators import OPERATORS, Array, TensorType
+from .passes.constants import Folder
+
+_ROOM = 1 << 20  # bytes of constants that the shapes of one call may make; the rest is computed when it runs
+
+
+def specialise(
+    graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Array] | None = None
+) -> Graph:
+    """The graph for given shapes.
+
+    Parameters
+    ----------
+    graph : Graph
+        As `simplify` leaves it, or any other.
+    shapes : dict
+        The shape of each input.
+    values : dict, optional
+        Inputs whose values are known as well: those that `deciding_inputs` names. They are inputs no more.
+
+    Returns
+    -------
+    Graph
+        With a type for every tensor in ``graph.types``.
+
+    Raises
+    ------
+    FormatError
+        Shapes that the file does not take, or a tensor whose shape depends on values that are not known.
+    """
+    values, inputs = values or {}, {}
+    sizes: dict[str, int] = {}
+    for value in graph.inputs:
+        if value.name in values:
+            continue
+        if value.name not in shapes or value.dtype is None:
+            raise FormatError(f"input {value.name!r}: expected a shape and a type, found none")
+        shape = tuple(shapes[value.name])
+        wanted = value.shape
+        if wanted is not None and (
+            len(shape) != len(wanted)
+            or any(
+                (type(size) is int and size != found)
+                or (isinstance(size, str) and sizes.setdefault(size, found) != found)
+                for size, found in zip(wanted, shape)
+            )
+        ):
+            named = ", ".join(str(sizes.get(size, size) if isinstance(size, str) else size or "?") for size in wanted)
+            raise FormatError(f"input {value.name!r}: expected shape ({named}), found {shape}")
+        check_shape(f"input {value.name!r}", shape, value.dtype)
+        inputs[value.name] = TensorType(shape, value.dtype)
+    found = Folder(graph, inputs, values, _ROOM).run()
+    types = found.types
+    for one in found.nodes:
+        for name in one.outputs:
+            if name and name not in types:
+                if one.refused:
+                    raise FormatError(f"{one.title}: {one.refused}")
+                if one.op in ("Loop", "Scan"):
+                    raise FormatError(f"{one.title}: a {one.op} that is no LSTM is not supported")
+                if OPERATORS[one.op].shape_inputs or one.op == "NonZero":
+                    raise FormatError(f"{one.title}: its shape depends on values that are known only when it runs")
+    return found
+
+
+def deciding_inputs(graph: Graph) -> list[str]:
+    """Inputs whose values, not only their shapes, decide what is computed: a plan is for one value of each."""
+    makers = {name: one for _, one in graph.walk() for name in one.outputs}
+    # What a graph inside a node hands out is what the node does.
+    waiting = []
+    for _, one in graph.walk():
+        entry = OPERATORS.get(one.op)
+        if entry is not None and not one.refused:
+            waiting += [one.inputs[k] for k in entry.shape_inputs if k < len(one.inputs)]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        maker = makers.get(name)
+        if maker is not None and maker.op not in ("Shape", "Size"):
+            waiting += maker.inputs
+            if maker.op in ("If", "Loop", "Scan"):
+                inner = [value for value in maker.attributes.values() if isinstance(value, Graph)]
+                waiting += [value.name for one in inner for value in one.outputs]
+    return [value.name for value in graph.inputs if value.name in seen]
