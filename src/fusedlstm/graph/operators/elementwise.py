@@ -119,7 +119,7 @@ variadic("Mean", lambda *inputs: reduce(np.add, map(wide, inputs)) / len(inputs)
 
 @operator("Mod", broadcast, 2, fmod=flag())
 def _mod(a: Attributes, x: Array, y: Array) -> Array:
-    return np.fmod(x, y) if a["fmod"] or x.dtype.kind == "f" else np.mod(x, y)
+    return np.fmod(x, y) if a["fmod"] else np.mod(x, y)
 
 
 def _first_type(call: Call) -> list[TensorType]:
@@ -211,8 +211,10 @@ unary("BitwiseNot", np.invert, "iu")
 
 @operator("BitShift", _integers, 2, direction=text("LEFT", "RIGHT", default=REQUIRED))
 def _shift(a: Attributes, x: Array, y: Array) -> Array:
-    shifted = np.left_shift(x, y) if a["direction"] == "LEFT" else np.right_shift(x, y)
-    return np.where(y < x.itemsize * 8, shifted, 0).astype(x.dtype)
+    bits = x.itemsize * 8
+    if a["direction"] == "RIGHT":  # as far as it goes, the sign stays
+        return np.right_shift(np.right_shift(x, np.minimum(y, bits - 1)), (y >= bits).astype(x.dtype))
+    return np.where(y < bits, np.left_shift(x, np.minimum(y, bits - 1)), 0).astype(x.dtype)
 
 
 @operator("Det", lambda call: [TensorType(call.shapes[0][:-2], call.dtypes[0])])

@@ -120,7 +120,7 @@ def _tensor_scatter(a: Attributes, past: Array, update: Array, start: Array | No
         first = 0 if start is None else int(start[row])
         places = np.arange(first, first + update.shape[axis])
         places = places % past.shape[axis] if a["mode"] == "circular" else in_range(places, past.shape[axis])
-        found[(*row, *(slice(None),) * (axis - 1), places)] = update[row]
+        found[row][(*(slice(None),) * (axis - 1), places)] = update[row]
     return found
 
 

@@ -70,13 +70,14 @@ def _max_pool(a: Attributes, x: Array) -> tuple[Array, Array]:
 
 @operator("AveragePool", lambda call: _rule(call)[:1], 1, 1, count_include_pad=flag(), **_WINDOW)
 def _average_pool(a: Attributes, x: Array) -> Array:
-    windows, _, _ = _windows(a, x.astype(np.float64), 0)
+    windows, _, positions = _windows(a, x.astype(np.float64), 0)
     counted = np.ones(x.shape)
     if a["count_include_pad"]:  # the padding counts, what a rounded-up window sees behind it does not
         _, _, before, after, _ = geometry(a, x.shape[2:], a["kernel_shape"])
         counted = np.ones((*x.shape[:2], *(b + n + e for b, n, e in zip(before, x.shape[2:], after))))
         a = {**a, "pads": (0,) * (2 * len(before)), "auto_pad": "NOTSET"}
     counts, _, _ = _windows(a, counted, 0)
+    counts = counts[(slice(None), slice(None), *map(slice, positions))]
     return (windows.sum(-1) / counts.sum(-1)).astype(x.dtype)
 
 

@@ -49,8 +49,6 @@ def _rule(call: Call) -> list[TensorType]:
         if call.has(index) and value is None:
             raise UnknownError
         found.append(None if value is None or value.size == 0 else value.tolist())
-    if call.attributes["coordinate_transformation_mode"] == "tf_crop_and_resize":
-        raise ValueError("coordinate_transformation_mode tf_crop_and_resize is not supported")
     return [TensorType(tuple(_sizes(call.attributes, call.shapes[0], *found)[0]), call.dtypes[0])]
 
 
@@ -60,7 +58,7 @@ def _places(a: Attributes, size: int, out: int, scale: float) -> Array:
     if mode == "asymmetric":
         return x / scale
     if mode == "align_corners":
-        return x * (size - 1) / (out - 1) if out > 1 else x * 0
+        return x * (size - 1) / (scale * size - 1) if out > 1 else x * 0
     if mode == "half_pixel_symmetric":
         length = scale * size
         adjustment = out / length if length else 1.0
@@ -123,7 +121,6 @@ def _kernel(a: Attributes, x: Array) -> Array:
     axes=integers(),
     coordinate_transformation_mode=text(
         *("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"),
-        "tf_crop_and_resize",
     ),
     cubic_coeff_a=number(-0.75),
     exclude_outside=flag(),

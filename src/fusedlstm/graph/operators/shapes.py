@@ -16,6 +16,7 @@ from .operator import (
     Attribute,
     Call,
     TensorType,
+    UnknownError,
     broadcast_shapes,
     integer,
     operator,
@@ -65,7 +66,7 @@ def _constant_of_shape(a: Attributes, shape: Array) -> Array:
 def _range_rule(call: Call) -> list[TensorType]:
     parts = [call.values[index] for index in range(3)]
     if parts[1] is None or parts[2] is None or parts[0] is None:
-        raise_unknown(call)
+        raise UnknownError
     start, limit, delta = (one.reshape(-1).tolist()[0] for one in parts if one is not None)
     if isinstance(delta, Dim) or delta == 0:
         raise ValueError(f"expected a step that is not 0, found {delta}")
@@ -74,12 +75,6 @@ def _range_rule(call: Call) -> list[TensorType]:
     else:
         count = max(math.ceil((limit - start) / delta), 0)
     return [TensorType((count,), same_types(call))]
-
-
-def raise_unknown(call: Call) -> None:
-    """The values of all inputs are needed."""
-    for index in range(len(call.values)):
-        call.ints(index)
 
 
 @operator("Range", _range_rule, 3, shape_inputs=(0, 1, 2))
