@@ -12,9 +12,7 @@ from .passes.constants import Folder
 _ROOM = 1 << 20  # bytes of constants that the shapes of one call may make; the rest is computed when it runs
 
 
-def specialise(
-    graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Array] | None = None
-) -> Graph:
+def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Array] | None = None) -> Graph:
     """The graph for given shapes.
 
     Parameters

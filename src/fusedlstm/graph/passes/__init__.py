@@ -1,1 +1,90 @@
-"""Passes: each takes a graph and returns one that computes the same."""
+"""Passes: each rewrites a graph into one that computes the same; applied until none changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..draft import Draft, value_of
+from ..graph import Graph, Node, Value, captures, graphs_of
+from . import (
+    activations,
+    convolution,
+    dense,
+    identities,
+    lstm_pairs,
+    lstm_shapes,
+    normalisation,
+    recurrent,
+)
+from .constants import fold, prune
+
+__all__ = ["PASSES", "apply", "fold", "simplify"]
+
+PASSES: tuple[Callable[[Draft], None], ...] = (
+    identities.rewrite,
+    activations.rewrite,
+    normalisation.rewrite,
+    recurrent.rewrite,
+    lstm_shapes.rewrite,
+    lstm_pairs.rewrite,
+    convolution.rewrite,
+    dense.rewrite,
+)
+_MOST_ROUNDS = 20
+
+
+def apply(rewrite: Callable[[Draft], None], graph: Graph) -> Graph:
+    """One pass."""
+    draft = Draft(graph if graph.types else fold(graph))
+    rewrite(draft)
+    return draft.finish()
+
+
+def simplify(graph: Graph) -> Graph:
+    """All passes, on the graphs inside nodes as well, until none changes anything."""
+    return _settled(fold(graph), set())
+
+
+def _settled(graph: Graph, around: set[str]) -> Graph:
+    graph = _inside(graph)
+    for _ in range(_MOST_ROUNDS):
+        draft = Draft(graph)
+        for rewrite in PASSES:
+            rewrite(draft)
+        if not draft.changed:
+            break
+        graph = fold(draft.finish())
+    return graph
+
+
+def _inside(graph: Graph) -> Graph:
+    """Simplify the graphs inside nodes; their new constants go to this one."""
+    if not any(graphs_of(one) for one in graph.nodes):
+        return graph
+    draft, nodes, constants = Draft(graph), [], dict(graph.constants)
+    for one in graph.nodes:
+        attributes = dict(one.attributes)
+        for name, inner in one.attributes.items():
+            if isinstance(inner, Graph):
+                attributes[name] = _alone(inner, draft, constants)
+        nodes.append(Node(one.op, one.inputs, one.outputs, attributes, one.name, one.refused))
+    used = {one.name for one in graph.outputs}
+    nodes = prune(nodes, used)
+    return graph.replace(
+        nodes=tuple(nodes), constants={name: value for name, value in constants.items() if name in used}
+    )
+
+
+def _alone(inner: Graph, draft: Draft, constants: dict[str, object]) -> Graph:
+    """A graph inside a node, simplified with what it takes from around it as inputs and constants of its own."""
+    taken = captures(inner)
+    outside = [value_of(draft, name) for name in taken if name not in constants]
+    own = {name: constants[name] for name in taken if name in constants}
+    types = {name: draft.types[name] for name in taken if name in draft.types}
+    closed = inner.replace(inputs=(*inner.inputs, *outside), constants=own, types={**inner.types, **types})
+    settled = _settled(closed, set())
+    constants.update(settled.constants)
+    return settled.replace(inputs=inner.inputs, constants={})
+
+
+_ = Value

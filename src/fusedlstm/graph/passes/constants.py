@@ -30,9 +30,7 @@ def types_of_inputs(graph: Graph) -> dict[str, TensorType]:
     for value in graph.inputs:
         if value.dtype is not None and value.shape is not None:
             shape = tuple(
-                size
-                if isinstance(size, (int, Dim))
-                else Dim.symbol(f"{value.name}.{axis}" if size is None else size)
+                size if isinstance(size, (int, Dim)) else Dim.symbol(f"{value.name}.{axis}" if size is None else size)
                 for axis, size in enumerate(value.shape)
             )
             found[value.name] = TensorType(shape, value.dtype)

@@ -1,0 +1,151 @@
+"""Activations that exporters write in several nodes: Swish, Gelu, Mish, HardSwish, Sigmoid, Relu, Softplus."""
+
+from __future__ import annotations
+
+import math
+
+from ..draft import Draft, DraftNode
+
+
+def rewrite(draft: Draft) -> None:
+    """Say each in one node."""
+    for one in draft:
+        rule = _RULES.get(one.op)
+        if rule is not None and one.alive:
+            rule(draft, one)
+
+
+def replace(draft: Draft, one: DraftNode, op: str, *inputs: str, **attributes: object) -> bool:
+    """A node in the place of the last one of a pattern."""
+    draft.add(op, inputs, [one.output], one.name, **attributes)
+    draft.remove(one)
+    return True
+
+
+def _is(value: float | None, wanted: float) -> bool:
+    return value is not None and math.isclose(value, wanted, rel_tol=1e-4, abs_tol=1e-12)
+
+
+def _mul(draft: Draft, one: DraftNode) -> bool:
+    return any(_times(draft, one, x, y) for x, y in (one.inputs, one.inputs[::-1])) or _gelu(draft, one)
+
+
+def _times(draft: Draft, one: DraftNode, x: str, y: str) -> bool:
+    """Of x f(x)."""
+    f = draft.made_by(y, "Sigmoid", "HardSigmoid", "Tanh")
+    if f is None:
+        return False
+    if f.op == "Sigmoid":
+        if f.inputs[0] == x:
+            return replace(draft, one, "Swish", x)
+        scaled = draft.made_by(f.inputs[0], "Mul")
+        parts = draft.parts(scaled)
+        if parts is not None and parts[0] == x and parts[1].size == 1:
+            return replace(draft, one, "Swish", x, alpha=float(parts[1].reshape(()).item()))
+    elif f.op == "HardSigmoid" and f.inputs[0] == x:
+        if _is(f.attributes["alpha"], 1 / 6) and _is(f.attributes["beta"], 0.5):
+            return replace(draft, one, "HardSwish", x)
+    elif f.op == "Tanh":
+        inner = draft.made_by(f.inputs[0], "Softplus")
+        if inner is not None and inner.inputs[0] == x:
+            return replace(draft, one, "Mish", x)
+    return False
+
+
+def _factors(draft: Draft, name: str, depth: int = 0) -> tuple[float, list[str]]:
+    """A product as a number and tensors."""
+    one = draft.made_by(name, "Mul", "Div") if depth < 4 else None
+    if one is None or (depth and draft.uses(name) > 1):
+        return 1.0, [name]
+    number, tensors = 1.0, []
+    for index, factor in enumerate(one.inputs):
+        value = draft.scalar(factor)
+        if one.op == "Div" and index == 1:
+            if value is None or value == 0:
+                return 1.0, [name]
+            number /= value
+        elif value is not None:
+            number *= value
+        else:
+            more, inner = _factors(draft, factor, depth + 1)
+            number *= more
+            tensors += inner
+    return number, tensors
+
+
+def _gelu(draft: Draft, one: DraftNode) -> bool:
+    """0.5 x (1 + erf(x / sqrt 2)), or with tanh."""
+    number, tensors = _factors(draft, one.output)
+    if not _is(number, 0.5) or len(tensors) != 2:
+        return False
+    for x, other in (tensors, tensors[::-1]):
+        plus = draft.parts(draft.made_by(other, "Add"))
+        if plus is None or plus[1].size != 1 or not _is(float(plus[1].reshape(()).item()), 1):
+            continue
+        f = draft.made_by(plus[0], "Erf", "Tanh")
+        if f is None:
+            continue
+        scale, inner = _factors(draft, f.inputs[0])
+        if f.op == "Erf" and inner == [x] and _is(scale, 1 / math.sqrt(2)):
+            return replace(draft, one, "Gelu", x)
+        if f.op == "Tanh" and len(inner) == 1 and _is(scale, math.sqrt(2 / math.pi)) and _cubic(draft, inner[0], x):
+            return replace(draft, one, "Gelu", x, approximate="tanh")
+    return False
+
+
+def _cubic(draft: Draft, name: str, x: str) -> bool:
+    """x + 0.044715 x³."""
+    plus = draft.made_by(name, "Add")
+    if plus is None or x not in plus.inputs:
+        return False
+    other = plus.inputs[1 - plus.inputs.index(x)]
+    number, tensors = _factors(draft, other)
+    if tensors == [x] * 3:
+        return _is(number, 0.044715)
+    power = draft.made_by(tensors[0], "Pow") if len(tensors) == 1 else None
+    return (
+        _is(number, 0.044715) and power is not None and power.inputs[0] == x and _is(draft.scalar(power.inputs[1]), 3)
+    )
+
+
+def _reciprocal(draft: Draft, one: DraftNode) -> bool:
+    """1 / (1 + exp(-x))."""
+    if one.op == "Div" and not _is(draft.scalar(one.inputs[0]), 1):
+        return False
+    plus = draft.parts(draft.made_by(one.inputs[-1], "Add"))
+    if plus is None or plus[1].size != 1 or not _is(float(plus[1].reshape(()).item()), 1):
+        return False
+    e = draft.made_by(plus[0], "Exp")
+    minus = draft.made_by(e.inputs[0], "Neg") if e is not None else None
+    return minus is not None and replace(draft, one, "Sigmoid", minus.inputs[0])
+
+
+def _clip(draft: Draft, one: DraftNode) -> bool:
+    """Clip from 0 on, with no end."""
+    limits = [draft.scalar(name) if name else None for name in (*one.inputs[1:], "", "")][:2]
+    given = [bool(name) for name in (*one.inputs[1:], "", "")][:2]
+    no_end = not given[1] or (limits[1] is not None and limits[1] >= 3.4e38)
+    kind = draft.types.get(one.output)
+    if given[0] and limits[0] == 0 and no_end and kind is not None and kind.dtype.kind == "f":
+        return replace(draft, one, "Relu", one.inputs[0])
+    return False
+
+
+def _max(draft: Draft, one: DraftNode) -> bool:
+    parts = draft.parts(one)
+    kind = draft.types.get(one.output)
+    if parts is None or kind is None or kind.dtype.kind != "f" or parts[1].any():
+        return False
+    return kind == draft.types.get(parts[0]) and replace(draft, one, "Relu", parts[0])
+
+
+def _log(draft: Draft, one: DraftNode) -> bool:
+    """log(1 + exp(x))."""
+    plus = draft.parts(draft.made_by(one.inputs[0], "Add"))
+    if plus is None or plus[1].size != 1 or plus[1].reshape(()).item() != 1:
+        return False
+    e = draft.made_by(plus[0], "Exp")
+    return e is not None and replace(draft, one, "Softplus", e.inputs[0])
+
+
+_RULES = {"Mul": _mul, "Div": _reciprocal, "Reciprocal": _reciprocal, "Clip": _clip, "Max": _max, "Log": _log}

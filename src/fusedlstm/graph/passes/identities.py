@@ -1,0 +1,171 @@
+"""Nodes that change nothing, and moves of data that undo each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..draft import Draft, DraftNode
+from ..operators.operator import axes_of
+
+_RESHAPES = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
+_NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "Pow": 1}
+
+
+def rewrite(draft: Draft) -> None:
+    """Forward what goes through unchanged."""
+    for one in draft:
+        if one.op in _DIRECT and not any(one.outputs[1:]):
+            _forward(draft, one)
+            continue
+        rule = _RULES.get(one.op)
+        if rule is not None and rule(draft, one):
+            _forward(draft, one)
+
+
+def _forward(draft: Draft, one: DraftNode) -> None:
+    if one.alive and not (len(one.inputs) > 1 and one.inputs[0] in draft.constants):
+        draft.forward(one.output, one.inputs[0])
+
+
+def _same(draft: Draft, one: DraftNode) -> bool:
+    """Whether the shape stays as it is."""
+    before, after = draft.types.get(one.inputs[0]), draft.types.get(one.output)
+    return before is not None and before == after
+
+
+def _cast(draft: Draft, one: DraftNode) -> bool:
+    return _same(draft, one)
+
+
+def _is_reshape(draft: Draft, one: DraftNode) -> bool:
+    """Whether the elements stay in their order."""
+    if one.op in _RESHAPES:
+        return True
+    shape = draft.shape(one.inputs[0])
+    if one.op != "Transpose" or shape is None:
+        return False
+    order = one.attributes["perm"] or range(len(shape))[::-1]
+    return [axis for axis in order if shape[axis] != 1] == [axis for axis in range(len(shape)) if shape[axis] != 1]
+
+
+def _reshape(draft: Draft, one: DraftNode) -> bool:
+    """A reshape to the same shape, or one after others that ends where they began."""
+    if one.op == "Transpose" and not _is_reshape(draft, one):
+        return False
+    if _same(draft, one):
+        return True
+    source, wanted = one, draft.types.get(one.output)
+    while (before := draft.made_by(source.inputs[0])) is not None and _is_reshape(draft, before):
+        source = before
+        if wanted is not None and draft.types.get(source.inputs[0]) == wanted:
+            draft.forward(one.output, source.inputs[0])
+            return False
+    if source is not one and one.op == "Reshape":
+        sizes = draft.ints(one, 1)
+        if sizes is not None and 0 not in sizes:
+            draft.rewire(one, 0, source.inputs[0])
+    return False
+
+
+def _transpose(draft: Draft, one: DraftNode) -> bool:
+    order = one.attributes["perm"]
+    if order is not None and list(order) == sorted(order):
+        return True
+    before = draft.made_by(one.inputs[0], "Transpose")
+    if before is not None and order is not None and before.attributes["perm"] is not None:
+        both = tuple(before.attributes["perm"][axis] for axis in order)
+        if both == tuple(range(len(both))):
+            draft.forward(one.output, before.inputs[0])
+        else:
+            _replace(draft, one, "Transpose", before.inputs[:1], perm=both)
+        return False
+    return _reshape(draft, one)
+
+
+def _replace(draft: Draft, one: DraftNode, op: str, inputs: list[str], **attributes: object) -> None:
+    """Another node in the place of one with one output."""
+    draft.add(op, inputs, [one.output], one.name, **attributes)
+    draft.remove(one)
+
+
+def _slice(draft: Draft, one: DraftNode) -> bool:
+    """A slice that takes everything."""
+    if not _same(draft, one):
+        return False
+    steps = draft.ints(one, 4)
+    return steps is None and len(one.inputs) < 5 or steps is not None and all(step == 1 for step in steps)
+
+
+def _pad(draft: Draft, one: DraftNode) -> bool:
+    pads = draft.constant(one.inputs[1])
+    return pads is not None and not pads.any()
+
+
+def _single(draft: Draft, one: DraftNode) -> bool:
+    return len(one.inputs) == 1
+
+
+def _sum(draft: Draft, one: DraftNode) -> bool:
+    if len(one.inputs) == 2:
+        _replace(draft, one, "Add", one.inputs)
+        return False
+    return len(one.inputs) == 1
+
+
+def _split(draft: Draft, one: DraftNode) -> bool:
+    return len(one.outputs) == 1
+
+
+def _neutral(draft: Draft, one: DraftNode) -> bool:
+    """x + 0, x - 0, x * 1, x / 1, x ** 1; whole numbers times 0."""
+    places = (1, 0) if one.op in ("Add", "Mul") else (1,)
+    for at in places:
+        value, other = draft.constant(one.inputs[at]), one.inputs[1 - at]
+        kind = draft.types.get(other)
+        if value is None or kind is None or kind != draft.types.get(one.output):
+            continue
+        if (value == _NEUTRAL[one.op]).all():
+            draft.forward(one.output, other)
+            return False
+        shape = draft.concrete(other)
+        if one.op == "Mul" and kind.dtype.kind in "iu" and shape is not None and not value.any():
+            draft.forward(one.output, draft.add_constant(np.zeros(shape, kind.dtype), one.output))
+            return False
+    return False
+
+
+def _concat(draft: Draft, one: DraftNode) -> bool:
+    """One part, or all parts of a tensor in their order."""
+    if len(one.inputs) == 1:
+        return True
+    split = draft.made_by(one.inputs[0], "Split")
+    if (
+        split is not None
+        and list(split.outputs) == list(one.inputs)
+        and (shape := draft.shape(one.output)) is not None
+        and axes_of([split.attributes["axis"]], len(shape)) == axes_of([one.attributes["axis"]], len(shape))
+    ):
+        draft.forward(one.output, split.inputs[0])
+    return False
+
+
+_DIRECT = ("Identity", "Dropout")
+_RULES = {
+    "Cast": _cast,
+    "Expand": _same,
+    "Tile": _same,
+    "Reshape": _reshape,
+    "Squeeze": _reshape,
+    "Unsqueeze": _reshape,
+    "Flatten": _reshape,
+    "Transpose": _transpose,
+    "Slice": _slice,
+    "Pad": _pad,
+    "Concat": _concat,
+    "Split": _split,
+    "Max": _single,
+    "Min": _single,
+    "Mean": _single,
+    "Sum": _sum,
+    **dict.fromkeys(_NEUTRAL, _neutral),
+}

@@ -1,0 +1,190 @@
+"""Moves of data around an LSTM: batch first or time first, the last step alone, sequences turned round."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...weights import LSTMWeights
+from ..draft import Draft, DraftNode
+from ..operators.operator import axis_of
+
+_FAR = 1 << 31
+
+
+def rewrite(draft: Draft) -> None:
+    """Each LSTM."""
+    for one in draft.of("fusedlstm.LSTM"):
+        made: DraftNode | None = one
+        for rule in (_input_layout, _output_layout, _last_step, _reversed):
+            made = rule(draft, made) or made
+
+
+def again(
+    draft: Draft, one: DraftNode, inputs: list[str] | None = None, outputs: list[str] | None = None, **changes: object
+) -> DraftNode:
+    """The same LSTM with other inputs, outputs or attributes."""
+    made = draft.add(
+        one.op, inputs or one.inputs, outputs or list(one.outputs), one.name, **{**one.attributes, **changes}
+    )
+    draft.remove(one)
+    return made
+
+
+def _swaps(draft: Draft, name: str) -> bool:
+    """Whether a Transpose turns (a, b, c) into (b, a, c)."""
+    one = draft.maker[name]
+    return one.attributes["perm"] == (1, 0, 2)
+
+
+def _input_layout(draft: Draft, one: DraftNode) -> DraftNode | None:
+    before = draft.made_by(one.inputs[0], "Transpose")
+    if before is None or before.attributes["perm"] != (1, 0, 2):
+        return None
+    return again(draft, one, [before.inputs[0], *one.inputs[1:]], x_batch_first=1 - one.attributes["x_batch_first"])
+
+
+def _output_layout(draft: Draft, one: DraftNode) -> DraftNode | None:
+    y = one.outputs[0] if one.outputs else ""
+    after = draft.users.get(y, ()) if y else ()
+    if (
+        not after
+        or y in draft.outputs
+        or any(user.op != "Transpose" or user.attributes["perm"] != (1, 0, 2) for user in after)
+    ):
+        return None
+    turned = [user.output for user in after]
+    made = again(
+        draft, one, outputs=[draft.fresh(y), *one.outputs[1:]], y_batch_first=1 - one.attributes["y_batch_first"]
+    )
+    for name in turned:
+        draft.forward(name, made.outputs[0])
+    return made
+
+
+def picked(draft: Draft, one: DraftNode) -> tuple[int, int, int] | None:
+    """Axis, index and whether the axis goes, of a node that takes one place along an axis."""
+    shape = draft.shape(one.inputs[0])
+    if shape is None:
+        return None
+    if one.op == "Gather":
+        index = draft.constant(one.inputs[1])
+        if index is None or index.size != 1 or index.ndim > 1:
+            return None
+        return axis_of(one.attributes["axis"], len(shape)), int(index.reshape(()).item()), int(index.ndim == 0)
+    if one.op != "Slice":
+        return None
+    starts, ends, axes, steps = (draft.ints(one, k) for k in range(1, 5))
+    if starts is None or ends is None or len(starts) != 1 or (len(one.inputs) > 3 and axes is None):
+        return None
+    if len(one.inputs) > 4 and one.inputs[4] and steps not in ((1,), (-1,)):
+        return None
+    axis = axis_of((axes or (0,))[0], len(shape))
+    size, (start,), (end,) = shape[axis], starts, ends
+    if type(size) is int:
+        chosen = range(size)[slice(start, end, (steps or (1,))[0])]
+        return (axis, chosen[0], 0) if len(chosen) == 1 else None
+    if (steps or (1,)) == (1,) and ((start == -1 and end >= _FAR) or (start == 0 and end == 1)):
+        return axis, start, 0
+    return None
+
+
+def _last_step(draft: Draft, one: DraftNode) -> DraftNode | None:
+    """What is taken of y at its last step is the last hidden state."""
+    weights: LSTMWeights = one.attributes["weights"]
+    y = one.outputs[0] if one.outputs else ""
+    lengths = len(one.inputs) > 3 and one.inputs[3]
+    if not y or weights.bidirectional or lengths or weights.flip_output or any(weights.residual or ()):
+        return None
+    kind = draft.types.get(y)
+    if kind is None:
+        return None
+    time = 1 if one.attributes["y_batch_first"] else 0
+    last = 0 if weights.reverse else -1
+    steps = kind.shape[time]
+    hits = []
+    for user in list(draft.users.get(y, ())):
+        found = picked(draft, user)
+        if found is None or found[0] != time:
+            continue
+        index = found[1]
+        if index == last or (type(steps) is int and index % steps == last % steps):
+            hits.append((user, found[2]))
+    if not hits:
+        return None
+    outputs = [*one.outputs, "", "", ""][:3]
+    outputs[1] = outputs[1] or draft.fresh(y)
+    made = again(draft, one, outputs=outputs)
+    h = made.outputs[1]
+    if weights.num_layers > 1:
+        at = draft.add_constant(np.array([weights.num_layers - 1], np.int64), h)
+        end = draft.add_constant(np.array([weights.num_layers], np.int64), h)
+        zero = draft.add_constant(np.array([0], np.int64), h)
+        h = draft.between("Slice", [h, at, end, zero], h)
+    for user, gone in hits:
+        if gone:
+            axes = draft.add_constant(np.array([0], np.int64), h)
+            draft.add("Squeeze", [h, axes], [user.output], user.name)
+        elif time == 0:
+            draft.add("Identity", [h], [user.output], user.name)
+        else:
+            draft.add("Transpose", [h], [user.output], user.name, perm=(1, 0, 2))
+        draft.remove(user)
+    return made
+
+
+def turned(draft: Draft, name: str) -> tuple[str, int] | None:
+    """Of a tensor that is another one backwards along an axis, that one and the axis."""
+    one = draft.made_by(name, "Slice")
+    shape = draft.shape(name)
+    if one is None or shape is None or len(one.inputs) < 5 or draft.ints(one, 4) != (-1,):
+        return None
+    starts, ends, axes = (draft.ints(one, k) for k in (1, 2, 3))
+    if starts is None or ends is None or len(starts) != 1:
+        return None
+    axis = axis_of((axes or (0,))[0], len(shape))
+    size = draft.types[one.inputs[0]].shape[axis]
+    whole = starts[0] == -1 or starts[0] >= _FAR or (type(size) is int and starts[0] >= size - 1)
+    through = ends[0] < -_FAR or (type(size) is int and ends[0] < -size)
+    return (one.inputs[0], axis) if whole and through else None
+
+
+def _reversed(draft: Draft, one: DraftNode) -> DraftNode | None:
+    """A sequence turned round, and its output turned back: one that runs from the end."""
+    weights: LSTMWeights = one.attributes["weights"]
+    found = turned(draft, one.inputs[0])
+    lengths = len(one.inputs) > 3 and one.inputs[3]
+    if found is None or weights.bidirectional or lengths or weights.flip_output:
+        return None
+    if found[1] != (1 if one.attributes["x_batch_first"] else 0):
+        return None
+    time, y = (1 if one.attributes["y_batch_first"] else 0), one.outputs[0]
+    back = []
+    for user in draft.users.get(y, ()) if y else ():
+        if user.op != "Slice" or turned(draft, user.output) != (y, time):
+            return None
+        back.append(user.output)
+    if y in draft.outputs:
+        return None
+    new = _with(weights, reverse=not weights.reverse)
+    outputs = [draft.fresh(y) if y else "", *one.outputs[1:]]
+    made = again(draft, one, [found[0], *one.inputs[1:]], outputs, weights=new)
+    for name in back:
+        draft.forward(name, made.outputs[0])
+    return made
+
+
+def _with(weights: LSTMWeights, **changes: object) -> LSTMWeights:
+    """The same weights with other options."""
+    names = (
+        "layers",
+        "batch_first",
+        "merge",
+        "reverse",
+        "flip_output",
+        "padding",
+        "residual",
+        "initial_state",
+        "dtype",
+    )
+    fields = {name: getattr(weights, name) for name in names}
+    return LSTMWeights(**{**fields, **changes})  # type: ignore[arg-type]
