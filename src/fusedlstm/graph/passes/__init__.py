@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..draft import Draft, value_of
-from ..graph import Graph, Node, Value, captures, graphs_of
+from ..graph import Graph, Node, captures, graphs_of
 from . import (
     activations,
     convolution,
@@ -15,6 +15,7 @@ from . import (
     lstm_shapes,
     normalisation,
     recurrent,
+    unrolled,
 )
 from .constants import fold, prune
 
@@ -25,6 +26,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     activations.rewrite,
     normalisation.rewrite,
     recurrent.rewrite,
+    unrolled.rewrite,
     lstm_shapes.rewrite,
     lstm_pairs.rewrite,
     convolution.rewrite,
@@ -85,6 +87,3 @@ def _alone(inner: Graph, draft: Draft, constants: dict[str, object]) -> Graph:
     settled = _settled(closed, set())
     constants.update(settled.constants)
     return settled.replace(inputs=inner.inputs, constants={})
-
-
-_ = Value

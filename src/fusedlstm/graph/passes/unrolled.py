@@ -1,0 +1,252 @@
+"""Cells that were found become LSTM nodes: one step, or many that follow each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...weights import FormatError, LSTMWeights
+from ..dims import Dim
+from ..draft import Draft, value_of
+from ..evaluate import compute, evaluate
+from ..graph import Graph, Value, node
+from .cells import Found, find
+from .lstm_shapes import picked
+from .recurrent import is_zero
+
+
+def rewrite(draft: Draft) -> None:
+    """Chains of cells, then single ones."""
+    cells = find(draft)
+    if not cells:
+        return
+    for chain in _chains(draft, cells):
+        if _checked(draft, chain[0]) and (len(chain) == 1 or _checked(draft, chain[-1])):
+            _replace(draft, chain)
+
+
+def _same_weights(one: LSTMWeights, other: LSTMWeights, first: bool) -> bool:
+    """Whether two steps are of one layer; the first may lack the hidden state, where it is zero."""
+    a, b = one.layers[0][0], other.layers[0][0]
+    arrays = dict(a.arrays), dict(b.arrays)
+    if first:
+        for own in arrays:
+            own.pop("weight_hh")
+    return (
+        a.cell == b.cell
+        and arrays[0].keys() == arrays[1].keys()
+        and all(np.array_equal(value, arrays[1][name]) for name, value in arrays[0].items())
+    )
+
+
+def _chains(draft: Draft, cells: list[Found]) -> list[list[Found]]:
+    """Runs of steps in which each takes the states of the one before."""
+    following = {(cell.h, cell.c): cell for cell in cells}
+    started: set[int] = set()
+    chains = []
+    for cell in cells:
+        if id(cell) in started:
+            continue
+        chain = [cell]
+        while True:
+            last = chain[-1]
+            after = following.get((last.new_h, last.new_c))
+            # The cell state between two steps must be needed by them alone.
+            own = {id(joint) for joint in last.joints} | ({id(joint) for joint in after.joints} if after else set())
+            if (
+                after is None
+                or id(after) in started
+                or not _same_weights(after.weights, last.weights, len(chain) == 1 and not last.h)
+                or last.new_c in draft.outputs
+                or any(id(user) not in own for user in draft.users[last.new_c])
+                or len(after.x) != len(last.x)
+            ):
+                break
+            chain.append(after)
+        started.update(map(id, chain))
+        chains.append(chain)
+    return chains
+
+
+def _checked(draft: Draft, cell: Found) -> bool:
+    """Whether the nodes compute what the weights say, on random numbers."""
+    wanted = [*cell.x, *filter(None, [cell.h]), cell.c]
+    inputs, nodes, waiting, seen = {}, [], [cell.new_h, cell.new_c], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name in draft.constants:
+            continue
+        seen.add(name)
+        maker = draft.made_by(name)
+        if name in wanted or maker is None:
+            inputs[name] = value_of(draft, name)
+            continue
+        if maker not in nodes:
+            nodes.append(maker)
+            waiting.extend(filter(None, maker.inputs))
+    if not set(inputs) <= set(wanted) or len(nodes) > 200:
+        return False
+    rng, sizes = np.random.default_rng(0), {}
+    values = {}
+    for name in dict.fromkeys(wanted):
+        value = draft.constant(name)
+        shape = draft.shape(name)
+        if shape is None or len(shape) < 2:
+            return False
+        concrete = tuple(sizes.setdefault(size, 2) if isinstance(size, Dim) else size for size in shape)
+        if int(np.prod(concrete[:-1])) > 64:
+            return False
+        values[name] = rng.uniform(-1, 1, concrete).astype(np.float32) if value is None else value
+    order = {id(one): k for k, one in enumerate(draft._ordered())}
+    nodes.sort(key=lambda one: order[id(one)])
+    used = {name for one in nodes for name in one.inputs if name in draft.constants}
+    try:
+        graph = Graph(
+            [Value(name) for name in inputs],
+            [Value(cell.new_h), Value(cell.new_c)],
+            [one.freeze() for one in nodes],
+            {name: draft.constants[name] for name in used},
+        )
+        expected = evaluate(graph, values)
+        step = node("fusedlstm.LSTM", ["x", "h", "c"], ["", "h_n", "c_n"], weights=cell.weights)
+        x = np.concatenate([_flat(values[name]) for name in cell.x], -1)
+        c = np.broadcast_to(_flat(values[cell.c]), (1, x.shape[1], cell.weights.hidden_size))
+        h = _flat(values[cell.h]) if cell.h else np.zeros_like(c)
+        _, new_h, new_c = compute(step, [x, np.broadcast_to(h, c.shape), c])
+    except (FormatError, ValueError):
+        return False
+    return all(
+        found.size == other.size and np.allclose(found.reshape(-1), other.reshape(-1), rtol=1e-4, atol=1e-5)
+        for found, other in ((new_h, expected[cell.new_h]), (new_c, expected[cell.new_c]))
+    )
+
+
+def _flat(value: np.ndarray) -> np.ndarray:
+    """As one step (1, batch, features)."""
+    return value.reshape(1, -1, value.shape[-1])
+
+
+def _step(draft: Draft, name: str) -> str:
+    """A tensor (..., features) as one step (1, batch, features)."""
+    shape = draft.types[name].shape
+    if len(shape) == 3 and shape[0] == 1:
+        return name
+    if len(shape) == 2:
+        return draft.between("Unsqueeze", [name, draft.add_constant(np.array([0], np.int64), name)], name)
+    wanted = np.array([1, -1, shape[-1]], np.int64)
+    return draft.between("Reshape", [name, draft.add_constant(wanted, name)], name)
+
+
+def _back(draft: Draft, name: str, like: str) -> None:
+    """One step (1, batch, features) under the name and in the shape of `like`."""
+    shape = draft.types[like].shape
+    if len(shape) == 2:
+        axes = draft.add_constant(np.array([0], np.int64), like)
+        draft.add("Squeeze", [name, axes], [like])
+    elif len(shape) == 3 and shape[0] == 1:
+        draft.add("Identity", [name], [like])
+    else:
+        sizes = [size if type(size) is int else -1 for size in shape]
+        draft.add("Reshape", [name, draft.add_constant(np.array(sizes, np.int64), like)], [like])
+
+
+def _replace(draft: Draft, chain: list[Found]) -> None:
+    first, last, count = chain[0], chain[-1], len(chain)
+    weights = chain[-1].weights
+    for like in (cell.new_h for cell in chain):
+        shape = draft.shape(like)
+        if shape is None or sum(type(size) is not int for size in shape) > 1:
+            return
+    states = []
+    for name in (first.h, first.c):
+        states.append("" if not name or is_zero(draft, name) else name)
+    if any(states):
+        shapes = {draft.types[name].shape for name in (first.new_h, *(filter(None, states)))}
+        if len(shapes) > 1:
+            return
+    elif count == 1 and not first.h and not is_zero(draft, first.c):
+        return
+    zero = "" if all(states) or not any(states) else _zeros(draft, next(filter(None, states)))
+    states = [_step(draft, name) if name else zero and _step(draft, zero) for name in states]
+    x, how = _sequence(draft, chain)
+    if how.pop("reverse", 0):
+        weights = LSTMWeights(weights.layers, reverse=True)
+    base = last.new_h
+    h, c = draft.fresh(f"{base}.h"), draft.fresh(f"{base}.c")
+    y = draft.fresh(f"{base}.y") if count > 1 else ""
+    old = [draft.maker[name] for cell in chain for name in (cell.new_h, cell.new_c)]
+    draft.add("fusedlstm.LSTM", [x, *states], [y, h, c], old[-2].name, weights=weights, **how)
+    for t, cell in enumerate(chain[:-1]):
+        step = draft.add_constant(np.array(count - 1 - t if weights.reverse else t, np.int64), cell.new_h)
+        if len(draft.types[cell.new_h].shape) == 2:
+            draft.add("Gather", [y, step], [cell.new_h], axis=0)
+        else:
+            _back(draft, draft.between("Gather", [y, _row(draft, step)], cell.new_h, axis=0), cell.new_h)
+    _back(draft, h, last.new_h)
+    _back(draft, c, last.new_c)
+    draft.remove(*old)
+
+
+def _row(draft: Draft, step: str) -> str:
+    return draft.add_constant(draft.constants[step].reshape(1), step)
+
+
+def _zeros(draft: Draft, like: str) -> str:
+    zero = draft.add_constant(np.zeros((), draft.types[like].dtype), like)
+    return draft.between("Mul", [like, zero], like)
+
+
+def _sequence(draft: Draft, chain: list[Found]) -> tuple[str, dict[str, int]]:
+    """The inputs of a chain as one sequence, and its layout."""
+    if len(chain) == 1:
+        parts = [_step(draft, name) for name in chain[0].x]
+        return (parts[0] if len(parts) == 1 else draft.between("Concat", parts, parts[0], axis=2)), {}
+    columns = []
+    for k in range(len(chain[0].x)):
+        names = [cell.x[k] for cell in chain]
+        whole = _whole(draft, names)
+        if whole is not None and len(chain[0].x) == 1:
+            return whole
+        columns.append(draft.between("Concat", [_step(draft, name) for name in names], names[-1], axis=0))
+    return (columns[0] if len(columns) == 1 else draft.between("Concat", columns, columns[0], axis=2)), {}
+
+
+def place(draft: Draft, name: str) -> tuple[str, int, int] | None:
+    """Of a tensor that is one place along an axis of another one: that, the axis and the place."""
+    one = draft.made_by(name, "Gather", "Squeeze", "Reshape")
+    if one is None:
+        return None
+    if one.op == "Gather":
+        found = picked(draft, one)
+        return (one.inputs[0], found[0], found[1]) if found is not None and found[2] else None
+    inner = draft.made_by(one.inputs[0], "Slice", "Split", "Gather")
+    shape = draft.shape(one.inputs[0])
+    if inner is None or shape is None or len(draft.types[name].shape) != len(shape) - 1:
+        return None
+    if inner.op == "Split":
+        axis = inner.attributes["axis"] % len(shape)
+        if shape[axis] != 1 or any(draft.shape(output) != shape for output in inner.outputs if output in draft.types):
+            return None
+        found = (axis, inner.outputs.index(one.inputs[0]), 0)
+    else:
+        found = picked(draft, inner)
+    if found is None or shape[: found[0]] + shape[found[0] + 1 :] != draft.types[name].shape:
+        return None
+    return inner.inputs[0], found[0], found[1]
+
+
+def _whole(draft: Draft, names: list[str]) -> tuple[str, dict[str, int]] | None:
+    """The tensor whose steps these are, if they are all of them in their order, or backwards."""
+    places = [place(draft, name) for name in names]
+    if any(one is None for one in places):
+        return None
+    sources = {(one[0], one[1]) for one in places if one is not None}
+    if len(sources) != 1:
+        return None
+    source, axis = next(iter(sources))
+    shape = draft.shape(source)
+    if shape is None or len(shape) != 3 or axis > 1 or shape[axis] != len(names):
+        return None
+    steps = [one[2] % len(names) for one in places if one is not None]
+    if steps not in (list(range(len(names))), list(range(len(names)))[::-1]):
+        return None
+    return source, {"x_batch_first": axis, "reverse": int(steps[0] != 0)}
