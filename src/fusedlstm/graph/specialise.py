@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..weights import FormatError
 from .graph import Graph, check_shape
 from .operators import OPERATORS, Array, TensorType
+from .passes import settle
 from .passes.constants import Folder
 
 _ROOM = 1 << 20  # bytes of constants that the shapes of one call may make; the rest is computed when it runs
@@ -56,6 +57,8 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
         check_shape(f"input {value.name!r}", shape, value.dtype)
         inputs[value.name] = TensorType(shape, value.dtype)
     found = Folder(graph, inputs, values, _ROOM).run()
+    if any(one.op == "If" for one in graph.nodes):  # branches became part of the graph
+        found = settle(found)
     types = found.types
     for one in found.nodes:
         for name in one.outputs:

@@ -32,6 +32,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     convolution.rewrite,
     dense.rewrite,
 )
+_CHEAP = (identities.rewrite, lstm_shapes.rewrite, convolution.rewrite, dense.rewrite)
 _MOST_ROUNDS = 20
 
 
@@ -39,6 +40,15 @@ def apply(rewrite: Callable[[Draft], None], graph: Graph) -> Graph:
     """One pass."""
     draft = Draft(graph if graph.types else fold(graph))
     rewrite(draft)
+    return draft.finish()
+
+
+def settle(graph: Graph) -> Graph:
+    """The cheap passes once more, on a graph that got its shapes after `simplify` and lost its branches."""
+    draft = Draft(graph)
+    for _ in range(2):
+        for rewrite in _CHEAP:
+            rewrite(draft)
     return draft.finish()
 
 

@@ -43,6 +43,8 @@ def rewrite(draft: Draft) -> None:
     """Products, then what follows them."""
     for one in draft.of("MatMul", "Gemm"):
         _product(draft, one)
+    for one in draft.of("fusedlstm.Conv"):
+        _pointwise(draft, one)
     for one in draft.of("fusedlstm.Dense"):
         if one.attributes["activation"] is None:
             _follow(draft, one)
@@ -75,12 +77,36 @@ def _product(draft: Draft, one: DraftNode) -> None:
     draft.remove(one)
 
 
+def _pointwise(draft: Draft, one: DraftNode) -> None:
+    """A convolution of one tap between two transposes: Keras's way of a dense layer at each step."""
+    weights, a = draft.constant(one.inputs[1]), one.attributes
+    before = draft.made_by(one.inputs[0], "Transpose")
+    after = draft.users.get(one.output, [])
+    if weights is None or weights.shape[2:] != (1,) or a["group"] != 1 or any(a["pads"] or ()) or before is None:
+        return
+    if (a["strides"] or (1,)) != (1,) or one.output in draft.outputs or not after:
+        return
+    if any(user.op != "Transpose" or user.attributes["perm"] != (0, 2, 1) for user in [before, *after]):
+        return
+    columns = draft.add_constant(weights[:, :, 0].T, one.inputs[1])
+    first, *others = [user.output for user in after]
+    inputs = [before.inputs[0], columns, *one.inputs[2:]]
+    draft.add("fusedlstm.Dense", inputs, [first], one.name, activation=a["activation"])
+    for name in others:
+        draft.forward(name, first)
+    draft.remove(*after, one)
+
+
 def _follow(draft: Draft, one: DraftNode) -> None:
     """A bias, a scale and an activation behind a dense layer."""
     while True:
         after = draft.taken_by(one.output)
         if after is None:
             return
+        if after.op in ("Reshape", "Squeeze", "Unsqueeze"):
+            after = _reshaped(draft, one, after)
+            if after is None:
+                return
         activation = activation_of(after)
         if activation is not None:
             _take(draft, one, after, one.inputs, activation)
@@ -89,6 +115,28 @@ def _follow(draft: Draft, one: DraftNode) -> None:
         if changed is None:
             return
         one = _take(draft, one, after, changed, None)
+
+
+def _reshaped(draft: Draft, one: DraftNode, view: DraftNode) -> DraftNode | None:
+    """Let a reshape that keeps the columns change places with the bias or the activation behind it."""
+    after, before = draft.taken_by(view.output), draft.types.get(one.output)
+    kind = draft.types.get(view.output)
+    if after is None or before is None or kind is None or kind.shape[-1:] != before.shape[-1:]:
+        return None
+    if activation_of(after) is None:
+        parts = draft.parts(after)
+        if after.op not in ("Add", "Sub", "Mul", "Div") or parts is None or draft.types.get(after.output) != kind:
+            return None
+        if per_column(parts[1], kind.shape[-1], kind.shape) is None:
+            return None
+        row = draft.add_constant(parts[1].reshape(-1), after.output)
+        inputs = [row if name in draft.constants else one.output for name in after.inputs]
+    else:
+        inputs = [one.output]
+    inner = draft.add(after.op, inputs, draft.fresh(one.output), after.name, **after.attributes)
+    draft.add(view.op, [inner.output, *view.inputs[1:]], [after.output], view.name, **view.attributes)
+    draft.remove(after)
+    return inner
 
 
 def _affine(draft: Draft, one: DraftNode, after: DraftNode) -> list[str] | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..draft import Draft, DraftNode
-from ..operators.operator import axes_of
+from ..operators.operator import axes_of, axis_of
 
 _RESHAPES = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
+_FAR = 1 << 31
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "Pow": 1}
 
 
@@ -146,7 +147,107 @@ def _concat(draft: Draft, one: DraftNode) -> bool:
         and axes_of([split.attributes["axis"]], len(shape)) == axes_of([one.attributes["axis"]], len(shape))
     ):
         draft.forward(one.output, split.inputs[0])
+    elif (whole := _stacked(draft, one)) is not None:
+        draft.forward(one.output, whole)
     return False
+
+
+def _stacked(draft: Draft, one: DraftNode) -> str | None:
+    """The tensor whose places along an axis are put together again, each taken out before."""
+    shape = draft.shape(one.output)
+    if shape is None:
+        return None
+    axis, sources = axis_of(one.attributes["axis"], len(shape)), set()
+    for k, name in enumerate(one.inputs):
+        found = place_of(draft, name, axis)
+        if found is None or found[2] != k:
+            return None
+        sources.add(found[:2])
+    if len(sources) != 1:
+        return None
+    source, at = sources.pop()
+    kind = draft.types.get(source)
+    if kind is None or kind.shape[at] != len(one.inputs) or len(kind.shape) != len(shape):
+        return None
+    if at == axis:
+        return source if kind.shape == shape else None
+    order = [k for k in range(len(shape)) if k != at]
+    order.insert(axis, at)
+    if tuple(kind.shape[k] for k in order) != shape:
+        return None
+    return draft.between("Transpose", [source], one.output, perm=tuple(order))
+
+
+def place_of(draft: Draft, name: str, axis: int) -> tuple[str, int, int] | None:
+    """Of one place along `axis` of a new tensor: where it was taken, as a tensor, its axis and the place there."""
+    one = draft.made_by(name, "Unsqueeze", "Slice")
+    if one is None:
+        return None
+    if one.op == "Slice":
+        found = picked(draft, one)
+        return None if found is None or found[0] != axis or found[2] else (one.inputs[0], *found[:2])
+    inner, shape = draft.made_by(one.inputs[0], "Gather"), draft.shape(name)
+    axes = draft.ints(one, 1)
+    if inner is None or shape is None or axes is None or axes_of(axes, len(shape)) != (axis,):
+        return None
+    found = picked(draft, inner)
+    return (inner.inputs[0], *found[:2]) if found is not None and found[2] else None
+
+
+def picked(draft: Draft, one: DraftNode) -> tuple[int, int, int] | None:
+    """Axis, place (counted from the end if negative) and whether the axis goes, of a node that takes one place."""
+    shape = draft.shape(one.inputs[0])
+    if shape is None:
+        return None
+    if one.op == "Gather":
+        index = draft.constant(one.inputs[1])
+        if index is None or index.size != 1 or index.ndim > 1:
+            return None
+        return axis_of(one.attributes["axis"], len(shape)), int(index.reshape(()).item()), int(index.ndim == 0)
+    if one.op != "Slice":
+        return None
+    starts, ends, axes, steps = (draft.ints(one, k) for k in range(1, 5))
+    if starts is None or ends is None or len(starts) != 1 or (len(one.inputs) > 3 and axes is None):
+        return None
+    if len(one.inputs) > 4 and one.inputs[4] and steps not in ((1,), (-1,)):
+        return None
+    axis = axis_of((axes or (0,))[0], len(shape))
+    size, (start,), (end,) = shape[axis], starts, ends
+    if type(size) is int:
+        chosen = range(size)[slice(start, end, (steps or (1,))[0])]
+        return (axis, chosen[0], 0) if len(chosen) == 1 else None
+    if (steps or (1,)) == (1,) and ((start == -1 and end >= _FAR) or (start == 0 and end == 1)):
+        return axis, start, 0
+    return None
+
+
+def _unsqueeze(draft: Draft, one: DraftNode) -> bool:
+    """A place that is taken out and gets its axis back: a slice. A pad goes behind."""
+    axes, shape = draft.ints(one, 1), draft.shape(one.output)
+    before = draft.made_by(one.inputs[0], "Gather", "Pad")
+    if axes is None or shape is None or before is None or draft.uses(before.output) > 1:
+        return _reshape(draft, one)
+    if before.op == "Pad":
+        _pad_behind(draft, one, before, axes_of(axes, len(shape)), len(shape))
+        return False
+    found = picked(draft, before)
+    if found is None or not found[2] or axes_of(axes, len(shape)) != found[:1] or found[1] < 0:
+        return _reshape(draft, one)
+    limits = [draft.add_constant(np.array([k], np.int64), one.output) for k in (found[1], found[1] + 1, found[0])]
+    _replace(draft, one, "Slice", [before.inputs[0], *limits])
+    return False
+
+
+def _pad_behind(draft: Draft, one: DraftNode, before: DraftNode, axes: tuple[int, ...], rank: int) -> None:
+    pads = draft.ints(before, 1)
+    if pads is None or len(before.inputs) > 3 or len(pads) != 2 * (rank - len(axes)):
+        return
+    rest = [axis for axis in range(rank) if axis not in axes]
+    wide = np.zeros((2, rank), np.int64)
+    wide[:, rest] = np.reshape(pads, (2, -1))
+    inside = draft.between("Unsqueeze", [before.inputs[0], one.inputs[1]], one.inputs[0], one.name)
+    widened = draft.add_constant(wide.reshape(-1), one.output)
+    _replace(draft, one, "Pad", [inside, widened, *before.inputs[2:]], mode=before.attributes["mode"])
 
 
 _DIRECT = ("Identity", "Dropout")
@@ -156,7 +257,7 @@ _RULES = {
     "Tile": _same,
     "Reshape": _reshape,
     "Squeeze": _reshape,
-    "Unsqueeze": _reshape,
+    "Unsqueeze": _unsqueeze,
     "Flatten": _reshape,
     "Transpose": _transpose,
     "Slice": _slice,

@@ -85,6 +85,21 @@ def _cut(draft: Draft, name: str, ends: list[str], rows: list[int]) -> None:
         at += count
 
 
+def _rows_of(draft: Draft, first: str, second: str) -> str | None:
+    """The tensor whose rows are these two, one after the other."""
+    both = [draft.made_by(name, "Slice") if name else None for name in (first, second)]
+    if None in both or both[0].inputs[0] != both[1].inputs[0]:  # type: ignore[union-attr]
+        return None
+    source, at = both[0].inputs[0], 0  # type: ignore[union-attr]
+    shape = draft.shape(source)
+    for one in both:
+        starts, ends, axes = (draft.ints(one, k) for k in (1, 2, 3))  # type: ignore[arg-type]
+        if starts != (at,) or ends is None or len(ends) != 1 or (axes or (0,)) != (0,) or shape is None:
+            return None
+        at = min(ends[0], shape[0]) if type(shape[0]) is int else -1
+    return source if at == shape[0] else None  # type: ignore[index]
+
+
 def _stack(draft: Draft, one: DraftNode) -> DraftNode | None:
     """A layer and the one that takes all of its output."""
     y = one.outputs[0] if one.alive else ""
@@ -104,7 +119,14 @@ def _stack(draft: Draft, one: DraftNode) -> DraftNode | None:
     weights = LSTMWeights([*a.layers, *b.layers], reverse=a.reverse, dtype=a.dtype, activations=a.activations)
     if not weights.equal_layers:
         return None
-    states = [draft.between("Concat", [x, z], y, axis=0) if x else "" for x, z in zip(first[1:3], second[1:3])]
+    steps = draft.types[y].shape[1 if one.attributes["y_batch_first"] else 0] if y in draft.types else None
+    apart = any(any([*node.outputs, "", ""][1:3]) for node in (one, after)) or any(first[1:3])
+    if steps == 1 and apart and _rows_of(draft, first[1], second[1]) is None:
+        return None  # nothing is won by it, and states would have to be put together
+    states = [
+        (_rows_of(draft, x, z) or draft.between("Concat", [x, z], y, axis=0)) if x else ""
+        for x, z in zip(first[1:3], second[1:3])
+    ]
     outputs, halves = [after.outputs[0]], []
     directions = 2 if a.bidirectional else 1
     rows = [a.num_layers * directions, b.num_layers * directions]

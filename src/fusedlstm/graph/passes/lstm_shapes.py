@@ -7,6 +7,7 @@ import numpy as np
 from ...weights import LSTMWeights
 from ..draft import Draft, DraftNode
 from ..operators.operator import axis_of
+from .identities import picked
 
 _FAR = 1 << 31
 
@@ -59,33 +60,6 @@ def _output_layout(draft: Draft, one: DraftNode) -> DraftNode | None:
     for name in turned:
         draft.forward(name, made.outputs[0])
     return made
-
-
-def picked(draft: Draft, one: DraftNode) -> tuple[int, int, int] | None:
-    """Axis, index and whether the axis goes, of a node that takes one place along an axis."""
-    shape = draft.shape(one.inputs[0])
-    if shape is None:
-        return None
-    if one.op == "Gather":
-        index = draft.constant(one.inputs[1])
-        if index is None or index.size != 1 or index.ndim > 1:
-            return None
-        return axis_of(one.attributes["axis"], len(shape)), int(index.reshape(()).item()), int(index.ndim == 0)
-    if one.op != "Slice":
-        return None
-    starts, ends, axes, steps = (draft.ints(one, k) for k in range(1, 5))
-    if starts is None or ends is None or len(starts) != 1 or (len(one.inputs) > 3 and axes is None):
-        return None
-    if len(one.inputs) > 4 and one.inputs[4] and steps not in ((1,), (-1,)):
-        return None
-    axis = axis_of((axes or (0,))[0], len(shape))
-    size, (start,), (end,) = shape[axis], starts, ends
-    if type(size) is int:
-        chosen = range(size)[slice(start, end, (steps or (1,))[0])]
-        return (axis, chosen[0], 0) if len(chosen) == 1 else None
-    if (steps or (1,)) == (1,) and ((start == -1 and end >= _FAR) or (start == 0 and end == 1)):
-        return axis, start, 0
-    return None
 
 
 def _last_step(draft: Draft, one: DraftNode) -> DraftNode | None:

@@ -10,7 +10,7 @@ from ..draft import Draft, value_of
 from ..evaluate import compute, evaluate
 from ..graph import Graph, Value, node
 from .cells import Found, find
-from .lstm_shapes import picked
+from .identities import picked
 from .recurrent import is_zero
 
 
