@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..draft import Draft, value_of
-from ..graph import Graph, Node, captures, graphs_of
+from ..graph import Graph, Node, Value, captures, graphs_of
+from ..operators import Array
 from . import (
     activations,
     convolution,
     dense,
     identities,
+    loops,
     lstm_pairs,
     lstm_shapes,
     normalisation,
     recurrent,
+    siblings,
     unrolled,
 )
 from .constants import fold, prune
@@ -27,10 +30,12 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     normalisation.rewrite,
     recurrent.rewrite,
     unrolled.rewrite,
+    loops.rewrite,
     lstm_shapes.rewrite,
     lstm_pairs.rewrite,
     convolution.rewrite,
     dense.rewrite,
+    siblings.rewrite,
 )
 _CHEAP = (identities.rewrite, lstm_shapes.rewrite, convolution.rewrite, dense.rewrite)
 _MOST_ROUNDS = 20
@@ -54,10 +59,10 @@ def settle(graph: Graph) -> Graph:
 
 def simplify(graph: Graph) -> Graph:
     """All passes, on the graphs inside nodes as well, until none changes anything."""
-    return _settled(fold(graph), set())
+    return _settled(fold(graph))
 
 
-def _settled(graph: Graph, around: set[str]) -> Graph:
+def _settled(graph: Graph) -> Graph:
     graph = _inside(graph)
     for _ in range(_MOST_ROUNDS):
         draft = Draft(graph)
@@ -87,13 +92,17 @@ def _inside(graph: Graph) -> Graph:
     )
 
 
-def _alone(inner: Graph, draft: Draft, constants: dict[str, object]) -> Graph:
+def _alone(inner: Graph, draft: Draft, constants: dict[str, Array]) -> Graph:
     """A graph inside a node, simplified with what it takes from around it as inputs and constants of its own."""
     taken = captures(inner)
     outside = [value_of(draft, name) for name in taken if name not in constants]
     own = {name: constants[name] for name in taken if name in constants}
     types = {name: draft.types[name] for name in taken if name in draft.types}
-    closed = inner.replace(inputs=(*inner.inputs, *outside), constants=own, types={**inner.types, **types})
-    settled = _settled(closed, set())
+    inputs = tuple(
+        Value(one.name, kind.dtype, kind.shape) if (kind := inner.types.get(one.name)) is not None else one
+        for one in inner.inputs
+    )
+    closed = inner.replace(inputs=(*inputs, *outside), constants=own, types={**inner.types, **types})
+    settled = _settled(closed)
     constants.update(settled.constants)
-    return settled.replace(inputs=inner.inputs, constants={})
+    return settled.replace(inputs=inputs, constants={})

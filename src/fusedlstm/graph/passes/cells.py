@@ -134,6 +134,7 @@ def _assemble(
         return None
     peepholes: dict[str, Array] = {}
     sources: dict[str, int] = {}
+    gates = [(how, Form(form.bias, dict(form.matrices), form.diagonals)) for how, form in gates]
     for (_, form), which in zip(gates, "ifgo"):
         for name, row in form.diagonals.items():
             if which != "g" and name == (one.output if which == "o" else c):

@@ -243,28 +243,40 @@ class Folder:
         for key, graph in one.attributes.items():
             if not isinstance(graph, Graph):
                 continue
-            outside, self.nodes = self.nodes, []
-            self.types.update(types_of_inputs(graph))
-            self.types.update(self.carried(one, graph))
-            try:
-                for inner in graph.nodes:
-                    self.step(inner)
-                nodes = self.nodes
-            except FormatError:  # a branch that is never taken may be wrong
-                nodes = list(graph.nodes)
-                self.forget(graph)
-            finally:
-                self.nodes = outside
-            outputs = tuple(Value(self.find(value.name)) for value in graph.outputs)
-            used = {value.name for value in outputs}
-            pruned = prune(nodes, used)
-            attributes[key] = graph.replace(nodes=tuple(pruned), outputs=outputs, types=self.types)
-            ends.append([self.types.get(value.name) for value in outputs])
+            carried = self.carried(one, graph)
+            found = self.walk_inside(graph, carried)
+            if any(self.types.get(output) != carried[name] for name, output in self.handed_on(one, found)):
+                self.forget(graph)  # a shape that changes from turn to turn is not known
+                found = self.walk_inside(graph, {})
+            attributes[key] = found
+            ends.append([self.types.get(value.name) for value in found.outputs])
         self.nodes.append(Node(one.op, one.inputs, one.outputs, attributes, one.name))
         if one.op == "If":
             for name, first, second in zip(one.outputs, *ends):
                 if first is not None and first == second:
                     self.types[name] = first
+
+    def walk_inside(self, graph: Graph, carried: dict[str, TensorType]) -> Graph:
+        """Fold one graph, whose inputs have types as in `carried`."""
+        outside, self.nodes = self.nodes, []
+        for value in graph.inputs:
+            self.types.pop(value.name, None)
+        self.types.update(carried)
+        try:
+            for inner in graph.nodes:
+                self.step(inner)
+            nodes = self.nodes
+        except FormatError:  # a branch that is never taken may be wrong
+            nodes = list(graph.nodes)
+            self.forget(graph)
+        finally:
+            self.nodes = outside
+        outputs = tuple(Value(self.find(value.name)) for value in graph.outputs)
+        used = {value.name for value in outputs}
+        nodes = prune(nodes, used)
+        used.update(name for inner in nodes for name in inner.outputs)
+        types = {name: self.types[name] for name in used if name in self.types}
+        return graph.replace(nodes=tuple(nodes), outputs=outputs, types=types)
 
     def forget(self, graph: Graph) -> None:
         """Nothing is known of what a graph inside computes."""
@@ -274,20 +286,31 @@ class Folder:
                     table.pop(name, None)  # type: ignore[attr-defined]
 
     def carried(self, one: Node, graph: Graph) -> dict[str, TensorType]:
-        """What is known of the inputs of Scan's body."""
-        if one.op != "Scan":
-            return {}
-        count = len(one.inputs) - one.attributes["num_scan_inputs"]
-        axes = one.attributes["scan_input_axes"] or (0,) * one.attributes["num_scan_inputs"]
-        found = {}
-        for k, value in enumerate(graph.inputs):
-            kind = self.types.get(one.inputs[k]) if k < len(one.inputs) else None
-            if kind is not None and k >= count:
-                axis = axes[k - count] % max(len(kind.shape), 1)
-                kind = TensorType(kind.shape[:axis] + kind.shape[axis + 1 :], kind.dtype)
-            if kind is not None:
-                found[value.name] = kind
-        return found
+        """What the inputs of a body are, if tensors that it hands on keep their shape."""
+        given: list[TensorType | None] = []
+        if one.op == "Loop":
+            given = [TensorType((), INT64), TensorType((), BOOL), *map(self.types.get, one.inputs[2:])]
+        elif one.op == "Scan":
+            count = len(one.inputs) - one.attributes["num_scan_inputs"]
+            given = [self.types.get(name) for name in one.inputs[:count]]
+            axes = one.attributes["scan_input_axes"] or (0,) * one.attributes["num_scan_inputs"]
+            for name, axis in zip(one.inputs[count:], axes):
+                kind = self.types.get(name)
+                if kind is not None:
+                    at = axis % max(len(kind.shape), 1)
+                    kind = TensorType(kind.shape[:at] + kind.shape[at + 1 :], kind.dtype)
+                given.append(kind)
+        return {value.name: kind for value, kind in zip(graph.inputs, given) if kind is not None}
+
+    def handed_on(self, one: Node, graph: Graph) -> list[tuple[str, str]]:
+        """Inputs of a body whose types are known, with the outputs that they get in the next turn."""
+        inputs, outputs = list(graph.inputs), list(graph.outputs)
+        if one.op == "Loop":
+            inputs, outputs = inputs[2:], outputs[1:]
+        elif one.op == "Scan":
+            inputs = inputs[: len(one.inputs) - one.attributes["num_scan_inputs"]]
+        pairs = zip(inputs, outputs)
+        return [(value.name, output.name) for value, output in pairs if value.name in self.types]
 
 
 def constant_types(graph: Graph) -> dict[str, TensorType]:

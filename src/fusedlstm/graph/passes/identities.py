@@ -157,24 +157,25 @@ def _stacked(draft: Draft, one: DraftNode) -> str | None:
     shape = draft.shape(one.output)
     if shape is None:
         return None
-    axis, sources = axis_of(one.attributes["axis"], len(shape)), set()
+    axis = axis_of(one.attributes["axis"], len(shape))
+    first = place_of(draft, one.inputs[0], axis)
+    kind = draft.types.get(first[0]) if first is not None else None
+    if first is None or kind is None or len(kind.shape) != len(shape):
+        return None
+    source, at, start = first
     for k, name in enumerate(one.inputs):
-        found = place_of(draft, name, axis)
-        if found is None or found[2] != k:
+        if place_of(draft, name, axis) != (source, at, start + k):
             return None
-        sources.add(found[:2])
-    if len(sources) != 1:
+    count, size = len(one.inputs), kind.shape[at]
+    if type(size) is not int or start < 0 or start + count > size:
         return None
-    source, at = sources.pop()
-    kind = draft.types.get(source)
-    if kind is None or kind.shape[at] != len(one.inputs) or len(kind.shape) != len(shape):
-        return None
+    if count < size:
+        limits = [draft.add_constant(np.array([k], np.int64), one.output) for k in (start, start + count, at)]
+        source = draft.between("Slice", [source, *limits], one.output)
     if at == axis:
-        return source if kind.shape == shape else None
+        return source
     order = [k for k in range(len(shape)) if k != at]
     order.insert(axis, at)
-    if tuple(kind.shape[k] for k in order) != shape:
-        return None
     return draft.between("Transpose", [source], one.output, perm=tuple(order))
 
 

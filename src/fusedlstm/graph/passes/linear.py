@@ -91,12 +91,19 @@ class Linear:
         return None if width is None else Form(np.zeros(width), {}, {name: np.ones(width)})
 
     def _form(self, name: str, depth: int) -> Form | None:
-        draft, one = self.draft, self.draft.made_by(name)
-        if one is None or depth > _DEEP:
+        one = self.draft.made_by(name)
+        if one is None or depth > _DEEP or self._is_state(one):
             return self._itself(name)
         rule = _RULES.get(one.op)
         found = rule(self, one, name, depth + 1) if rule is not None else None
         return found if found is not None else self._itself(name)
+
+    def _is_state(self, one: DraftNode) -> bool:
+        """Whether a node is f c + i g, a sum of products: a cell state, which stays whole."""
+        return one.op in ("Add", "Sum") and all(
+            (maker := self.draft.made_by(name, "Mul")) is not None and self.draft.parts(maker) is None
+            for name in one.inputs
+        )
 
     def product(self, source: str, weights: Array) -> Form | None:
         """Of ``source @ weights``; a source that is put together from parts is taken apart."""
@@ -105,12 +112,11 @@ class Linear:
         if weights.ndim != 2 or shape is None:
             return None
         if one is not None and axis_of(one.attributes["axis"], len(shape)) == len(shape) - 1:
-            widths = [self.width(part) for part in one.inputs]
-            if None in widths or sum(widths) != len(weights):  # type: ignore[arg-type]
+            widths = [self.width(part) or 0 for part in one.inputs]
+            if not all(widths) or sum(widths) != len(weights):
                 return None
             found, at = Form(np.zeros(weights.shape[1])), 0
             for part, width in zip(one.inputs, widths):
-                assert width is not None
                 rows = weights[at : at + width]
                 value = self.draft.constant(part)
                 if value is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...weights import LSTMWeights
+from ...weights import DirectionWeights, LSTMWeights
 from ..draft import Draft, DraftNode
 from ..operators.operator import axis_of
 from .identities import picked
@@ -16,7 +16,7 @@ def rewrite(draft: Draft) -> None:
     """Each LSTM."""
     for one in draft.of("fusedlstm.LSTM"):
         made: DraftNode | None = one
-        for rule in (_input_layout, _output_layout, _last_step, _reversed):
+        for rule in (_product_ahead, _input_layout, _output_layout, _last_step, _reversed):
             made = rule(draft, made) or made
 
 
@@ -31,10 +31,32 @@ def again(
     return made
 
 
-def _swaps(draft: Draft, name: str) -> bool:
-    """Whether a Transpose turns (a, b, c) into (b, a, c)."""
-    one = draft.maker[name]
-    return one.attributes["perm"] == (1, 0, 2)
+def _product_ahead(draft: Draft, one: DraftNode) -> DraftNode | None:
+    """Input weights that only pick columns of a product made for the whole sequence: the product is the LSTM's own."""
+    weights: LSTMWeights = one.attributes["weights"]
+    if weights.bidirectional or weights.num_layers > 1 or weights.residual:
+        return None
+    layer, x, shift = weights.layers[0][0], one.inputs[0], None
+    own = layer.weight_ih.astype(np.float64)
+    if own.shape[0] != own.shape[1] or np.count_nonzero(own) != len(own) or draft.uses(x) > 1:
+        return None
+    before = draft.made_by(x, "MatMul", "fusedlstm.Dense", "Add")
+    if before is not None and before.op == "Add":
+        parts = draft.parts(before)
+        if parts is None or parts[1].size != len(own) or draft.uses(parts[0]) > 1:
+            return None
+        shift, before = parts[1].reshape(-1), draft.made_by(parts[0], "MatMul", "fusedlstm.Dense")
+    matrix = draft.constant(before.inputs[1]) if before is not None else None
+    if before is None or matrix is None or matrix.ndim != 2 or before.attributes.get("activation") is not None:
+        return None
+    more = draft.constant(before.inputs[2]) if len(before.inputs) > 2 else None
+    bias = np.zeros(len(own)) if layer.bias is None else layer.bias.astype(np.float64)
+    for value in (shift, more):
+        if value is not None:
+            bias = bias + own @ value.astype(np.float64)
+    rest = {name: value for name, value in layer.arrays.items() if name not in ("weight_ih", "bias")}
+    joined = DirectionWeights(own @ matrix.astype(np.float64).T, bias=bias, cell=layer.cell, **rest)  # type: ignore[arg-type]
+    return again(draft, one, [before.inputs[0], *one.inputs[1:]], weights=_with(weights, layers=[[joined]]))
 
 
 def _input_layout(draft: Draft, one: DraftNode) -> DraftNode | None:
@@ -83,7 +105,7 @@ def _last_step(draft: Draft, one: DraftNode) -> DraftNode | None:
         index = found[1]
         if index == last or (type(steps) is int and index % steps == last % steps):
             hits.append((user, found[2]))
-    if not hits:
+    if len(hits) < draft.uses(y) or not hits:  # where all of y is needed, its last step is there as well
         return None
     outputs = [*one.outputs, "", "", ""][:3]
     outputs[1] = outputs[1] or draft.fresh(y)

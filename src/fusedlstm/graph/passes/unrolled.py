@@ -171,17 +171,18 @@ def _replace(draft: Draft, chain: list[Found]) -> None:
     if how.pop("reverse", 0):
         weights = LSTMWeights(weights.layers, reverse=True)
     base = last.new_h
-    h, c = draft.fresh(f"{base}.h"), draft.fresh(f"{base}.c")
-    y = draft.fresh(f"{base}.y") if count > 1 else ""
+    h, y = (draft.fresh(f"{base}.h"), "") if count == 1 else ("", draft.fresh(f"{base}.y"))
+    c = draft.fresh(f"{base}.c")
     old = [draft.maker[name] for cell in chain for name in (cell.new_h, cell.new_c)]
     draft.add("fusedlstm.LSTM", [x, *states], [y, h, c], old[-2].name, weights=weights, **how)
-    for t, cell in enumerate(chain[:-1]):
+    for t, cell in enumerate(chain if count > 1 else ()):
         step = draft.add_constant(np.array(count - 1 - t if weights.reverse else t, np.int64), cell.new_h)
         if len(draft.types[cell.new_h].shape) == 2:
             draft.add("Gather", [y, step], [cell.new_h], axis=0)
         else:
             _back(draft, draft.between("Gather", [y, _row(draft, step)], cell.new_h, axis=0), cell.new_h)
-    _back(draft, h, last.new_h)
+    if count == 1:
+        _back(draft, h, last.new_h)
     _back(draft, c, last.new_c)
     draft.remove(*old)
 
