@@ -53,6 +53,31 @@ def test_engine_uses_the_table_and_the_standard_library():
             assert "pybind11" not in name and "Python.h" not in name, path
 
 
+def parameters(path):
+    """Each function's name and how many parameters it has, template arguments aside."""
+    text = re.sub(r"//.*|\"[^\"\n]*\"", "", path.read_text())
+    for match in re.finditer(r"\b(\w+)\(", text):
+        inside, depth = "", 1
+        for character in text[match.end() :]:
+            depth += character in "([{<"
+            depth -= character in ")]}>"
+            if depth == 0:
+                break
+            inside += character if depth == 1 else ""
+        declares = re.match(r"\s*(const |std::|unsigned |[A-Z]\w+[&* ]|float|bool|double)", inside)
+        yield match[1], inside.count(",") + 1 if declares else 0
+
+
+def test_no_function_of_the_engine_takes_more_than_six_parameters():
+    counted = dict(parameters(CSRC / "engine" / "layer.hpp"))
+    assert counted["pass"] == 4, "the test cannot count"
+    for path in (*sources("engine", ".cpp", ".hpp"), *sources("kernels", ".cpp", ".hpp")):
+        if path.name == "capi.cpp":  # what capi.h promised
+            continue
+        for name, count in parameters(path):
+            assert count <= 6, f"{path}: {name} takes {count} parameters"
+
+
 def test_stream_reaches_the_engine_through_the_c_api_alone():
     text = (
         (PACKAGE / "capi.pxd").read_text() + (PACKAGE / "stream.pyx").read_text() + (PACKAGE / "stream.pxd").read_text()

@@ -11,42 +11,65 @@ using namespace fusedlstm;
 
 namespace {
 
-// The place of object.name among names, in the order of an enumeration.
-template <class Enumeration, std::size_t N>
-Enumeration among(const char* const (&names)[N], const py::handle& object, const char* name) {
+template <class Value>
+struct Named {
+  const char* name;
+  Value value;
+};
+
+// The value that object.name names.
+template <class Value, std::size_t N>
+Value among(const Named<Value> (&choices)[N], const py::handle& object, const char* name) {
   const std::string wanted = py::cast<std::string>(object.attr(name));
-  const auto found = std::find(std::begin(names), std::end(names), wanted);
-  if (found == std::end(names)) throw std::invalid_argument(std::string(name) + ": found '" + wanted + "'");
-  return static_cast<Enumeration>(found - std::begin(names));
+  const auto found = std::find_if(std::begin(choices), std::end(choices),
+                                  [&](const Named<Value>& choice) { return choice.name == wanted; });
+  if (found == std::end(choices)) throw std::invalid_argument(std::string(name) + ": found '" + wanted + "'");
+  return found->value;
 }
+
+constexpr Named<Function> functions[] = {
+    {"affine", Function::affine},
+    {"elu", Function::elu},
+    {"exponential", Function::exponential},
+    {"gelu", Function::gelu},
+    {"gelu_tanh", Function::gelu_tanh},
+    {"hard_sigmoid", Function::hard_sigmoid},
+    {"leaky_relu", Function::leaky_relu},
+    {"relu", Function::relu},
+    {"scaled_tanh", Function::scaled_tanh},
+    {"sigmoid", Function::sigmoid},
+    {"silu", Function::silu},
+    {"softplus", Function::softplus},
+    {"softsign", Function::softsign},
+    {"tanh", Function::tanh},
+    {"thresholded_relu", Function::thresholded_relu},
+};
+constexpr Named<Coupled> coupled[] = {{"", Coupled::none}, {"forget", Coupled::forget}, {"input", Coupled::input}};
+constexpr Named<GateNorm> gate_norms[] = {{"", GateNorm::none}, {"gates", GateNorm::gates}, {"sides", GateNorm::sides}};
+constexpr Named<CellNorm> cell_norms[] = {
+    {"", CellNorm::none}, {"carried", CellNorm::carried}, {"output", CellNorm::output}};
 
 }  // namespace
 
 Activation activation_from(const py::handle& activation) {
-  static const char* const names[] = {"affine",       "elu",        "exponential", "gelu",        "gelu_tanh",
-                                      "hard_sigmoid", "leaky_relu", "relu",        "scaled_tanh", "sigmoid",
-                                      "silu",         "softplus",   "softsign",    "tanh",        "thresholded_relu"};
-  return {among<Function>(names, activation, "name"), activation.attr("alpha").cast<float>(),
+  return {among(functions, activation, "name"), activation.attr("alpha").cast<float>(),
           activation.attr("beta").cast<float>()};
 }
 
-CellOptions options_from(const py::handle& cell) {
-  static const char* const coupled[] = {"", "forget", "input"};
-  static const char* const gate_norms[] = {"", "gates", "sides"};
-  static const char* const cell_norms[] = {"", "carried", "output"};
+Cell cell_from(const py::handle& cell) {
   const auto number = [&](const char* name) { return cell.attr(name).cast<float>(); };
-  CellOptions options = {};
-  options.gate = activation_from(cell.attr("gate"));
-  options.candidate = activation_from(cell.attr("candidate"));
-  options.output = activation_from(cell.attr("output"));
-  options.coupled = among<Coupled>(coupled, cell, "coupled");
-  options.gate_clip = number("gate_clip");
-  options.cell_clip = number("cell_clip");
-  options.projection_clip = number("projection_clip");
-  options.gate_norm = among<GateNorm>(gate_norms, cell, "gate_norm");
-  options.cell_norm = among<CellNorm>(cell_norms, cell, "cell_norm");
-  options.norm_epsilon = number("norm_epsilon");
-  options.cell_zoneout = number("cell_zoneout");
-  options.hidden_zoneout = number("hidden_zoneout");
-  return options;
+  Cell choices = {};
+  choices.gate = activation_from(cell.attr("gate"));
+  choices.candidate = activation_from(cell.attr("candidate"));
+  choices.output = activation_from(cell.attr("output"));
+  choices.coupled = among(coupled, cell, "coupled");
+  choices.gate_clip = number("gate_clip");
+  choices.cell_clip = number("cell_clip");
+  choices.projection_clip = number("projection_clip");
+  choices.gate_norm = among(gate_norms, cell, "gate_norm");
+  choices.cell_norm = among(cell_norms, cell, "cell_norm");
+  choices.norm_epsilon = number("norm_epsilon");
+  choices.cell_zoneout = number("cell_zoneout");
+  choices.hidden_zoneout = number("hidden_zoneout");
+  return choices;
 }

@@ -7,4 +7,4 @@
 // Both throw std::invalid_argument for a name that is unknown.
 fusedlstm::Activation activation_from(const pybind11::handle& activation);
 // Without the arrays.
-fusedlstm::CellOptions options_from(const pybind11::handle& cell);
+fusedlstm::Cell cell_from(const pybind11::handle& cell);

@@ -8,6 +8,8 @@
 #include <array>
 #include <optional>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
 #include "bindings.hpp"
 #include "cell.hpp"
@@ -45,52 +47,51 @@ ConvLstm make(const Contiguous& weight_ih, const Contiguous& weight_hh, const st
     arrays.input[axis] = {extent(weight_ih, at), strides[axis], dilation[axis], same};
     arrays.recurrent[axis] = {extent(weight_hh, at), 1, 1, true};
   }
-  if (!cell.is_none()) arrays.options = options_from(cell);
+  if (!cell.is_none()) arrays.cell = cell_from(cell);
   return ConvLstm(arrays);
 }
 
-// Strides of (batch, [time,] height, width, channels), in floats.
-Frames frames(const Array& array, const float* data) {
-  const py::ssize_t timed = array.ndim() == 5 ? 1 : 0;
+// (batch, time, height, width, channels), any strides. x is only read.
+Sequence frames(const Array& array, const float* data) {
   const auto stride = [&](py::ssize_t axis) {
     return static_cast<std::ptrdiff_t>(array.strides(axis)) / static_cast<std::ptrdiff_t>(sizeof(float));
   };
-  // The states and x are only read.
-  return {const_cast<float*>(data),
-          stride(0),
-          timed == 1 ? stride(1) : 0,
-          {stride(timed + 1), stride(timed + 2)},
-          stride(timed + 3)};
+  return {const_cast<float*>(data), stride(0), stride(1), {stride(2), stride(3)}, stride(4)};
 }
 
-void run(const ConvLstm& lstm, const Array& x, Array y, const std::optional<Array>& h_0, const std::optional<Array>& c_0,
-         Array h_n, Array c_n) {
+// h and c after the last step, (batch, height, width, filters), as h_0 and c_0 are.
+py::tuple run(const ConvLstm& lstm, const Array& x, Array y, const std::optional<Contiguous>& h_0,
+              const std::optional<Contiguous>& c_0) {
   expect(x.ndim() == 5 && extent(x, 4) == lstm.channels(), "shape of x");
-  ConvCall call = {};
+  Call call = {};
   call.batch = extent(x, 0);
   call.time = extent(x, 1);
-  for (std::size_t axis = 0; axis < 2; ++axis) call.size[axis] = extent(x, static_cast<py::ssize_t>(axis) + 2);
-  const auto check = [&](const Array& array, const char* name) {
-    const py::ssize_t rank = array.ndim();
-    bool fits = rank >= 4 && extent(array, 0) == call.batch && extent(array, rank - 1) == lstm.filters();
-    for (std::size_t axis = 0; fits && axis < 2; ++axis)
-      fits = extent(array, rank - 3 + static_cast<py::ssize_t>(axis)) == lstm.input(axis).outputs(call.size[axis]);
-    expect(fits && rank == (name[0] == 'y' ? 5 : 4), name);
+  std::vector<py::ssize_t> state = {x.shape(0)};
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    call.size[axis] = extent(x, static_cast<py::ssize_t>(axis) + 2);
+    state.push_back(static_cast<py::ssize_t>(lstm.input()[axis].outputs(call.size[axis])));
+  }
+  state.push_back(static_cast<py::ssize_t>(lstm.filters()));
+  std::vector<py::ssize_t> outputs = state;
+  outputs.insert(outputs.begin() + 1, x.shape(1));
+  const auto fits = [](const py::array& array, const std::vector<py::ssize_t>& shape) {
+    return std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()) == shape;
   };
-  check(y, "y");
-  expect(extent(y, 1) == call.time, "y");
-  for (const std::optional<Array>& state : {h_0, c_0})
-    if (state) check(*state, "initial state");
-  check(h_n, "final state");
-  check(c_n, "final state");
+  expect(fits(y, outputs), "shape of y");
+  expect(!h_0 || fits(*h_0, state), "shape of h");
+  expect(!c_0 || fits(*c_0, state), "shape of c");
+  Contiguous h_n(state), c_n(state);
   call.x = frames(x, x.data());
   call.y = frames(y, y.mutable_data());
-  if (h_0) call.h_0 = frames(*h_0, h_0->data());
-  if (c_0) call.c_0 = frames(*c_0, c_0->data());
-  call.h_n = frames(h_n, h_n.mutable_data());
-  call.c_n = frames(c_n, c_n.mutable_data());
-  py::gil_scoped_release release;
-  lstm.run(call);
+  call.h_0 = h_0 ? h_0->data() : nullptr;
+  call.c_0 = c_0 ? c_0->data() : nullptr;
+  call.h_n = h_n.mutable_data();
+  call.c_n = c_n.mutable_data();
+  {
+    py::gil_scoped_release release;
+    lstm.run(call);
+  }
+  return py::make_tuple(std::move(h_n), std::move(c_n));
 }
 
 }  // namespace
@@ -99,7 +100,6 @@ void bind_conv_lstm(py::module_& module) {
   py::class_<ConvLstm>(module, "ConvLstm", "Packed weights of a ConvLSTM, ready to run.")
       .def(py::init(&make), py::arg("weight_ih"), py::arg("weight_hh"), py::arg("bias").none(true), py::arg("strides"),
            py::arg("dilation"), py::arg("same"), py::arg("cell").none(true))
-      .def("run", &run, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("h_0").noconvert().none(true),
-           py::arg("c_0").noconvert().none(true), py::arg("h_n").noconvert(), py::arg("c_n").noconvert(),
-           "Fill y, h_n and c_n.");
+      .def("run", &run, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("h_0").none(true),
+           py::arg("c_0").none(true), "Fill y; h and c after the last step.");
 }

@@ -66,14 +66,14 @@ DirectionArrays arrays_of(const Direction& direction) {
   arrays.h_0 = data("h_0");
   arrays.c_0 = data("c_0");
   if (direction.second.is_none()) return arrays;
-  CellOptions& options = arrays.options.emplace(options_from(direction.second));
-  options.norm_ih = data("norm_ih");
-  options.norm_hh = data("norm_hh");
-  options.peephole_i = data("peephole_i");
-  options.peephole_f = data("peephole_f");
-  options.peephole_o = data("peephole_o");
-  options.norm_c = data("norm_c");
-  options.norm_c_bias = data("norm_c_bias");
+  arrays.cell = cell_from(direction.second);
+  arrays.norm_ih = data("norm_ih");
+  arrays.norm_hh = data("norm_hh");
+  arrays.peephole_i = data("peephole_i");
+  arrays.peephole_f = data("peephole_f");
+  arrays.peephole_o = data("peephole_o");
+  arrays.norm_c = data("norm_c");
+  arrays.norm_c_bias = data("norm_c_bias");
   return arrays;
 }
 
@@ -159,12 +159,8 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
   Call call = {};
   call.batch = static_cast<std::size_t>(batch);
   call.time = static_cast<std::size_t>(time);
-  call.x = x.data();
-  call.x_batch = batched ? stride(x, batch_axis) : 0;
-  call.x_time = stride(x, time_axis);
-  call.y = y.mutable_data();
-  call.y_batch = batched ? stride(y, batch_axis) : 0;
-  call.y_time = stride(y, time_axis);
+  call.x = sequence(x.data(), batched ? stride(x, batch_axis) : 0, stride(x, time_axis));
+  call.y = sequence(y.mutable_data(), batched ? stride(y, batch_axis) : 0, stride(y, time_axis));
   call.h_0 = h_0 ? h_0->data() : nullptr;
   call.c_0 = c_0 ? c_0->data() : nullptr;
   call.h_n = h_n.mutable_data();

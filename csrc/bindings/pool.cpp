@@ -74,12 +74,8 @@ void step_slots(const Lstm& lstm, const Floats& x, Floats& y, Floats& states, co
   } else {
     expect(x.shape(0) == rows, "x: expected one step for each slot");
   }
-  call.x = x.data();
-  call.y = y.mutable_data();
-  const auto inputs = static_cast<std::ptrdiff_t>(lstm.input_size());
-  const auto outputs = static_cast<std::ptrdiff_t>(shape.output_size());
-  call.x_batch = call.x_time = inputs;
-  call.y_batch = call.y_time = outputs;
+  call.x = sequence(x.data(), x.shape(1), x.shape(1));
+  call.y = sequence(y.mutable_data(), y.shape(1), y.shape(1));
   call.states = states.mutable_data();
   call.slots = slot;
   py::gil_scoped_release release;

@@ -4,11 +4,11 @@
 #include <new>
 #include <utility>
 
+#include "../kernels/table.hpp"
+
 namespace fusedlstm {
 
 constexpr std::size_t cache_line = 64;
-
-constexpr std::size_t round_up(std::size_t count, std::size_t unit) { return (count + unit - 1) / unit * unit; }
 
 class Buffer {
  public:

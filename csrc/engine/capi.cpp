@@ -64,7 +64,7 @@ int step(fusedlstm_stream* stream, const float* x, float* y, const unsigned char
 
 int process(fusedlstm_stream* stream, size_t time, const float* x, ptrdiff_t x_row, ptrdiff_t x_time, float* y,
             ptrdiff_t y_row, ptrdiff_t y_time) {
-  return alone(stream, [&](Stream& one) { one.process(time, x, x_row, x_time, y, y_row, y_time); });
+  return alone(stream, [&](Stream& one) { one.process(time, sequence(x, x_row, x_time), sequence(y, y_row, y_time)); });
 }
 
 int get_state(fusedlstm_stream* stream, float* states) {

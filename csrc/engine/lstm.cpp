@@ -1,13 +1,12 @@
 #include "lstm.hpp"
 
 #include <algorithm>
-#include <deque>
-#include <numeric>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "../kernels/dispatch.hpp"
-#include "pass.hpp"
+#include "lstm_pass.hpp"
 
 namespace fusedlstm {
 
@@ -36,8 +35,13 @@ Lstm::Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays) : tab
                                 std::to_string(arrays.size()));
   shape_.precision = held_in(shape);
   directions_.reserve(arrays.size());
-  for (std::size_t i = 0; i < arrays.size(); ++i)
-    directions_.push_back(pack(table_, shape_.precision, shape_.layers[i / shape.num_directions], arrays[i]));
+  StateOffset before = {0, 0};
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    const LayerShape& layer = shape_.layers[i / shape.num_directions];
+    directions_.push_back(pack({table_, shape_.precision}, layer, arrays[i]));
+    offsets_.push_back(before);
+    before = {before.h + layer.output_size, before.c + layer.hidden_size};
+  }
 }
 
 std::size_t Lstm::most_inputs() const {
@@ -47,38 +51,14 @@ std::size_t Lstm::most_inputs() const {
   return most;
 }
 
-void Lstm::run(const Call& call) const {
-  std::vector<std::size_t> rows(call.batch);
-  std::iota(rows.begin(), rows.end(), std::size_t{0});
-  if (call.lengths != nullptr)
-    std::stable_sort(rows.begin(), rows.end(),
-                     [&](std::size_t a, std::size_t b) { return call.lengths[a] > call.lengths[b]; });
-
+Load Lstm::load(const Call& call) const {
   const double step = static_cast<double>(shape_.multiplications()) / static_cast<double>(shape_.layers.size()) *
                       static_cast<double>(call.batch);
-  const double total = step * static_cast<double>(call.time * directions_.size());
-  const bool worth = total >= worth_a_team && (step >= worth_meeting || shape_.num_directions == 2);
-  TeamLease team(worth ? num_threads() : 1);
+  return {step, step * static_cast<double>(call.time * directions_.size()), shape_.num_directions, full_rows};
+}
 
-  const bool split_rows = team.size() > 1 && call.batch >= full_rows * team.size() && team.size() != shape_.num_directions;
-  const std::size_t passes = split_rows ? team.size() : 1;
-  std::vector<std::vector<std::size_t>> shares(passes);  // dealt out in turn, so that lengths are shared fairly
-  for (std::size_t i = 0; i < rows.size(); ++i) shares[i % passes].push_back(rows[i]);
-  std::deque<Pass> pass;
-  for (std::vector<std::size_t>& share : shares)
-    pass.emplace_back(*this, table_, call, std::move(share), split_rows ? 1 : team.size());
-
-  if (split_rows) {
-    team.run([&](std::size_t member) {
-      pass[member].prepare();
-      pass[member].run(0);
-      pass[member].finish();
-    });
-  } else {
-    pass[0].prepare();
-    team.run([&](std::size_t member) { pass[0].run(member); });
-    pass[0].finish();
-  }
+std::unique_ptr<Pass> Lstm::pass(const Call& call, std::vector<std::size_t> rows, std::size_t members, bool lasting) const {
+  return std::make_unique<LstmPass>(*this, call, LstmPass::Share{std::move(rows), members, lasting});
 }
 
 }  // namespace fusedlstm

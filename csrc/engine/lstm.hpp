@@ -1,41 +1,28 @@
-// A trained LSTM, packed and ready to run. Immutable: any number of threads may call run at once.
+// A trained LSTM: layers of one direction or two.
 #pragma once
 #include <cstddef>
-#include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "layer.hpp"
 #include "packing.hpp"
 
 namespace fusedlstm {
 
-// One call. Strides are in floats. Rows of x and y are contiguous.
-struct Call {
-  std::size_t batch, time;
-  const float* x;
-  std::ptrdiff_t x_batch, x_time;
-  float* y;  // may not overlap x
-  std::ptrdiff_t y_batch, y_time;
-  // For each layer (directions, batch, output) and (directions, batch, hidden), one layer after the other; null for the
-  // LSTM's own, or zeros.
-  const float* h_0;
-  const float* c_0;
-  float* h_n;
-  float* c_n;
-  const std::int64_t* lengths;  // (batch), each from 0 to time, or null: all rows are `time` long
-  // In place of h_0 to c_n, forward only: row b goes on from the state at states + slots[b] * state_size, layer by layer h
-  // then c, and leaves it there. No slot twice.
-  float* states;
-  const std::int64_t* slots;
-  // Beside lengths, in place of x_batch and y_batch: row b begins at step starts[b] of x and y, and y ends with the row.
-  const std::int64_t* starts;
+// Floats of h and of c, of one row, in the directions before this one.
+struct StateOffset {
+  std::size_t h, c;
 };
 
-class Lstm {
+class Lstm : public Layer {
  public:
   // arrays: layer by layer, the forward direction before the backward one.
   Lstm(const Shape& shape, const std::vector<DirectionArrays>& arrays);
 
-  void run(const Call& call) const;
+  std::size_t state_size() const override { return shape_.state_size(); }
+  Load load(const Call& call) const override;
+  std::unique_ptr<Pass> pass(const Call& call, std::vector<std::size_t> rows, std::size_t members,
+                             bool lasting = false) const override;
 
   const Shape& shape() const { return shape_; }
   const KernelTable& table() const { return table_; }
@@ -44,11 +31,13 @@ class Lstm {
   const PackedDirection& direction(std::size_t layer, std::size_t direction) const {
     return directions_[layer * shape_.num_directions + direction];
   }
+  const StateOffset& offset(std::size_t direction) const { return offsets_[direction]; }  // counted over all layers
 
  private:
   const KernelTable& table_;
   Shape shape_;
   std::vector<PackedDirection> directions_;
+  std::vector<StateOffset> offsets_;
 };
 
 }  // namespace fusedlstm

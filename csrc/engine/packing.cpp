@@ -17,16 +17,22 @@ Buffer zeros(std::size_t floats) {
   return buffer;
 }
 
+// A matrix as it comes in, row-major, with its bias or null.
+struct Matrix {
+  const float* weights;
+  const float* bias;
+  std::size_t rows, inputs;
+};
+
 // row_of(panel, slot, lane) names the matrix row behind a place in a panel (slots are the gates, or for a plain matrix
 // four vectors that follow each other); a value of `rows` or more means padding.
 template <class RowOf>
-PackedMatrix pack_matrix(Precision precision, std::size_t lanes, const float* matrix, const float* bias, std::size_t rows,
-                         std::size_t inputs, std::size_t panels, RowOf row_of) {
-  const std::size_t width = 4 * lanes;
+PackedMatrix pack_matrix(const Target& target, const Matrix& matrix, std::size_t panels, RowOf row_of) {
+  const std::size_t lanes = target.table.lanes, width = 4 * lanes;
   PackedMatrix packed;
-  packed.inputs = inputs;
+  packed.inputs = matrix.inputs;
   packed.panels = panels;
-  const std::size_t bytes = panel_bytes(precision, inputs, width);
+  const std::size_t bytes = panel_bytes(target.precision, matrix.inputs, width);
   packed.weights = Buffer(std::max<std::size_t>(1, panels * bytes));
   std::memset(packed.weights.chars(), 0, packed.weights.bytes());
   packed.bias = zeros(panels * width);
@@ -34,9 +40,10 @@ PackedMatrix pack_matrix(Precision precision, std::size_t lanes, const float* ma
     for (std::size_t slot = 0; slot < 4; ++slot)
       for (std::size_t lane = 0; lane < lanes; ++lane) {
         const std::size_t row = row_of(panel, slot, lane);
-        if (row >= rows) continue;
-        pack_row(precision, {packed.weights.chars() + panel * bytes, slot, lane, lanes}, matrix + row * inputs, inputs);
-        if (bias != nullptr) packed.bias.floats()[panel * width + slot * lanes + lane] = bias[row];
+        if (row >= matrix.rows) continue;
+        pack_row(target.precision, {packed.weights.chars() + panel * bytes, slot, lane, lanes},
+                 matrix.weights + row * matrix.inputs, matrix.inputs);
+        if (matrix.bias != nullptr) packed.bias.floats()[panel * width + slot * lanes + lane] = matrix.bias[row];
       }
   return packed;
 }
@@ -48,59 +55,70 @@ Buffer copied(const float* values, std::size_t count) {
   return buffer;
 }
 
-// Moves the arrays of a cell's options into the kernels' layout; gate_row as for matrices.
+// Moves the arrays of a cell into the kernels' layout; gate_row as for matrices.
 template <class RowOf>
-std::unique_ptr<PackedCell> pack_cell(const CellOptions& options, const float* bias, std::size_t lanes, std::size_t hidden,
-                                      RowOf gate_row) {
-  auto packed = std::make_unique<PackedCell>();
-  packed->options = options;
-  CellOptions& o = packed->options;
+std::unique_ptr<OwnedCell> pack_cell(const DirectionArrays& in, std::size_t lanes, std::size_t hidden, RowOf gate_row) {
+  auto packed = std::make_unique<OwnedCell>();
+  static_cast<Cell&>(*packed) = *in.cell;
   // A normalisation's offset is always there, so that the kernels need not ask.
   const std::vector<float> no_bias(4 * hidden);
-  o.bias = o.gate_norm == GateNorm::none ? nullptr : bias == nullptr ? no_bias.data() : bias;
-  const float** const by_gate[] = {&o.bias, &o.norm_ih, &o.norm_hh};
-  const float** const by_unit[] = {&o.peephole_i, &o.peephole_f, &o.peephole_o, &o.norm_c, &o.norm_c_bias};
+  const bool bias_later = in.cell->gate_norm != GateNorm::none;
+  struct Array {
+    const float* from;
+    const float** to;
+  };
+  const Array by_gate[] = {{!bias_later          ? nullptr
+                            : in.bias == nullptr ? no_bias.data()
+                                                 : in.bias,
+                            &packed->bias},
+                           {in.norm_ih, &packed->norm_ih},
+                           {in.norm_hh, &packed->norm_hh}};
+  const Array by_unit[] = {{in.peephole_i, &packed->peephole_i},
+                           {in.peephole_f, &packed->peephole_f},
+                           {in.peephole_o, &packed->peephole_o},
+                           {in.norm_c, &packed->norm_c},
+                           {in.norm_c_bias, &packed->norm_c_bias}};
   const std::size_t units = round_up(hidden, lanes);
   packed->arrays = zeros(units * (4 * std::size(by_gate) + std::size(by_unit)));
   float* place = packed->arrays.floats();
-  for (const float** array : by_gate) {
-    if (*array == nullptr) continue;
+  for (const Array& array : by_gate) {
+    if (array.from == nullptr) continue;
     for (std::size_t i = 0; i < 4 * units; ++i) {
       const std::size_t row = gate_row(i / (4 * lanes), i / lanes % 4, i % lanes);
-      if (row < 4 * hidden) place[i] = (*array)[row];
+      if (row < 4 * hidden) place[i] = array.from[row];
     }
-    *array = std::exchange(place, place + 4 * units);
+    *array.to = std::exchange(place, place + 4 * units);
   }
-  for (const float** array : by_unit) {
-    if (*array == nullptr) continue;
-    std::memcpy(place, *array, hidden * sizeof(float));
-    *array = std::exchange(place, place + units);
+  for (const Array& array : by_unit) {
+    if (array.from == nullptr) continue;
+    std::memcpy(place, array.from, hidden * sizeof(float));
+    *array.to = std::exchange(place, place + units);
   }
   return packed;
 }
 
 }  // namespace
 
-PackedDirection pack(const KernelTable& table, Precision precision, const LayerShape& shape, const DirectionArrays& arrays) {
-  const std::size_t lanes = table.lanes, hidden = shape.hidden_size, rows = 4 * hidden;
+PackedDirection pack(const Target& target, const LayerShape& shape, const DirectionArrays& arrays) {
+  const std::size_t lanes = target.table.lanes, hidden = shape.hidden_size, rows = 4 * hidden;
   const std::size_t panels = round_up(hidden, lanes) / lanes;
   const auto gate_row = [&](std::size_t panel, std::size_t gate, std::size_t lane) {
     const std::size_t unit = panel * lanes + lane;
     return unit < hidden ? gate * hidden + unit : rows;
   };
   PackedDirection packed;
-  const bool bias_later = arrays.options && arrays.options->gate_norm != GateNorm::none;
-  packed.input = pack_matrix(precision, lanes, arrays.weight_ih, bias_later ? nullptr : arrays.bias, rows, shape.input_size,
-                             panels, gate_row);
-  packed.recurrent = pack_matrix(precision, lanes, arrays.weight_hh, nullptr, rows, shape.output_size, panels, gate_row);
+  const bool bias_later = arrays.cell && arrays.cell->gate_norm != GateNorm::none;
+  packed.input =
+      pack_matrix(target, {arrays.weight_ih, bias_later ? nullptr : arrays.bias, rows, shape.input_size}, panels, gate_row);
+  packed.recurrent = pack_matrix(target, {arrays.weight_hh, nullptr, rows, shape.output_size}, panels, gate_row);
   if (shape.projected) {
     const auto plain_row = [&](std::size_t panel, std::size_t slot, std::size_t lane) {
       return (panel * 4 + slot) * lanes + lane;
     };
-    packed.projection = pack_matrix(precision, lanes, arrays.weight_hr, arrays.bias_hr, shape.output_size, hidden,
+    packed.projection = pack_matrix(target, {arrays.weight_hr, arrays.bias_hr, shape.output_size, hidden},
                                     round_up(shape.output_size, 4 * lanes) / (4 * lanes), plain_row);
   }
-  if (arrays.options) packed.cell = pack_cell(*arrays.options, arrays.bias, lanes, hidden, gate_row);
+  if (arrays.cell) packed.cell = pack_cell(arrays, lanes, hidden, gate_row);
   packed.h_0 = copied(arrays.h_0, shape.output_size);
   packed.c_0 = copied(arrays.c_0, shape.hidden_size);
   return packed;

@@ -13,15 +13,17 @@ namespace fusedlstm {
 // One direction of one layer as it comes in: row-major float32, gates i, f, g, o (see cell.py). With H the hidden and P
 // the output size (the projection's, or H); null where there is none.
 struct DirectionArrays {
-  const float* weight_ih = nullptr;  // (4H, input)
-  const float* weight_hh = nullptr;  // (4H, P)
-  const float* bias = nullptr;       // (4H)
-  const float* weight_hr = nullptr;  // (P, H); without it P = H
-  const float* bias_hr = nullptr;    // (P)
-  const float* h_0 = nullptr;        // (P), the initial state of a call that gives none
-  const float* c_0 = nullptr;        // (H)
-  // Where the cell is not the plain one: its choices, with arrays of (4H) or (H) as they come in.
-  std::optional<CellOptions> options;
+  const float* weight_ih = nullptr;                    // (4H, input)
+  const float* weight_hh = nullptr;                    // (4H, P)
+  const float* bias = nullptr;                         // (4H)
+  const float* weight_hr = nullptr;                    // (P, H); without it P = H
+  const float* bias_hr = nullptr;                      // (P)
+  const float* h_0 = nullptr;                          // (P), the initial state of a call that gives none
+  const float* c_0 = nullptr;                          // (H)
+  std::optional<Cell> cell;                            // where it is not the plain one, with what belongs to it:
+  const float *norm_ih = nullptr, *norm_hh = nullptr;  // (4H)
+  const float *peephole_i = nullptr, *peephole_f = nullptr, *peephole_o = nullptr;  // (H)
+  const float *norm_c = nullptr, *norm_c_bias = nullptr;                            // (H)
 };
 
 struct LayerShape {
@@ -65,20 +67,25 @@ struct PackedMatrix {
   std::size_t inputs = 0, panels = 0;
 };
 
-// The choices of a cell that is not the plain one, and the arrays that they point to.
-struct PackedCell {
-  CellOptions options;
+// A cell that is not the plain one, and the arrays that it points to.
+struct OwnedCell : PackedCell {
   Buffer arrays;
 };
 
 struct PackedDirection {
-  PackedMatrix input;                // W and the bias, unless a normalisation comes before it
-  PackedMatrix recurrent;            // R; its bias is unused
-  PackedMatrix projection;           // W_hr and its bias, when projected
-  std::unique_ptr<PackedCell> cell;  // null: the plain cell
-  Buffer h_0, c_0;                   // the initial state; empty: zeros
+  PackedMatrix input;               // W and the bias, unless a normalisation comes before it
+  PackedMatrix recurrent;           // R; its bias is unused
+  PackedMatrix projection;          // W_hr and its bias, when projected
+  std::unique_ptr<OwnedCell> cell;  // null: the plain cell
+  Buffer h_0, c_0;                  // the initial state; empty: zeros
 };
 
-PackedDirection pack(const KernelTable& table, Precision precision, const LayerShape& shape, const DirectionArrays& arrays);
+// For which kernels.
+struct Target {
+  const KernelTable& table;
+  Precision precision;
+};
+
+PackedDirection pack(const Target& target, const LayerShape& shape, const DirectionArrays& arrays);
 
 }  // namespace fusedlstm

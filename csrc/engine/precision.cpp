@@ -5,13 +5,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "buffer.hpp"
-
 namespace fusedlstm {
 
 namespace {
-
-bool is_int8(Precision precision) { return precision == Precision::int8_by_16 || precision == Precision::int8_by_8; }
 
 std::uint32_t bits_of(float a) {
   std::uint32_t bits;
@@ -41,8 +37,8 @@ void pack_int8(const PanelRow& row, const float* weights, std::size_t inputs) {
   for (std::size_t k = 0; k < inputs; ++k) most = std::max(most, std::fabs(weights[k]));
   const float scale = most / 127.0f;
   put(row.panel, place, scale);
-  char* block = row.panel + 4 * width;
   for (std::size_t first = 0; first < inputs; first += integer_block) {
+    char* const block = row.panel + integer_block_start(first, width);
     const std::size_t last = std::min(inputs, first + integer_block);
     std::int32_t sum = 0;
     for (std::size_t k = first; k < last; ++k) {
@@ -51,19 +47,10 @@ void pack_int8(const PanelRow& row, const float* weights, std::size_t inputs) {
       block[4 * width + (k - first) / 4 * 4 * width + 4 * place + (k - first) % 4] = static_cast<char>(q);
     }
     put(block, place, sum);
-    block += 4 * width + integer_block * width;
   }
 }
 
 }  // namespace
-
-std::size_t panel_bytes(Precision precision, std::size_t inputs, std::size_t panel_width) {
-  if (precision == Precision::float32) return panel_width * inputs * 4;
-  if (precision == Precision::bfloat16_by_bfloat16) return panel_width * round_up(inputs, 2) * 2;
-  if (!is_int8(precision)) return panel_width * inputs * 2;
-  const std::size_t blocks = (inputs + integer_block - 1) / integer_block;
-  return panel_width * (4 + 4 * blocks + round_up(inputs, 4));
-}
 
 void pack_row(Precision precision, const PanelRow& row, const float* weights, std::size_t inputs) {
   if (is_int8(precision)) return pack_int8(row, weights, inputs);
@@ -79,11 +66,6 @@ void pack_row(Precision precision, const PanelRow& row, const float* weights, st
     else
       put(row.panel, (k / 2 * width + place) * 2 + k % 2, bfloat_of(weights[k]));
   }
-}
-
-std::size_t rounded_row_bytes(Precision precision, std::size_t inputs) {
-  if (is_int8(precision)) return rounded_head + 2 * round_up(inputs, 32);
-  return precision == Precision::bfloat16_by_bfloat16 ? rounded_head + 4 * round_up(inputs, 32) : 0;
 }
 
 }  // namespace fusedlstm

@@ -6,8 +6,6 @@
 
 namespace fusedlstm {
 
-std::size_t panel_bytes(Precision precision, std::size_t inputs, std::size_t panel_width);
-
 struct PanelRow {
   char* panel;
   std::size_t slot, lane, lanes;  // slot: the gate
@@ -16,8 +14,5 @@ struct PanelRow {
 // The weights must be numbers of that precision already (precision.py rounds): for int8 every one is a whole number of
 // times the largest magnitude / 127.
 void pack_row(Precision precision, const PanelRow& where, const float* weights, std::size_t inputs);
-
-// Bytes of scratch for a row of x or h rounded to whole numbers; 0 where none are.
-std::size_t rounded_row_bytes(Precision precision, std::size_t inputs);
 
 }  // namespace fusedlstm

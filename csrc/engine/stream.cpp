@@ -35,20 +35,20 @@ bool overlap(const float* a, std::size_t a_size, const float* b, std::size_t b_s
 Stream::Stream(const Lstm& lstm, std::size_t batch)
     : lstm_(lstm),
       call_(call_for(batch)),
-      pass_(lstm, lstm.table(), call_, all_rows(batch), 1, true),
+      pass_(lstm.pass(call_, all_rows(batch), 1, true)),
       inputs_(lstm.input_size()),
       outputs_(lstm.shape().output_size()),
       state_size_(lstm.shape().state_size()),
       spare_(batch * (inputs_ + state_size_) * sizeof(float)) {
   call_.time = 0;
-  reset(nullptr);
+  pass_->start();
 }
 
 Stream::Stream(const Stream& other) : Stream(other.lstm_, other.batch()) {
   float* state = spare_.floats();
   for (std::size_t b = 0; b < batch(); ++b) {
-    other.pass_.store_row(b, state);
-    pass_.load_row(b, state);
+    other.pass_->store(b, state);
+    pass_->load(b, state);
   }
 }
 
@@ -60,40 +60,35 @@ void Stream::step(const float* x, float* y, const unsigned char* active) {
   float* const states = spare_.floats() + batch() * inputs_;
   if (active != nullptr)
     for (std::size_t b = 0; b < batch(); ++b)
-      if (active[b] == 0) pass_.store_row(b, states + b * state_size_);
-  process(1, x, static_cast<std::ptrdiff_t>(inputs_), 0, y, static_cast<std::ptrdiff_t>(outputs_), 0);
+      if (active[b] == 0) pass_->store(b, states + b * state_size_);
+  const auto apart = [](std::size_t floats) { return static_cast<std::ptrdiff_t>(floats); };
+  process(1, sequence(x, apart(inputs_), 0), sequence(y, apart(outputs_), 0));
   if (active != nullptr)
     for (std::size_t b = 0; b < batch(); ++b)
       if (active[b] == 0) {
-        pass_.load_row(b, states + b * state_size_);
+        pass_->load(b, states + b * state_size_);
         std::fill_n(y + b * outputs_, outputs_, 0.0f);
       }
 }
 
-void Stream::process(std::size_t time, const float* x, std::ptrdiff_t x_batch, std::ptrdiff_t x_time, float* y,
-                     std::ptrdiff_t y_batch, std::ptrdiff_t y_time) {
+void Stream::process(std::size_t time, const Sequence& x, const Sequence& y) {
   call_.time = time;
   call_.x = x;
-  call_.x_batch = x_batch;
-  call_.x_time = x_time;
   call_.y = y;
-  call_.y_batch = y_batch;
-  call_.y_time = y_time;
-  pass_.go_on();
+  pass_->go_on();
 }
 
 void Stream::get_state(float* states) const {
-  for (std::size_t b = 0; b < batch(); ++b) pass_.store_row(b, states + b * state_size_);
+  for (std::size_t b = 0; b < batch(); ++b) pass_->store(b, states + b * state_size_);
 }
 
 void Stream::set_state(const float* states) {
-  for (std::size_t b = 0; b < batch(); ++b) pass_.load_row(b, states + b * state_size_);
+  for (std::size_t b = 0; b < batch(); ++b) pass_->load(b, states + b * state_size_);
 }
 
 void Stream::reset(const unsigned char* rows) {
-  if (rows == nullptr) return pass_.reset(nullptr, nullptr);
   for (std::size_t b = 0; b < batch(); ++b)
-    if (rows[b] != 0) pass_.load_row(b, nullptr);
+    if (rows == nullptr || rows[b] != 0) pass_->load(b, nullptr);
 }
 
 }  // namespace fusedlstm

@@ -2,8 +2,9 @@
 #pragma once
 #include <atomic>
 #include <cstddef>
+#include <memory>
 
-#include "pass.hpp"
+#include "lstm.hpp"
 
 namespace fusedlstm {
 
@@ -18,10 +19,8 @@ class Stream {
 
   // x (batch, input) and y (batch, output) are contiguous and may overlap; active (batch), or null: all.
   void step(const float* x, float* y, const unsigned char* active);
-  // Strides as in Call; y may not overlap x.
-  void process(std::size_t time, const float* x, std::ptrdiff_t x_batch, std::ptrdiff_t x_time, float* y,
-               std::ptrdiff_t y_batch, std::ptrdiff_t y_time);
-  void get_state(float* states) const;  // (batch, state_size)
+  void process(std::size_t time, const Sequence& x, const Sequence& y);  // as in Call; y may not overlap x
+  void get_state(float* states) const;                                   // (batch, state_size)
   void set_state(const float* states);
   void reset(const unsigned char* rows);  // (batch), or null: all
 
@@ -30,7 +29,7 @@ class Stream {
  private:
   const Lstm& lstm_;
   Call call_;
-  Pass pass_;
+  std::unique_ptr<Pass> pass_;
   std::size_t inputs_, outputs_, state_size_;  // of one row
   Buffer spare_;  // (batch, input) and (batch, state): inputs that overlap outputs, states of rows that sit out
 };

@@ -25,7 +25,7 @@ FL_INLINE Quotient<N> over_sum(const Many<N>& numerator, const Many<N>& large, c
 // the denominator (within 5.1 %), takes a step of third and one of second order, and corrects the quotient by its remainder.
 template <int N>
 FL_INLINE Many<N> value(const Quotient<N>& a) {
-  const Many<N> one = all<N>(1.0f);
+  const Many<N> one = splat<N>(1.0f);
   Many<N> reciprocal = rough_reciprocal(a.denominator);
   const Many<N> error = fnma(a.denominator, reciprocal, one);
   reciprocal = fma(reciprocal, fma(error, error, error), reciprocal);
@@ -54,37 +54,37 @@ struct Exponential {
 template <int FACTOR, int N>
 FL_INLINE Exponential<N> exponential(Many<N> x) {
   constexpr float f = FACTOR;
-  x = max_or_nan(all<N>(-88.0f / f), x);
-  const Many<N> shift = all<N>(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
-  const Many<N> shifted = fma(x, all<N>(1.44269504f * f), shift);
+  x = max_or_nan(splat<N>(-88.0f / f), x);
+  const Many<N> shift = splat<N>(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
+  const Many<N> shifted = fma(x, splat<N>(1.44269504f * f), shift);
   const Many<N> n = sub(shifted, shift);
   Many<N> r;
   if constexpr (FACTOR == 1) {  // ln 2 in two parts, the first exact in products with n
-    r = fnma(n, all<N>(0.693145752f), x);
-    r = fnma(n, all<N>(1.42860677e-6f), r);
+    r = fnma(n, splat<N>(0.693145752f), x);
+    r = fnma(n, splat<N>(1.42860677e-6f), r);
   } else {  // tanh: where n is large, the exponential is too small to matter
-    r = fnma(n, all<N>(0.693147181f / f), x);
+    r = fnma(n, splat<N>(0.693147181f / f), x);
   }
   const Many<N> square = mul(r, r);
-  const Many<N> low = fma(all<N>(0x1.5554bp-3f * f * f), r, all<N>(0x1.fffffep-2f * f));
-  const Many<N> high = fma(all<N>(0x1.1227c2p-7f * f * f * f * f), r, all<N>(0x1.555718p-5f * f * f * f));
-  const Many<N> top = fma(all<N>(0x1.6b71aap-10f * f * f * f * f * f), square, high);
+  const Many<N> low = fma(splat<N>(0x1.5554bp-3f * f * f), r, splat<N>(0x1.fffffep-2f * f));
+  const Many<N> high = fma(splat<N>(0x1.1227c2p-7f * f * f * f * f), r, splat<N>(0x1.555718p-5f * f * f * f));
+  const Many<N> top = fma(splat<N>(0x1.6b71aap-10f * f * f * f * f * f), square, high);
   return {power_of_two<FACTOR - 1>(shifted), fma(fma(top, square, low), square, r)};
 }
 
 template <int N>
 FL_INLINE Quotient<N> sigmoid(const Many<N>& x) {
-  const Many<N> one = all<N>(1.0f);
-  const Exponential<N> part = exponential<1>(with_sign(x, all<N>(-0.0f)));
+  const Many<N> one = splat<N>(1.0f);
+  const Exponential<N> part = exponential<1>(with_sign(x, splat<N>(-0.0f)));
   const Many<N> e = fma(part.scale, part.rest, part.scale);
   return over_sum(if_negative(x, e, one), one, e);
 }
 
 template <int N>
 FL_INLINE Quotient<N> tanh(const Many<N>& x) {
-  const Exponential<N> part = exponential<2>(with_sign(x, all<N>(-0.0f)));
-  const Many<N> m = fma(part.scale, part.rest, fma(part.scale, all<N>(0.5f), all<N>(-1.0f)));  // in [-1, 0]
-  return over_sum(with_sign(m, x), all<N>(2.0f), m);
+  const Exponential<N> part = exponential<2>(with_sign(x, splat<N>(-0.0f)));
+  const Many<N> m = fma(part.scale, part.rest, fma(part.scale, splat<N>(0.5f), splat<N>(-1.0f)));  // in [-1, 0]
+  return over_sum(with_sign(m, x), splat<N>(2.0f), m);
 }
 
 }  // namespace

@@ -40,9 +40,9 @@ struct Sums {
     }
   }
 
-  // Of the weights of a panel.
+  // Weights in a panel.
   static FL_INLINE std::size_t panel_size(std::size_t inputs) {
-    return (inputs + Kind::step - 1) / Kind::step * Kind::step * panel_width;
+    return fusedlstm::panel_bytes(Kind::precision, inputs, panel_width) / sizeof(typename Kind::Weight);
   }
 
   // at += W in. weights is the whole matrix, panel by panel; soon: rows of pre-activations that are needed next.
@@ -51,12 +51,12 @@ struct Sums {
     if constexpr (Kind::integer) {
       add_integer_product<Kind>(at, weights, in, size, block.panel);
     } else {
-      const auto* all = static_cast<const typename Kind::Weight*>(weights);
+      const auto* first = static_cast<const typename Kind::Weight*>(weights);
       const std::size_t whole = panel_size(size);
-      const auto* here = all + block.panel * whole;
+      const auto* here = first + block.panel * whole;
       if constexpr (ROWS > 1) {
         if (block.fetch) {
-          const auto* next = all + block.next_panel * whole + cut(whole, block.groups, block.group);
+          const auto* next = first + block.next_panel * whole + cut(whole, block.groups, block.group);
           accumulate<true>(here, in, size, soon, next, panel_width / block.groups);
           return;
         }
@@ -264,7 +264,7 @@ struct Plan {
         set(1),
         beyond_cache(false) {
     if (groups.count == 1) return;
-    const std::size_t panel_bytes = inputs * panel_width * sizeof(typename Kind::Weight);
+    const std::size_t panel_bytes = fusedlstm::panel_bytes(Kind::precision, inputs, panel_width);
     const std::size_t fitting = set_bytes / (panel_bytes * bands.largest());
     set = fitting == 0 ? 1 : fitting;
     beyond_cache = panel_bytes * (last_panel - first_panel) > 2 * set_bytes;

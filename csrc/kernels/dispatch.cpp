@@ -14,7 +14,7 @@ namespace {
 KernelTable extended(KernelTable table, const Extension& by) {
   table.name = by.name;
   for (std::size_t i = 0; i < by.count; ++i)
-    table.of[static_cast<std::size_t>(by.better[i].precision)] = by.better[i].kernels;
+    table.of[static_cast<std::size_t>(by.improvements[i].precision)] = by.improvements[i].kernels;
   return table;
 }
 

@@ -10,11 +10,11 @@ using fusedlstm::Function;
 
 using One = Many<1>;
 
-FL_INLINE One clip(const One& x, float low, float high) { return min_or_nan(all<1>(high), max_or_nan(all<1>(low), x)); }
-FL_INLINE One magnitude(const One& x) { return with_sign(x, all<1>(0.0f)); }
-FL_INLINE One minus_magnitude(const One& x) { return with_sign(x, all<1>(-0.0f)); }
+FL_INLINE One clip(const One& x, float low, float high) { return min_or_nan(splat<1>(high), max_or_nan(splat<1>(low), x)); }
+FL_INLINE One magnitude(const One& x) { return with_sign(x, splat<1>(0.0f)); }
+FL_INLINE One minus_magnitude(const One& x) { return with_sign(x, splat<1>(-0.0f)); }
 // 0, or NaN where x is.
-FL_INLINE One zero_or_nan(const One& x) { return add(clip(x, 0.0f, 0.0f), all<1>(0.0f)); }
+FL_INLINE One zero_or_nan(const One& x) { return add(clip(x, 0.0f, 0.0f), splat<1>(0.0f)); }
 
 // exp(-|x|)
 FL_INLINE One falling_exp(const One& x) {
@@ -24,26 +24,26 @@ FL_INLINE One falling_exp(const One& x) {
 
 // exp(x). Above 0 it is the square of exp(x / 2), in two parts, so that neither overflows before the result does.
 FL_INLINE One exp(const One& x) {
-  const One one = all<1>(1.0f);
-  const Exponential<1> half = exponential<1>(clip(mul(x, all<1>(0.5f)), 0.0f, 60.0f));
+  const One one = splat<1>(1.0f);
+  const Exponential<1> half = exponential<1>(clip(mul(x, splat<1>(0.5f)), 0.0f, 60.0f));
   const One sum = add(one, half.rest), lost = sub(half.rest, sub(sum, one));
   const One square = mul(sum, sum);
-  const One below = fma(add(sum, sum), lost, fma(sum, sum, sub(all<1>(-0.0f), square)));
+  const One below = fma(add(sum, sum), lost, fma(sum, sum, sub(splat<1>(-0.0f), square)));
   return if_negative(x, falling_exp(x), mul(mul(add(square, below), half.scale), half.scale));
 }
 
 // exp(-|x|) - 1, with its relative accuracy near 0
 FL_INLINE One falling_exp_minus_1(const One& x) {
-  const Exponential<1> part = exponential<2>(minus_magnitude(mul(x, all<1>(0.5f))));
-  return fma(part.scale, part.rest, fma(part.scale, all<1>(0.5f), all<1>(-1.0f)));
+  const Exponential<1> part = exponential<2>(minus_magnitude(mul(x, splat<1>(0.5f))));
+  return fma(part.scale, part.rest, fma(part.scale, splat<1>(0.5f), splat<1>(-1.0f)));
 }
 
 // log(1 + x) for x in [0, 1], as 2 artanh(x / (2 + x)) by its series, of which 3^-18 / 19 is left out.
 FL_INLINE One log_1_plus(const One& x) {
-  const One s = div(x, add(all<1>(2.0f), x));
+  const One s = div(x, add(splat<1>(2.0f), x));
   const One square = mul(s, s);
-  One sum = all<1>(2.0f / 17);
-  for (int odd = 15; odd >= 3; odd -= 2) sum = fma(sum, square, all<1>(2.0f / static_cast<float>(odd)));
+  One sum = splat<1>(2.0f / 17);
+  for (int odd = 15; odd >= 3; odd -= 2) sum = fma(sum, square, splat<1>(2.0f / static_cast<float>(odd)));
   const One tail = mul(mul(sum, square), s);
   return add(add(s, s), tail);
 }
@@ -52,26 +52,26 @@ FL_INLINE One log_1_plus(const One& x) {
 // p is within 1e-8, relatively, up to y = 14, where nothing is left. x^2 / 2 comes in two parts, because the exponential
 // turns its absolute error into a relative one.
 FL_INLINE One normal_tail(const One& x) {
-  const One y = min_or_nan(all<1>(14.0f), magnitude(x));
-  const One shifted = add(y, all<1>(4.0f));
-  const One t = div(sub(y, all<1>(4.0f)), shifted);
+  const One y = min_or_nan(splat<1>(14.0f), magnitude(x));
+  const One shifted = add(y, splat<1>(4.0f));
+  const One t = div(sub(y, splat<1>(4.0f)), shifted);
   constexpr float p[] = {0.7552851438522339f,     -0.6078965663909912f,    0.38713693618774414f,    -0.18652336299419403f,
                          0.060403574258089066f,   -0.007525951601564884f,  -0.0035123268608003855f, 0.0015714478213340044f,
                          0.00018049457867164165f, -0.00013175162894185632f};
-  One sum = all<1>(p[9]);
-  for (int i = 8; i >= 0; --i) sum = fma(sum, t, all<1>(p[i]));
-  const One half = mul(y, all<1>(0.5f)), exponent = mul(half, y);
-  const One lost = fma(half, y, sub(all<1>(-0.0f), exponent));
+  One sum = splat<1>(p[9]);
+  for (int i = 8; i >= 0; --i) sum = fma(sum, t, splat<1>(p[i]));
+  const One half = mul(y, splat<1>(0.5f)), exponent = mul(half, y);
+  const One lost = fma(half, y, sub(splat<1>(-0.0f), exponent));
   return mul(div(sum, shifted), fnma(lost, falling_exp(exponent), falling_exp(exponent)));
 }
 
 FL_INLINE One gelu_tanh(const One& x) {  // tanh's form is x sigmoid(2 u)
-  const One u = mul(x, fma(mul(x, x), all<1>(0.0713548163f), all<1>(1.59576912f)));
+  const One u = mul(x, fma(mul(x, x), splat<1>(0.0713548163f), splat<1>(1.59576912f)));
   return mul(x, value(sigmoid(u)));
 }
 
 vec activate(const Activation& a, vec vector) {
-  const One x = {{vector}}, alpha = all<1>(a.alpha), beta = all<1>(a.beta), zero = all<1>(0.0f), one = all<1>(1.0f);
+  const One x = {{vector}}, alpha = splat<1>(a.alpha), beta = splat<1>(a.beta), zero = splat<1>(0.0f), one = splat<1>(1.0f);
   One y = x;
   switch (a.function) {
     case Function::affine:

@@ -9,11 +9,11 @@
 namespace {
 
 using fusedlstm::CellNorm;
-using fusedlstm::CellOptions;
 using fusedlstm::CellUpdate;
 using fusedlstm::Coupled;
 using fusedlstm::GateNorm;
 using fusedlstm::HiddenUpdate;
+using fusedlstm::PackedCell;
 
 constexpr std::size_t input_gate = 0, forget_gate = 1, candidate_gate = 2, output_gate = 3;
 constexpr std::size_t partial_sums = 16;
@@ -77,9 +77,9 @@ FL_INLINE Normalisation normalisation(std::size_t units, std::size_t groups, flo
 }
 
 // A row in the making. z starts as R h, and ends with the new c in the place of the input gate.
-struct Row {
+struct CellRow {
   const CellUpdate& a;
-  const CellOptions& o;
+  const PackedCell& o;
   const float* from_x;
   float* z;
   float* c;
@@ -186,17 +186,13 @@ struct Row {
 
 void update_cell(const CellUpdate& a) noexcept {
   for (std::size_t row = a.first_row; row < a.last_row; ++row)
-    Row{a,
-        *a.options,
-        a.from_x + row * a.from_x_row,
-        a.from_h + row * a.from_h_row,
-        a.c + row * a.c_row,
-        a.m + row * a.m_row}
+    CellRow{
+        a, *a.cell, a.from_x + row * a.from_x_row, a.from_h + row * a.from_h_row, a.c + row * a.c_row, a.m + row * a.m_row}
         .run();
 }
 
 void update_hidden(const HiddenUpdate& a) noexcept {
-  const float limit = a.options->projection_clip, zoneout = a.options->hidden_zoneout;
+  const float limit = a.cell->projection_clip, zoneout = a.cell->hidden_zoneout;
   for (std::size_t row = a.first_row; row < a.last_row; ++row) {
     float* h = a.h + row * a.h_row;
     float* y = a.y[row] + a.y_offset;

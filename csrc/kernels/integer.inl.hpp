@@ -14,6 +14,7 @@
 namespace {
 
 using fusedlstm::integer_block;
+using fusedlstm::Precision;
 using fusedlstm::Rounded;
 using fusedlstm::rounded_head;
 
@@ -26,6 +27,7 @@ struct RoundedRow {
 template <class Ops>
 struct Integer : Ops {
   static constexpr bool rounds = true, integer = true;
+  static constexpr Precision precision = Precision::int8_by_16;  // by 8 the layout is the same
   using Weight = signed char;
   using Row = RoundedRow;
 
@@ -57,10 +59,9 @@ struct Integer : Ops {
 template <class Kind, std::size_t ROWS, std::size_t PANELS>
 FL_INLINE void add_integer_product(vec (&at)[PANELS][ROWS][gates], const void* weights, const RoundedRow (&in)[ROWS],
                                    std::size_t size, std::size_t panel) {
-  const std::size_t blocks = (size + integer_block - 1) / integer_block, padded = (size + 3) / 4 * 4;
-  const std::size_t panel_bytes = panel_width * (4 + 4 * blocks + padded);
-  const auto* here = static_cast<const signed char*>(weights) + panel * panel_bytes;
-  std::size_t block_start = 4 * panel_width;  // after the scales
+  const std::size_t padded = fusedlstm::round_up(size, 4);
+  const std::size_t whole = fusedlstm::panel_bytes(Kind::precision, size, panel_width);
+  const auto* here = static_cast<const signed char*>(weights) + panel * whole;
   for (std::size_t first = 0; first < size; first += integer_block) {
     const std::size_t last = padded - first < integer_block ? padded : first + integer_block;
     sum_type sum[PANELS][ROWS][gates][Kind::sums];
@@ -71,14 +72,15 @@ FL_INLINE void add_integer_product(vec (&at)[PANELS][ROWS][gates], const void* w
         }
       }
     }
-    const signed char* w = here + block_start + 4 * panel_width;
+    const signed char* block = here + fusedlstm::integer_block_start(first, panel_width);
+    const signed char* w = block + 4 * panel_width;
     for (std::size_t k = first; k < last; k += 4, w += 4 * panel_width) {
       ivec four[ROWS][Kind::number_parts];
       FL_REPEAT (r, ROWS) Kind::load_numbers(in[r].numbers + k * Kind::bytes, four[r]);
       FL_REPEAT (p, PANELS) {
         FL_REPEAT (g, gates) {
           ivec factor[Kind::weight_parts];
-          Kind::load_weights(w + p * panel_bytes + 4 * g * lanes, factor);
+          Kind::load_weights(w + p * whole + 4 * g * lanes, factor);
           FL_REPEAT (r, ROWS) {
             FL_REPEAT (s, Kind::sums) sum[p][r][g][s] = Kind::add_products(sum[p][r][g][s], factor, four[r], s);
           }
@@ -87,15 +89,14 @@ FL_INLINE void add_integer_product(vec (&at)[PANELS][ROWS][gates], const void* w
     }
     FL_REPEAT (p, PANELS) {
       FL_REPEAT (g, gates) {
-        const vec scale = load(reinterpret_cast<const float*>(here + p * panel_bytes) + g * lanes);
-        const signed char* all_weights = here + p * panel_bytes + block_start + 4 * g * lanes;
+        const vec scale = load(reinterpret_cast<const float*>(here + p * whole) + g * lanes);
+        const signed char* all_weights = block + p * whole + 4 * g * lanes;
         FL_REPEAT (r, ROWS) {
           const vec total = Kind::total(sum[p][r][g], all_weights);
           at[p][r][g] = fma(mul(total, broadcast(in[r].scale)), scale, at[p][r][g]);
         }
       }
     }
-    block_start += 4 * panel_width + panel_width * (last - first);
   }
 }
 

@@ -25,7 +25,7 @@ struct Many {
 };
 
 template <int N>
-FL_INLINE Many<N> all(float a) {
+FL_INLINE Many<N> splat(float a) {
   Many<N> r;
   FL_REPEAT (i, N) r.at[i] = broadcast(a);
   return r;

@@ -17,6 +17,8 @@
 
 namespace fusedlstm {
 
+constexpr std::size_t round_up(std::size_t count, std::size_t unit) { return (count + unit - 1) / unit * unit; }
+
 // What the weights are held in, and by what they are multiplied: x and h are float32, but for int8 rounded to whole numbers
 // of 16 bits or of 8, each row and step with a scale of its own, and may be rounded to bfloat16. Everything else is float32.
 enum class Precision { float32, float16, bfloat16, bfloat16_by_bfloat16, int8_by_16, int8_by_8 };
@@ -27,9 +29,29 @@ constexpr std::size_t precisions = 6;
 //             weights [k / 4][gate][lane][k % 4] } }, with zeros up to a multiple of 4 k
 constexpr std::size_t integer_block = 512;
 
+constexpr bool is_int8(Precision precision) {
+  return precision == Precision::int8_by_16 || precision == Precision::int8_by_8;
+}
+
+// Bytes of a panel of `inputs` k; width: its outputs, 4 * lanes.
+constexpr std::size_t panel_bytes(Precision precision, std::size_t inputs, std::size_t width) {
+  if (is_int8(precision)) return width * (4 + 4 * (round_up(inputs, integer_block) / integer_block) + round_up(inputs, 4));
+  if (precision == Precision::bfloat16_by_bfloat16) return width * round_up(inputs, 2) * 2;
+  return width * inputs * (precision == Precision::float32 ? 4 : 2);
+}
+// Where block `first / integer_block` of an int8 panel starts: every block before it is whole.
+constexpr std::size_t integer_block_start(std::size_t first, std::size_t width) {
+  return width * (4 + first / integer_block * (4 + integer_block));
+}
+
 // Where a row of x or h is rounded: for int8 the scale as a float, and from `rounded_head` on the numbers, as the
 // instruction set wants them. A row takes rounded_head bytes, and for each k rounded up to 32 k 2 (int8) or 4 (bfloat16).
 constexpr std::size_t rounded_head = 64;
+// 0 where rows are not rounded.
+constexpr std::size_t rounded_row_bytes(Precision precision, std::size_t inputs) {
+  if (is_int8(precision)) return rounded_head + 2 * round_up(inputs, 32);
+  return precision == Precision::bfloat16_by_bfloat16 ? rounded_head + 4 * round_up(inputs, 32) : 0;
+}
 struct Rounded {
   unsigned char* rows;
   std::size_t row_bytes;
@@ -77,7 +99,7 @@ struct Recurrence {
   bool last_panel_first;  // the order of the first step; it alternates, so that what was read last is read first
 };
 
-// Element-wise functions, in the order of ACTIVATIONS in cell.py.
+// Element-wise functions; bindings/cell.cpp pairs them with the names of cell.py.
 enum class Function {
   affine,
   elu,
@@ -104,28 +126,31 @@ enum class Coupled { none, forget, input };
 enum class GateNorm { none, gates, sides };
 enum class CellNorm { none, carried, output };
 
-// Every choice of cell.py. Arrays over gates are packed like a bias, those over units in rows padded to whole vectors;
-// null where there is none.
-struct CellOptions {
+// What a cell computes where it is not the plain one: every choice of cell.py.
+struct Cell {
   Activation gate, candidate, output;
   Coupled coupled;
   float gate_clip, cell_clip, projection_clip;
   GateNorm gate_norm;
   CellNorm cell_norm;
   float norm_epsilon, cell_zoneout, hidden_zoneout;
+
+  bool needs_whole_rows() const { return gate_norm != GateNorm::none || cell_norm != CellNorm::none; }
+};
+
+// The same with its arrays, null where there is none: those over gates packed like a bias, those over units in whole
+// vectors.
+struct PackedCell : Cell {
   const float* bias;  // added after a normalisation; without one it is in from_x already
   const float *norm_ih, *norm_hh;
   const float *peephole_i, *peephole_f, *peephole_o;
   const float *norm_c, *norm_c_bias;
-
-  // A normalisation needs whole rows.
-  bool whole_rows() const { return gate_norm != GateNorm::none || cell_norm != CellNorm::none; }
 };
 
 // One step of any cell for the panels [first_panel, last_panel) of the rows [first_row, last_row): from the pre-activations
 // to the new c and to o output(c).
 struct CellUpdate {
-  const CellOptions* options;
+  const PackedCell* cell;
   const float* from_x;  // W x + bias
   std::size_t from_x_row;
   float* from_h;  // R h; overwritten
@@ -141,7 +166,7 @@ struct CellUpdate {
 // What follows a projection: its clip, zoneout, and the copy into y, for the units [first, last) of some rows; `first` is a
 // multiple of the vector's width. h holds o output(c) or its projection, and is updated in place.
 struct HiddenUpdate {
-  const CellOptions* options;
+  const PackedCell* cell;
   const float* h_before;
   float* h;
   std::size_t h_row;
@@ -156,15 +181,15 @@ struct Kernels {
   void (*recur)(const Recurrence&) noexcept;
 };
 
-// Of an instruction set that has better ones for some precisions than the set which it extends.
-struct Better {
+// An instruction set that does some precisions better than the set which it extends.
+struct Improvement {
   Precision precision;
   Kernels kernels;
 };
 struct Extension {
   const char* name;
   std::size_t count;
-  Better better[2];
+  Improvement improvements[2];
 };
 
 struct KernelTable {

@@ -38,6 +38,7 @@ struct FloatKind {
 };
 
 struct Float32 : FloatKind {
+  static constexpr auto precision = fusedlstm::Precision::float32;
   using Weight = float;
   static FL_INLINE void load_gates(const float* p, vec (&w)[gates]) {
     FL_REPEAT (g, gates) w[g] = load(p + g * lanes);
@@ -45,6 +46,7 @@ struct Float32 : FloatKind {
 };
 
 struct Float16 : FloatKind {
+  static constexpr auto precision = fusedlstm::Precision::float16;
   using Weight = std::uint16_t;
   static FL_INLINE void load_gates(const std::uint16_t* p, vec (&w)[gates]) {
     FL_REPEAT (g, gates) w[g] = load_half(p + g * lanes);
@@ -52,6 +54,7 @@ struct Float16 : FloatKind {
 };
 
 struct Bfloat16 : FloatKind {
+  static constexpr auto precision = fusedlstm::Precision::bfloat16;
   using Weight = std::uint16_t;
   static FL_INLINE void load_gates(const std::uint16_t* p, vec (&w)[gates]) {
     load_bfloat_pairs(p, w[0], w[1]);
@@ -61,6 +64,7 @@ struct Bfloat16 : FloatKind {
 
 // bfloat16 by bfloat16: x and h are rounded too, and two k multiplied at a time.
 struct BfloatPairs : FloatKind {
+  static constexpr auto precision = fusedlstm::Precision::bfloat16_by_bfloat16;
   using Weight = std::uint16_t;
   using Row = const unsigned char*;
   static constexpr bool rounds = true;

@@ -52,9 +52,7 @@ class ConvLstm:
         same: bool,
         cell: Cell | None,
     ) -> None: ...
-    def run(
-        self, x: _Floats, y: _Floats, h_0: _Floats | None, c_0: _Floats | None, h_n: _Floats, c_n: _Floats
-    ) -> None: ...
+    def run(self, x: _Floats, y: _Floats, h_0: _Floats | None, c_0: _Floats | None) -> tuple[_Floats, _Floats]: ...
 
 c_api: object
 

@@ -203,17 +203,15 @@ class ConvLSTM:
             y = out
             if np.may_share_memory(out, x):
                 x = x.copy()
-        h, c = np.empty(state_shape, np.float32), np.empty(state_shape, np.float32)
         backwards = slice(None, None, -1) if weights.reverse else slice(None)
         h_0, c_0 = (None if one is None else self._as_engine(one, batched) for one in initial)
-        self._core.run(
+        final = self._core.run(
             self._as_engine(x, batched)[:, backwards],
             self._as_engine(y, batched)[:, slice(None) if weights.flip_output else backwards],
             h_0,
             c_0,
-            self._as_engine(h, batched),
-            self._as_engine(c, batched),
         )
+        h, c = (self._from_engine(one, state_shape) for one in final)
         return y, (h, c)
 
     def _read_shape(self, shape: tuple[int, ...]) -> tuple[bool, tuple[int, ...]]:
@@ -244,6 +242,12 @@ class ConvLSTM:
         if weights.channels_first:
             array = np.moveaxis(array, -1 - weights.rank, -1)
         return array if weights.rank == 2 else array[..., np.newaxis, :, :]
+
+    def _from_engine(self, state: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+        """The inverse, for a state (batch, height, width, filters)."""
+        if self.weights.channels_first:
+            state = np.ascontiguousarray(np.moveaxis(state, -1, 1))
+        return state.reshape(shape)
 
 
 def _aligned(array: FloatArray) -> FloatArray:

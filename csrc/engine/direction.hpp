@@ -1,0 +1,115 @@
+// One direction of one layer of an LSTM while a pass lasts: its state, and the loop over time.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <vector>
+
+#include "packing.hpp"
+#include "team.hpp"
+
+namespace fusedlstm {
+
+// A sequence as the kernels see it: row b at time t starts at rows[b] + t * time_step + offset.
+struct View {
+  float* const* rows;
+  std::ptrdiff_t time_step, offset;
+  std::ptrdiff_t at(std::size_t t) const { return static_cast<std::ptrdiff_t>(t) * time_step + offset; }
+  float* at(std::size_t b, std::size_t t) const { return rows[b] + at(t); }
+};
+
+// What the directions of a pass have in common. Rows are sorted by length, longest first, so that the rows still running at
+// any time are the first ones.
+struct Rows {
+  const KernelTable& table;
+  const Kernels& kernels;            // of the weights' precision
+  std::vector<std::size_t> lengths;  // in this call
+  std::size_t longest = 0;
+  std::size_t origin = 0;         // steps before this call
+  std::size_t most_ahead = 0;     // rows of pre-activations that are computed at once
+  std::size_t rounded_bytes = 0;  // of a row of x or h that is rounded; 0 where none are
+  std::size_t count() const { return lengths.size(); }
+};
+
+// Who works on one direction: member `id` of `size`, meeting at `barrier`, and their scratch.
+struct Group {
+  std::size_t id, size;
+  Barrier* barrier;
+  float* z;                // the group's pre-activations, computed ahead
+  float* from_h;           // R h of every row, where a cell is not the plain one
+  const float** x_rows;    // this member's
+  unsigned char* rounded;  // this member's: most_ahead rows of x, then of h
+
+  // Where a member's share of some panels starts; that of `size` is the end.
+  std::size_t share_of(std::size_t panels, std::size_t member) const {
+    return member == 0 ? 0 : member == size ? panels : panels * member / size;
+  }
+};
+
+class DirectionPass {
+ public:
+  DirectionPass(const PackedDirection& packed, const LayerShape& shape, bool backward, const Rows& rows);
+
+  void lay_out(Cursor& cursor);
+  void run(std::size_t first, std::size_t last, const View& in, const View& out, const Group& group);
+
+  // The state of row b: h (output_size) and c (hidden_size). What is null comes from the model, or is zero.
+  void load(std::size_t b, const float* h, const float* c);
+  void store(std::size_t b, float* h, float* c) const;
+  void start();  // before a call: no panels claimed, and zeros past the last unit
+
+  const LayerShape& shape() const { return shape_; }
+  bool plain() const { return packed_.cell == nullptr; }
+  std::size_t z_row() const { return z_row_; }
+
+ private:
+  // Times [first, last), throughout which the first `active` rows run; projected: W x + b has been computed ahead.
+  struct Piece {
+    std::size_t first, last, active;
+    bool projected;
+  };
+  struct Step {
+    std::size_t time, count;  // count: steps that the kernel runs in one go
+    std::size_t parity;       // which h is read
+  };
+
+  // Floats with a stride from row to row.
+  struct Dense {
+    float* data;
+    std::size_t row;
+  };
+
+  void run_piece(const Piece& piece, const View& in, const View& out, const Group& group);
+  template <class Run>
+  void each_step(const Piece& piece, std::size_t stride, const Group& group, Run run);
+  void run_plain(const Piece& piece, const View& in, const View& out, const Group& group);
+  void run_any(const Piece& piece, const View& out, const Group& group);
+  Recurrence recurrence(const Piece& piece, const View& in, const View& out, const Group& group) const;
+  CellUpdate cell_update(const Piece& piece, const Group& group) const;
+  HiddenUpdate hidden_update(const Piece& piece, const CellUpdate& cells, const View& out, const Group& group) const;
+  void recur(Recurrence& r, const Piece& piece, const Step& step, const Group& group);
+  void update_cells(CellUpdate& update, const Piece& piece, const Step& step, const Group& group) const;
+  void claim_panels(Recurrence& step, const Group& group);
+
+  void project(const PackedMatrix& matrix, std::size_t rows, const Dense& z, const Group& group) const;
+  void project_ahead(const Piece& piece, const View& in, const Group& group) const;
+  void project_hidden(const Piece& piece, const Step& step, const Group& group);
+  void project_rows(const PackedMatrix& matrix, std::size_t rows, const Dense& from, const Dense& to,
+                    const Group& group) const;
+  void copy_projected(const float* h, std::size_t active, const View& out, std::size_t t, const Group& group) const;
+  float* next_h(const Step& step) const { return h_[(step.parity + 1) % 2]; }
+  std::size_t length(std::size_t b) const { return rows_.lengths[b]; }
+
+  const PackedDirection& packed_;
+  const LayerShape& shape_;
+  const Rows& rows_;
+  const bool backward_;
+  const std::size_t h_row_, c_row_, z_row_;  // floats from row to row
+
+  // The hidden state is double-buffered: a step reads one and writes the other. c is updated in place.
+  float* h_[2] = {nullptr, nullptr};
+  float* c_ = nullptr;
+  float* unprojected_ = nullptr;             // o tanh(c), when a projection follows
+  std::atomic<std::size_t> claimed_panels_;  // of a single step, by members
+};
+
+}  // namespace fusedlstm

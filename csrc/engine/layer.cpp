@@ -1,0 +1,69 @@
+#include "layer.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "team.hpp"
+
+namespace fusedlstm {
+
+namespace {
+
+// A call's memory is kept for the thread's next call, if it is no more than this: steps need no allocation, and sequences
+// no new pages.
+constexpr std::size_t kept_bytes = std::size_t{8} << 20;
+thread_local Buffer kept;
+
+Buffer take(std::size_t bytes) {
+  if (kept.bytes() >= bytes) return std::exchange(kept, Buffer());
+  return Buffer(bytes);
+}
+
+}  // namespace
+
+Pass::~Pass() {
+  if (!lasting_ && memory_.bytes() <= kept_bytes && memory_.bytes() > kept.bytes()) kept = std::move(memory_);
+}
+
+void Pass::take_memory() {
+  Cursor count;
+  lay_out(count);
+  memory_ = lasting_ ? Buffer(count.used()) : take(count.used());
+  Cursor deal(memory_.floats());
+  lay_out(deal);
+}
+
+void Layer::run(const Call& call) const {
+  const Load work = load(call);
+  const bool worth = work.total >= worth_a_team && (work.step >= worth_meeting || work.directions > 1);
+  TeamLease team(worth ? num_threads() : 1);
+
+  // Many rows: each thread takes its share of them, and they never meet. As many threads as directions do better with one
+  // direction each.
+  const bool split =
+      work.full_rows > 0 && team.size() > 1 && call.batch >= work.full_rows * team.size() && team.size() != work.directions;
+  std::vector<std::size_t> rows(call.batch);
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  if (call.lengths != nullptr)  // longest first
+    std::stable_sort(rows.begin(), rows.end(),
+                     [&](std::size_t a, std::size_t b) { return call.lengths[a] > call.lengths[b]; });
+  if (!split) {
+    const std::unique_ptr<Pass> all = pass(call, std::move(rows), team.size());
+    all->start();
+    team.run([&](std::size_t member) { all->run(member); });
+    all->finish();
+    return;
+  }
+  std::vector<std::vector<std::size_t>> shares(team.size());  // dealt out in turn, so that lengths are shared fairly
+  for (std::size_t i = 0; i < rows.size(); ++i) shares[i % shares.size()].push_back(rows[i]);
+  std::vector<std::unique_ptr<Pass>> passes;
+  for (std::vector<std::size_t>& share : shares) passes.push_back(pass(call, std::move(share), 1));
+  team.run([&](std::size_t member) {
+    passes[member]->start();
+    passes[member]->run(0);
+    passes[member]->finish();
+  });
+}
+
+}  // namespace fusedlstm
