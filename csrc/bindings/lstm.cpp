@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -40,16 +41,6 @@ void expect_shape(const char* name, const py::array& array, const std::vector<py
 
 std::ptrdiff_t stride(const py::array& array, py::ssize_t axis) {
   return static_cast<std::ptrdiff_t>(array.strides(axis)) / static_cast<std::ptrdiff_t>(sizeof(float));
-}
-
-Precision precision_of(const std::string& dtype, const std::string& activations) {
-  if (dtype == "float32") return Precision::float32;
-  if (dtype == "float16") return Precision::float16;
-  if (dtype == "bfloat16" && activations == "bfloat16") return Precision::bfloat16_by_bfloat16;
-  if (dtype == "bfloat16") return Precision::bfloat16;
-  if (dtype == "int8" && activations == "int16") return Precision::int8_by_16;
-  if (dtype == "int8" && activations == "int8") return Precision::int8_by_8;
-  throw std::invalid_argument("dtype: expected a precision, found '" + dtype + "' with activations '" + activations + "'");
 }
 
 DirectionArrays arrays_of(const Direction& direction) {
@@ -175,10 +166,20 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
 
 }  // namespace
 
+Precision precision_of(const std::string& dtype, const std::string& activations) {
+  if (dtype == "float32") return Precision::float32;
+  if (dtype == "float16") return Precision::float16;
+  if (dtype == "bfloat16" && activations == "bfloat16") return Precision::bfloat16_by_bfloat16;
+  if (dtype == "bfloat16") return Precision::bfloat16;
+  if (dtype == "int8" && activations == "int16") return Precision::int8_by_16;
+  if (dtype == "int8" && activations == "int8") return Precision::int8_by_8;
+  throw std::invalid_argument("dtype: expected a precision, found '" + dtype + "' with activations '" + activations + "'");
+}
+
 void bind_lstm(py::module_& module) {
   module.attr("c_api") = py::capsule(&c_api, "fusedlstm.c_api");
   module.def("c_api_address", [] { return reinterpret_cast<std::uintptr_t>(&c_api); }, "The same as a number, for ctypes.");
-  py::class_<Lstm>(module, "Lstm", "Packed weights, ready to run.")
+  py::class_<Lstm, std::shared_ptr<Lstm>>(module, "Lstm", "Packed weights, ready to run.")
       .def(py::init(&make), py::arg("layers"), py::arg("merge"), py::arg("reverse"), py::arg("residual"), py::arg("dtype"),
            py::arg("activations"))
       .def_property_readonly(

@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   bind_lstm(module);
   bind_machine(module);
   bind_pool(module);
+  bind_program(module);
 }

@@ -38,7 +38,7 @@ void DirectionPass::lay_out(Cursor& cursor) {
 }
 
 // Times [first, last), cut where rows end and where the pre-activations would outgrow the cache.
-void DirectionPass::run(std::size_t first, std::size_t last, const View& in, const View& out, const Group& group) {
+void DirectionPass::run(std::size_t first, std::size_t last, const RowView& in, const RowView& out, const Group& group) {
   const auto limit = [&](std::size_t active) {
     return last - first == 1 ? 1 : std::max<std::size_t>(1, rows_.most_ahead / active);  // a division counts in a step
   };
@@ -62,7 +62,7 @@ void DirectionPass::run(std::size_t first, std::size_t last, const View& in, con
   }
 }
 
-void DirectionPass::run_piece(const Piece& piece, const View& in, const View& out, const Group& group) {
+void DirectionPass::run_piece(const Piece& piece, const RowView& in, const RowView& out, const Group& group) {
   const std::size_t steps = piece.last - piece.first;
   const bool worth = packed_.input.inputs > narrow_input && steps > 1 && steps * piece.active >= few_rows;
   const Piece ready = {piece.first, piece.last, piece.active, !plain() || worth};
@@ -84,7 +84,7 @@ void DirectionPass::each_step(const Piece& piece, std::size_t stride, const Grou
 }
 
 // One kernel a step, or for all steps where one member runs alone.
-void DirectionPass::run_plain(const Piece& piece, const View& in, const View& out, const Group& group) {
+void DirectionPass::run_plain(const Piece& piece, const RowView& in, const RowView& out, const Group& group) {
   Recurrence r = recurrence(piece, in, out, group);
   const std::size_t stride = group.size == 1 && !shape_.projected ? piece.last - piece.first : 1;
   each_step(piece, stride, group, [&](const Step& step) {
@@ -99,7 +99,7 @@ void DirectionPass::run_plain(const Piece& piece, const View& in, const View& ou
 
 // R h, then the update of the cells, then that of h; where a normalisation needs whole rows, members meet in between, and
 // share the rows rather than the panels.
-void DirectionPass::run_any(const Piece& piece, const View& out, const Group& group) {
+void DirectionPass::run_any(const Piece& piece, const RowView& out, const Group& group) {
   CellUpdate cells = cell_update(piece, group);
   HiddenUpdate hidden = hidden_update(piece, cells, out, group);
   each_step(piece, 1, group, [&](const Step& step) {
@@ -121,7 +121,7 @@ void DirectionPass::project_hidden(const Piece& piece, const Step& step, const G
   project_rows(packed_.projection, piece.active, {unprojected_, c_row_}, {next_h(step), h_row_}, group);
 }
 
-Recurrence DirectionPass::recurrence(const Piece& piece, const View& in, const View& out, const Group& group) const {
+Recurrence DirectionPass::recurrence(const Piece& piece, const RowView& in, const RowView& out, const Group& group) const {
   const std::ptrdiff_t sign = backward_ ? -1 : 1;
   Recurrence r = {};
   r.input_weights = packed_.input.weights.chars();
@@ -202,7 +202,7 @@ void DirectionPass::update_cells(CellUpdate& update, const Piece& piece, const S
 }
 
 // Of the rows and units that this member updated, or of its share of what was projected since.
-HiddenUpdate DirectionPass::hidden_update(const Piece& piece, const CellUpdate& cells, const View& out,
+HiddenUpdate DirectionPass::hidden_update(const Piece& piece, const CellUpdate& cells, const RowView& out,
                                           const Group& group) const {
   HiddenUpdate hidden = {};
   hidden.cell = cells.cell;
@@ -238,7 +238,7 @@ void DirectionPass::project(const PackedMatrix& matrix, std::size_t rows, const 
 }
 
 // W x + b for all of a piece's steps.
-void DirectionPass::project_ahead(const Piece& piece, const View& in, const Group& group) const {
+void DirectionPass::project_ahead(const Piece& piece, const RowView& in, const Group& group) const {
   const float** row = group.x_rows;
   for (std::size_t t = piece.first; t < piece.last; ++t)
     for (std::size_t b = 0; b < piece.active; ++b) *row++ = in.at(b, t);
@@ -255,7 +255,7 @@ void DirectionPass::project_rows(const PackedMatrix& matrix, std::size_t rows, c
 }
 
 // The part of h that this member projected, into the output.
-void DirectionPass::copy_projected(const float* h, std::size_t active, const View& out, std::size_t t,
+void DirectionPass::copy_projected(const float* h, std::size_t active, const RowView& out, std::size_t t,
                                    const Group& group) const {
   const std::size_t panel = 4 * rows_.table.lanes, panels = packed_.projection.panels;
   const std::size_t begin = group.share_of(panels, group.id) * panel;

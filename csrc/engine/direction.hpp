@@ -10,7 +10,7 @@
 namespace fusedlstm {
 
 // A sequence as the kernels see it: row b at time t starts at rows[b] + t * time_step + offset.
-struct View {
+struct RowView {
   float* const* rows;
   std::ptrdiff_t time_step, offset;
   std::ptrdiff_t at(std::size_t t) const { return static_cast<std::ptrdiff_t>(t) * time_step + offset; }
@@ -50,7 +50,7 @@ class DirectionPass {
   DirectionPass(const PackedDirection& packed, const LayerShape& shape, bool backward, const Rows& rows);
 
   void lay_out(Cursor& cursor);
-  void run(std::size_t first, std::size_t last, const View& in, const View& out, const Group& group);
+  void run(std::size_t first, std::size_t last, const RowView& in, const RowView& out, const Group& group);
 
   // The state of row b: h (output_size) and c (hidden_size). What is null comes from the model, or is zero.
   void load(std::size_t b, const float* h, const float* c);
@@ -78,24 +78,24 @@ class DirectionPass {
     std::size_t row;
   };
 
-  void run_piece(const Piece& piece, const View& in, const View& out, const Group& group);
+  void run_piece(const Piece& piece, const RowView& in, const RowView& out, const Group& group);
   template <class Run>
   void each_step(const Piece& piece, std::size_t stride, const Group& group, Run run);
-  void run_plain(const Piece& piece, const View& in, const View& out, const Group& group);
-  void run_any(const Piece& piece, const View& out, const Group& group);
-  Recurrence recurrence(const Piece& piece, const View& in, const View& out, const Group& group) const;
+  void run_plain(const Piece& piece, const RowView& in, const RowView& out, const Group& group);
+  void run_any(const Piece& piece, const RowView& out, const Group& group);
+  Recurrence recurrence(const Piece& piece, const RowView& in, const RowView& out, const Group& group) const;
   CellUpdate cell_update(const Piece& piece, const Group& group) const;
-  HiddenUpdate hidden_update(const Piece& piece, const CellUpdate& cells, const View& out, const Group& group) const;
+  HiddenUpdate hidden_update(const Piece& piece, const CellUpdate& cells, const RowView& out, const Group& group) const;
   void recur(Recurrence& r, const Piece& piece, const Step& step, const Group& group);
   void update_cells(CellUpdate& update, const Piece& piece, const Step& step, const Group& group) const;
   void claim_panels(Recurrence& step, const Group& group);
 
   void project(const PackedMatrix& matrix, std::size_t rows, const Dense& z, const Group& group) const;
-  void project_ahead(const Piece& piece, const View& in, const Group& group) const;
+  void project_ahead(const Piece& piece, const RowView& in, const Group& group) const;
   void project_hidden(const Piece& piece, const Step& step, const Group& group);
   void project_rows(const PackedMatrix& matrix, std::size_t rows, const Dense& from, const Dense& to,
                     const Group& group) const;
-  void copy_projected(const float* h, std::size_t active, const View& out, std::size_t t, const Group& group) const;
+  void copy_projected(const float* h, std::size_t active, const RowView& out, std::size_t t, const Group& group) const;
   float* next_h(const Step& step) const { return h_[(step.parity + 1) % 2]; }
   std::size_t length(std::size_t b) const { return rows_.lengths[b]; }
 

@@ -10,7 +10,7 @@ struct Join {
   Merge merge;
   bool residual;
   std::size_t width;        // features of the layer's output
-  View in, out, second;     // the layer's input, its (first direction's) output, and the second direction's
+  RowView in, out, second;  // the layer's input, its (first direction's) output, and the second direction's
   std::size_t first, last;  // times
   std::size_t member, members;
 };

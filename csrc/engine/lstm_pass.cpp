@@ -107,12 +107,12 @@ void LstmPass::run(std::size_t member) {
 
 void LstmPass::run_layer(std::size_t layer, std::size_t first, std::size_t last, std::size_t member) {
   const bool is_last = layer + 1 == shape_.layers.size(), merged = shape_.merge != Merge::concat;
-  const View in = layer == 0 ? View{x_rows_, call_.x.time, 0} : between_[layer - 1].view(first);
-  const View out = is_last ? View{y_rows_, call_.y.time, 0} : between_[layer].view(first);
-  const View second = merged ? second_[layer].view(first) : out;
+  const RowView in = layer == 0 ? RowView{x_rows_, call_.x.time, 0} : between_[layer - 1].view(first);
+  const RowView out = is_last ? RowView{y_rows_, call_.y.time, 0} : between_[layer].view(first);
+  const RowView second = merged ? second_[layer].view(first) : out;
   for (std::size_t d = 0; d < shape_.num_directions; ++d) {
     if (groups_ == 2 && d != member % 2) continue;
-    View part = d == 1 ? second : out;
+    RowView part = d == 1 ? second : out;
     if (!merged) part.offset += static_cast<std::ptrdiff_t>(d * shape_.layers[layer].output_size);
     directions_[layer * shape_.num_directions + d].run(first, last, in, part, work_[member]);
   }

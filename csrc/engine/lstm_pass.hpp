@@ -35,7 +35,7 @@ class LstmPass : public Pass {
     float* data = nullptr;
     float** rows = nullptr;
     std::ptrdiff_t step = 0;  // floats from one time to the next
-    View view(std::size_t first_time) const { return {rows, step, -static_cast<std::ptrdiff_t>(first_time) * step}; }
+    RowView view(std::size_t first_time) const { return {rows, step, -static_cast<std::ptrdiff_t>(first_time) * step}; }
   };
   // Where the state of one direction and row is kept outside of this pass.
   struct Place {

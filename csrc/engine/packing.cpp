@@ -17,13 +17,6 @@ Buffer zeros(std::size_t floats) {
   return buffer;
 }
 
-// A matrix as it comes in, row-major, with its bias or null.
-struct Matrix {
-  const float* weights;
-  const float* bias;
-  std::size_t rows, inputs;
-};
-
 // row_of(panel, slot, lane) names the matrix row behind a place in a panel (slots are the gates, or for a plain matrix
 // four vectors that follow each other); a value of `rows` or more means padding.
 template <class RowOf>
@@ -99,6 +92,13 @@ std::unique_ptr<OwnedCell> pack_cell(const DirectionArrays& in, std::size_t lane
 
 }  // namespace
 
+PackedMatrix pack_rows(const Target& target, const Matrix& matrix) {
+  const std::size_t lanes = target.table.lanes;
+  return pack_matrix(
+      target, matrix, round_up(matrix.rows, 4 * lanes) / (4 * lanes),
+      [&](std::size_t panel, std::size_t slot, std::size_t lane) { return (panel * 4 + slot) * lanes + lane; });
+}
+
 PackedDirection pack(const Target& target, const LayerShape& shape, const DirectionArrays& arrays) {
   const std::size_t lanes = target.table.lanes, hidden = shape.hidden_size, rows = 4 * hidden;
   const std::size_t panels = round_up(hidden, lanes) / lanes;
@@ -111,13 +111,7 @@ PackedDirection pack(const Target& target, const LayerShape& shape, const Direct
   packed.input =
       pack_matrix(target, {arrays.weight_ih, bias_later ? nullptr : arrays.bias, rows, shape.input_size}, panels, gate_row);
   packed.recurrent = pack_matrix(target, {arrays.weight_hh, nullptr, rows, shape.output_size}, panels, gate_row);
-  if (shape.projected) {
-    const auto plain_row = [&](std::size_t panel, std::size_t slot, std::size_t lane) {
-      return (panel * 4 + slot) * lanes + lane;
-    };
-    packed.projection = pack_matrix(target, {arrays.weight_hr, arrays.bias_hr, shape.output_size, hidden},
-                                    round_up(shape.output_size, 4 * lanes) / (4 * lanes), plain_row);
-  }
+  if (shape.projected) packed.projection = pack_rows(target, {arrays.weight_hr, arrays.bias_hr, shape.output_size, hidden});
   if (arrays.cell) packed.cell = pack_cell(arrays, lanes, hidden, gate_row);
   packed.h_0 = copied(arrays.h_0, shape.output_size);
   packed.c_0 = copied(arrays.c_0, shape.hidden_size);

@@ -86,6 +86,16 @@ struct Target {
   Precision precision;
 };
 
+// A matrix as it comes in, row-major, with its bias or null.
+struct Matrix {
+  const float* weights;
+  const float* bias;
+  std::size_t rows, inputs;
+};
+
+// Panels of 4 * lanes rows that follow each other.
+PackedMatrix pack_rows(const Target& target, const Matrix& matrix);
+
 PackedDirection pack(const Target& target, const LayerShape& shape, const DirectionArrays& arrays);
 
 }  // namespace fusedlstm

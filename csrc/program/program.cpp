@@ -1,0 +1,80 @@
+#include "program.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "../kernels/dispatch.hpp"
+
+namespace fusedlstm {
+
+namespace {
+
+// Denormals are zero in all steps, as in the kernels.
+class FlushToZero {
+ public:
+  FlushToZero() : table_(kernels()), before_(table_.enter_flush_to_zero()) {}
+  ~FlushToZero() { table_.leave_flush_to_zero(before_); }
+  FlushToZero(const FlushToZero&) = delete;
+  FlushToZero& operator=(const FlushToZero&) = delete;
+
+ private:
+  const KernelTable& table_;
+  unsigned long long before_;
+};
+
+}  // namespace
+
+Program::Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std::vector<const void*> constants)
+    : arena_(arena), arrays_(inputs + outputs), constants_(std::move(constants)) {}
+
+void Program::add(std::unique_ptr<Step> step) {
+  scratch_ = std::max(scratch_, step->scratch());
+  steps_.push_back(std::move(step));
+}
+
+Program::Run::Run(const Program& program)
+    : arena_(program.arena_ + cache_line), scratch_(program.scratch_ + cache_line), bases_(1 + program.arrays_) {
+  bases_[0] = arena_.chars();
+  for (const void* constant : program.constants_) bases_.push_back(static_cast<char*>(const_cast<void*>(constant)));
+  for (const std::unique_ptr<Step>& step : program.steps_) states_.push_back(step->state());
+}
+
+std::unique_ptr<Program::Run> Program::take() const {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!idle_.empty()) {
+      std::unique_ptr<Run> found = std::move(idle_.back());
+      idle_.pop_back();
+      return found;
+    }
+    idle_.reserve(idle_.capacity() + 1);  // so that giving it back cannot fail
+  }
+  return std::make_unique<Run>(*this);
+}
+
+void Program::give_back(std::unique_ptr<Run> run) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  idle_.push_back(std::move(run));
+}
+
+void Program::run(Run& run, const std::vector<void*>& memory) const {
+  for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
+  const Memory at = {run.bases_.data(), run.scratch_.chars()};
+  const FlushToZero flush;
+  for (std::size_t i = 0; i < steps_.size(); ++i) steps_[i]->run(at, run.states_[i].get());
+}
+
+void Program::profile(Run& run, const std::vector<void*>& memory, std::vector<double>& spent) const {
+  using Clock = std::chrono::steady_clock;
+  for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
+  const Memory at = {run.bases_.data(), run.scratch_.chars()};
+  const FlushToZero flush;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const Clock::time_point before = Clock::now();
+    steps_[i]->run(at, run.states_[i].get());
+    spent[i] += std::chrono::duration<double, std::nano>(Clock::now() - before).count();
+  }
+}
+
+}  // namespace fusedlstm

@@ -1,0 +1,64 @@
+// A whole model for one set of shapes: a flat list of steps on one arena, everything resolved when it is made. Running it
+// looks nothing up, allocates nothing and throws nothing.
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "../engine/buffer.hpp"
+#include "view.hpp"
+
+namespace fusedlstm {
+
+class Step {
+ public:
+  // What a step keeps between runs, such as the memory of a pass.
+  struct State {
+    virtual ~State() = default;
+  };
+  virtual ~Step() = default;
+  virtual std::unique_ptr<State> state() const { return nullptr; }
+  virtual std::size_t scratch() const { return 0; }  // bytes
+  virtual void run(const Memory& memory, State* state) const = 0;
+};
+
+class Program {
+ public:
+  // arena: bytes; inputs, outputs: how many; constants: where they lie, kept alive by the caller.
+  Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std::vector<const void*> constants);
+
+  void add(std::unique_ptr<Step> step);
+
+  // One run at a time has one of these; they are kept for the next one.
+  class Run {
+   public:
+    explicit Run(const Program& program);
+
+   private:
+    friend class Program;
+    Buffer arena_, scratch_;
+    std::vector<char*> bases_;
+    std::vector<std::unique_ptr<Step::State>> states_;
+  };
+  std::unique_ptr<Run> take() const;
+  void give_back(std::unique_ptr<Run> run) const;
+  // memory: of the inputs, then of the outputs.
+  void run(Run& run, const std::vector<void*>& memory) const;
+  // The same with the time of each step in nanoseconds added to `spent`.
+  void profile(Run& run, const std::vector<void*>& memory, std::vector<double>& spent) const;
+
+  std::size_t arena() const { return arena_; }
+  std::size_t arrays() const { return arrays_; }
+  std::size_t steps() const { return steps_.size(); }
+
+ private:
+  const std::size_t arena_, arrays_;
+  std::size_t scratch_ = 0;
+  std::vector<const void*> constants_;
+  std::vector<std::unique_ptr<Step>> steps_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Run>> idle_;
+};
+
+}  // namespace fusedlstm

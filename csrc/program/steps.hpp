@@ -1,0 +1,63 @@
+// The steps of a program by family; each is made with everything resolved.
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../engine/lstm.hpp"
+#include "program.hpp"
+
+namespace fusedlstm {
+
+// How the elements of a tensor are held: floats as float32, whole numbers as int64, truth values as bytes.
+enum class Element { float32, int64, boolean };
+constexpr std::size_t size_of(Element element) {
+  return element == Element::float32 ? 4 : element == Element::int64 ? 8 : 1;
+}
+struct Tensor : View {
+  Element element = Element::float32;
+};
+
+// y = x, wherever they lie.
+std::unique_ptr<Step> copy_step(const Tensor& x, const Tensor& y);
+
+// y = operation(x...), element by element; inputs have y's shape, with strides of 0 where they are broadcast. `more` are the
+// operation's parameters.
+std::unique_ptr<Step> map_step(const std::string& operation, const std::vector<Tensor>& inputs, const Tensor& y,
+                               const std::vector<double>& more);
+std::unique_ptr<Step> activation_step(const Activation& activation, const Tensor& x, const Tensor& y);
+
+// A matrix product with rows of x, or windows over them, and what is done to each row of y. See product.cpp.
+struct PackedWeights {
+  const KernelTable& table;
+  Precision precision;
+  PackedMatrix matrix;
+  std::size_t outputs;
+};
+std::shared_ptr<const PackedWeights> pack_weights(const float* matrix, const float* bias, std::size_t outputs,
+                                                  std::size_t inputs, Precision precision);
+// How windows slide along one axis of x: output o sees (o * stride + tap * dilation - before), or with `spread` above 1 what
+// of that is a multiple of it, divided by it (transposed convolutions).
+struct Sliding {
+  std::ptrdiff_t kernel, stride, dilation, before, spread;
+};
+enum class Edge { zeros, reflect, nearest };
+struct Windowing {
+  std::vector<Sliding> axes;
+  Edge edge;
+};
+// x is (rows..., inputs) and y (rows..., outputs); or with windows x is (batch, spatial..., channels) and y (batch,
+// spatial..., outputs). activation: or null.
+std::unique_ptr<Step> product_step(std::shared_ptr<const PackedWeights> weights, const Tensor& x, const Tensor& y,
+                                   const std::optional<Windowing>& windows, const std::optional<Activation>& activation);
+
+struct LstmArrays {
+  Tensor x, y;  // (batch, time, features)
+  std::optional<Tensor> h_0, c_0, lengths;
+  Tensor h_n, c_n;  // contiguous, as Lstm has them
+};
+std::unique_ptr<Step> lstm_step(std::shared_ptr<const Lstm> lstm, const LstmArrays& arrays);
+
+}  // namespace fusedlstm

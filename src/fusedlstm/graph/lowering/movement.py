@@ -1,0 +1,100 @@
+"""Moves of data: addresses wherever they can be, else copies."""
+
+from __future__ import annotations
+
+from ..graph import Node
+from ..operators.operator import axis_of, lowers
+from ..plan import Plan
+from ..tensors import Tensor, same_place
+
+
+def reshaped(plan: Plan, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """x in another shape; copied first where strides cannot say it."""
+    found = x.reshaped(shape)
+    if found is None:
+        found = plan.dense(x).reshaped(shape)
+    assert found is not None
+    return found
+
+
+@lowers("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout")
+def _reshape(plan: Plan, node: Node) -> None:
+    plan.alias(node.outputs[0], reshaped(plan, plan.read(node.inputs[0]), plan.shape(node.outputs[0])))
+
+
+@lowers("Transpose")
+def _transpose(plan: Plan, node: Node) -> None:
+    x = plan.read(node.inputs[0])
+    plan.alias(node.outputs[0], x.transposed(node.attributes["perm"] or range(len(x.shape))[::-1]))
+
+
+@lowers("Expand")
+def _expand(plan: Plan, node: Node) -> None:
+    plan.alias(node.outputs[0], plan.read(node.inputs[0]).broadcast(plan.shape(node.outputs[0])))
+
+
+@lowers("Slice")
+def _slice(plan: Plan, node: Node) -> None:
+    x = plan.read(node.inputs[0])
+    starts, ends, axes, steps = (
+        plan.value(name).reshape(-1).tolist() if name else None  # type: ignore[union-attr]
+        for name in (*node.inputs[1:], "", "")[:4]
+    )
+    axes = axes or list(range(len(starts)))
+    for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(starts)):
+        axis = axis_of(axis, len(x.shape))
+        places = range(x.shape[axis])[slice(start, end, step)]
+        x = x.sliced(axis, places.start, len(places), step)
+    plan.alias(node.outputs[0], x)
+
+
+@lowers("Split")
+def _split(plan: Plan, node: Node) -> None:
+    x = plan.read(node.inputs[0])
+    axis, start = axis_of(node.attributes["axis"], len(x.shape)), 0
+    for name in node.outputs:
+        if name:
+            size = plan.shape(name)[axis]
+            plan.alias(name, x.sliced(axis, start, size))
+            start += size
+
+
+@lowers("Concat")
+def _concat(plan: Plan, node: Node) -> None:
+    y = plan.target(node.outputs[0])
+    axis, start = axis_of(node.attributes["axis"], len(y.shape)), 0
+    for name in node.inputs:
+        x = plan.read(name)
+        part = y.sliced(axis, start, x.shape[axis])
+        if not same_place(x, part) and x.size:
+            plan.copy(x, part)
+        start += x.shape[axis]
+
+
+@lowers("Gather")
+def _gather(plan: Plan, node: Node) -> None:
+    x, index = plan.read(node.inputs[0]), plan.value(node.inputs[1])
+    axis = axis_of(node.attributes["axis"], len(x.shape))
+    if index is not None and index.size == 1:
+        at = int(index.reshape(-1)[0]) % x.shape[axis]
+        part = x.sliced(axis, at, 1)
+        plan.alias(node.outputs[0], reshaped(plan, part, plan.shape(node.outputs[0])))
+        return
+    y = plan.write(node.outputs[0])
+    plan.emit("take", x, plan.read(node.inputs[1]), y, axis)
+
+
+@lowers("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd")
+def _reduce(plan: Plan, node: Node) -> None:
+    x, shape = plan.read(node.inputs[0]), plan.shape(node.outputs[0])
+    if x.size == plan.types[node.outputs[0]].shape.__len__() * 0 + _count(shape):
+        plan.alias(node.outputs[0], reshaped(plan, x, shape))
+        return
+    raise NotImplementedError
+
+
+def _count(shape):
+    n = 1
+    for s in shape:
+        n *= s
+    return n
