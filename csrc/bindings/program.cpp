@@ -192,7 +192,7 @@ void product(Model& model, std::shared_ptr<PackedWeights> weights, const py::tup
 
 void lstm(Model& model, std::shared_ptr<Lstm> lstm, const py::tuple& given, const py::tuple& made) {
   if (given.size() != 4 || made.size() != 3) throw std::invalid_argument("lstm: expected 4 inputs and 3 outputs");
-  model.add(lstm_step(std::move(lstm), {model.tensor(given[0], false), model.tensor(made[0], true), model.maybe(given[1]),
+  model.add(lstm_step(std::move(lstm), {model.tensor(given[0], false), model.maybe(made[0], true), model.maybe(given[1]),
                                         model.maybe(given[2]), model.maybe(given[3]), model.tensor(made[1], true),
                                         model.tensor(made[2], true)}));
 }
@@ -224,5 +224,6 @@ void bind_program(py::module_& module) {
       .def("lstm", &lstm)
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
+  bind_gru(module, model);
   bind_indexed_steps(model);
 }

@@ -49,4 +49,5 @@ class Model {
 
 // The steps of each family, as methods.
 using ModelClass = py::class_<Model>;
+void bind_gru(py::module_& module, ModelClass& model);
 void bind_indexed_steps(ModelClass& model);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "../engine/gru.hpp"
 #include "../engine/lstm.hpp"
 #include "program.hpp"
 
@@ -86,10 +87,25 @@ std::unique_ptr<Step> product_step(std::shared_ptr<const PackedWeights> weights,
                                    const std::optional<Windowing>& windows, const std::optional<Activation>& activation);
 
 struct LstmArrays {
-  Tensor x, y;  // (batch, time, features)
+  Tensor x;                 // (batch, time, features)
+  std::optional<Tensor> y;  // likewise, if it is wanted
   std::optional<Tensor> h_0, c_0, lengths;
   Tensor h_n, c_n;  // contiguous, as Lstm has them
 };
 std::unique_ptr<Step> lstm_step(std::shared_ptr<const Lstm> lstm, const LstmArrays& arrays);
+
+// Directions of a GRU or an RNN, the second one backward, or the only one.
+struct GruLayer {
+  std::vector<Gru> directions;
+  bool reverse;
+};
+struct GruStates {
+  Tensor x;                   // (time, batch, features)
+  std::optional<Tensor> y;    // (time, directions, batch, units), if it is wanted
+  std::optional<Tensor> h_0;  // (directions, batch, units)
+  std::optional<Tensor> lengths;
+  Tensor h_n;
+};
+std::unique_ptr<Step> gru_step(std::shared_ptr<const GruLayer> layer, const GruStates& arrays);
 
 }  // namespace fusedlstm
