@@ -84,6 +84,10 @@ class Plan:
         """The shape of a tensor."""
         return self.types[name].shape
 
+    def wanted(self, node: Node, count: int) -> list[str]:
+        """The outputs of a node, up to `count`; "" for those that nothing takes."""
+        return [name if name in self.types else "" for name in (*node.outputs, *("",) * count)[:count]]
+
     def read(self, name: str) -> Tensor:
         """A tensor that was computed, is an input, or a constant."""
         found = self._tensors.get(name)

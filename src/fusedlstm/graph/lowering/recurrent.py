@@ -29,7 +29,7 @@ def _lstm(plan: Plan, node: Node) -> None:
     shapes = [(states, x.shape[0], size) for size in (last.output_size, last.hidden_size)]
     y: Tensor | None = None
     made, copies = [], []
-    for k, (name, shape) in enumerate(zip((*node.outputs, "", "", "")[:3], (None, *shapes))):
+    for k, (name, shape) in enumerate(zip(plan.wanted(node, 3), (None, *shapes))):
         if k == 0 and not name:
             continue
         target = plan.write(name) if name else plan.scratch("f", shape or ())
@@ -60,7 +60,7 @@ def _gru(plan: Plan, node: Node) -> None:
     layer = plan.packed.get(key, lambda: _pack(node, [plan.value(name) if name else None for name in (w, r, b)]))
     turned = (lambda one: one.transposed((1, 0, 2))) if a["layout"] else (lambda one: one)
     first = turned(_features_beside(plan, plan.read(x)))
-    y_name, h_name = (*node.outputs, "", "")[:2]
+    y_name, h_name = plan.wanted(node, 2)
     y: Tensor | None = None
     copies: list[tuple[Tensor, Tensor]] = []
 
@@ -96,9 +96,7 @@ def _pack(node: Node, arrays: list[Array | None]) -> _core.Gru:
         directions.append((*held, functions[0], functions[-1]))
     if a.get("linear_before_reset"):
         kind = "gru_linear"
-    return _core.Gru(
-        kind, directions, a["direction"] == "reverse", a["clip"] or math.inf, "float32", "float32"
-    )
+    return _core.Gru(kind, directions, a["direction"] == "reverse", a["clip"] or math.inf, "float32", "float32")
 
 
 def _features_beside(plan: Plan, x: Tensor) -> Tensor:

@@ -187,7 +187,7 @@ def _scan(function: Callable[..., Array]) -> Callable[..., Array]:
 
 
 for _name, _function in {"CumSum": np.cumsum, "CumProd": np.cumprod}.items():
-    operator(_name, same, 2, exclusive=flag(), reverse=flag())(_scan(_function))
+    operator(_name, same, 2, shape_inputs=(1,), exclusive=flag(), reverse=flag())(_scan(_function))
 
 
 def _integers(call: Call) -> list[TensorType]:
