@@ -225,5 +225,5 @@ void bind_program(py::module_& module) {
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
   bind_gru(module, model);
-  bind_indexed_steps(model);
+  bind_data_steps(model);
 }

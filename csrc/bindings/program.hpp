@@ -50,4 +50,4 @@ class Model {
 // The steps of each family, as methods.
 using ModelClass = py::class_<Model>;
 void bind_gru(py::module_& module, ModelClass& model);
-void bind_indexed_steps(ModelClass& model);
+void bind_data_steps(ModelClass& model);

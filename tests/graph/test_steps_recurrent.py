@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from graphs import FLOAT, INT, Builder, random
+from graphs import INT, Builder, random
 from onnx_models import onnx
 from planned import check_planned, run_planned
 
@@ -259,4 +259,3 @@ def test_evaluate_is_what_is_compared_with():
     graph, feed = layer("GRU")
     other = {name: value * 1.01 for name, value in feed.items()}
     assert not np.allclose(run_planned(graph, feed)[0], evaluate(graph, other)[graph.outputs[0].name], rtol=1e-5)
-    assert FLOAT == np.float32

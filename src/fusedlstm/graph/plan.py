@@ -62,7 +62,7 @@ class Plan:
             self._outputs.setdefault(value.name, _dense(Storage(0, first + k), element_of(kind.dtype), kind.shape))
         self._fixed_names = {*self.constants, *self._tensors}
         self._into_place()
-        self._node: Node | None = None
+        self._node = Node("Identity", (), ())  # of copies where there is none
         for one in graph.nodes:
             self._node = one
             lower = OPERATORS[one.op].lower
@@ -134,7 +134,6 @@ class Plan:
         for one in arguments:
             _use(one, index)
         self._steps.append((step, arguments))
-        assert self._node is not None
         self._nodes.append(self._node)
 
     def copy(self, source: Tensor, target: Tensor) -> None:
