@@ -20,6 +20,10 @@ def data(rng, shape, kind=FLOAT):
     return rng.integers(-9, 9, shape) if kind == INT else rng.random(shape) < 0.5
 
 
+def picks(rng, size, shape):
+    return rng.integers(-size, size, shape)
+
+
 @many
 @given(seed=seeds, shape=shapes, into=st.lists(st.integers(1, 3), max_size=2).map(tuple))
 def test_gather(seed, shape, into):
