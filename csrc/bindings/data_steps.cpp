@@ -39,8 +39,35 @@ void matmul(Model& model, const py::tuple& x, const py::tuple& w, const py::tupl
   model.add(matmul_step({model.tensor(x, false), model.tensor(w, false), model.tensor(y, true)}));
 }
 
+std::array<Tensor, 4> four(const Model& model, const py::tuple& y, const py::tuple& inputs) {
+  if (inputs.size() != 3) throw std::invalid_argument("quantise: expected 3 inputs");
+  return {model.tensor(y, true), model.tensor(inputs[0], false), model.tensor(inputs[1], false),
+          model.tensor(inputs[2], false)};
+}
+
+void dequantise(Model& model, const py::tuple& y, const py::tuple& inputs) {
+  model.add(dequantise_step(four(model, y, inputs)));
+}
+
+void quantise(Model& model, const py::tuple& y, const py::tuple& inputs, const std::pair<double, double>& limits) {
+  model.add(quantise_step(four(model, y, inputs), limits.first, limits.second));
+}
+
+void requantise(Model& model, const py::tuple& y, const py::tuple& from, const std::pair<double, double>& limits) {
+  if (from.size() != 5) throw std::invalid_argument("requantise: expected sums, scales and a zero point");
+  const auto part = [&](std::size_t k) { return model.tensor(from[k], false); };
+  model.add(
+      requantise_step(model.tensor(y, true), {part(0), part(1), part(2), part(3), part(4)}, limits.first, limits.second));
+}
+
+void dynamic(Model& model, const py::tuple& x, const py::tuple& y, const py::tuple& scale, const py::tuple& zero) {
+  model.add(
+      dynamic_step(model.tensor(x, false), model.tensor(y, true), model.tensor(scale, true), model.tensor(zero, true)));
+}
+
 }  // namespace
 
 void bind_data_steps(ModelClass& model) {
   model.def("take", &take).def("put", &put).def("scan", &scan).def("top", &top).def("matmul", &matmul);
+  model.def("dequantise", &dequantise).def("quantise", &quantise).def("requantise", &requantise).def("dynamic", &dynamic);
 }

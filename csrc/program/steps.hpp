@@ -1,5 +1,6 @@
 // The steps of a program by family; each is made with everything resolved.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -91,6 +92,18 @@ struct Factors {
   Tensor x, w, y;
 };
 std::unique_ptr<Step> matmul_step(const Factors& factors);
+
+// y = (x - zero point) scale; y, x, zero point and scale are of one shape.
+std::unique_ptr<Step> dequantise_step(const std::array<Tensor, 4>& tensors);
+// y = x / scale + zero point, rounded and cut off; y, x, scale and zero point are of one shape.
+std::unique_ptr<Step> quantise_step(const std::array<Tensor, 4>& tensors, double low, double high);
+// The same of sums of whole products, which have the scales of both sides; y's own are one for all.
+struct Requantised {
+  Tensor sums, x_scale, w_scale, scale, zero;
+};
+std::unique_ptr<Step> requantise_step(const Tensor& y, const Requantised& from, double low, double high);
+// To 8 bits without a sign, by a scale and a zero point that it makes.
+std::unique_ptr<Step> dynamic_step(const Tensor& x, const Tensor& y, const Tensor& scale, const Tensor& zero);
 
 struct LstmArrays {
   Tensor x;                 // (batch, time, features)

@@ -90,7 +90,7 @@ def _dynamic(a: Attributes, x: Array) -> tuple[Array, Array, Array]:
     return _rounded(x, scale if scale else np.float32(1), zero, _UINT8), np.asarray(scale), zero
 
 
-def _shifted(x: Array, zero: Array | None, axis: int) -> Array:
+def shifted(x: Array, zero: Array | None, axis: int) -> Array:
     """As int64, the zero point (one, or one for each index of an axis) subtracted."""
     x = x.astype(np.int64)
     if zero is None or zero.size == 1:
@@ -104,12 +104,12 @@ def _shifted(x: Array, zero: Array | None, axis: int) -> Array:
 def _matmul_integer(
     a: Attributes, x: Array, y: Array, x_zero: Array | None = None, y_zero: Array | None = None
 ) -> Array:
-    return np.asarray(np.matmul(_shifted(x, x_zero, -2), _shifted(y, y_zero, -1))).astype(INT32)
+    return np.asarray(np.matmul(shifted(x, x_zero, -2), shifted(y, y_zero, -1))).astype(INT32)
 
 
 @operator("ConvInteger", lambda call: [TensorType(_integer_conv(call), INT32)], (2, 4), **CONV)
 def _conv_integer(a: Attributes, x: Array, w: Array, x_zero: Array | None = None, w_zero: Array | None = None) -> Array:
-    return convolve(a, _shifted(x, x_zero, 1), _shifted(w, w_zero, 0)).astype(INT32)
+    return convolve(a, shifted(x, x_zero, 1), shifted(w, w_zero, 0)).astype(INT32)
 
 
 def _integer_conv(call: Call) -> Any:
@@ -124,7 +124,7 @@ def _qmatmul_rule(call: Call) -> list[TensorType]:
 def _qlinear_matmul(
     a: Attributes, x: Array, xs: Array, xz: Array, y: Array, ys: Array, yz: Array, zs: Array, zz: Array
 ) -> Array:
-    sums = np.matmul(_shifted(x, xz, -2), _shifted(y, yz, -1))
+    sums = np.matmul(shifted(x, xz, -2), shifted(y, yz, -1))
     rows = _spread(xs, sums.shape, -2, 0) if xs.ndim <= 1 else xs
     columns = _spread(ys, sums.shape, -1, 0) if ys.ndim <= 1 else ys
     factor = rows.astype(np.float64) * columns.astype(np.float64) / zs.astype(np.float64)
@@ -149,7 +149,7 @@ def _qlinear_conv(
     yz: Array,
     bias: Array | None = None,
 ) -> Array:
-    sums = convolve(a, _shifted(x, xz, 1), _shifted(w, wz, 0))
+    sums = convolve(a, shifted(x, xz, 1), shifted(w, wz, 0))
     channels = (-1, *(1,) * (x.ndim - 2))
     if bias is not None:
         sums = sums + bias.astype(np.int64).reshape(channels)
