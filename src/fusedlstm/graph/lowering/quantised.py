@@ -23,7 +23,7 @@ from .elementwise import emit_map, narrow
 from .matrix import multiply, packed
 
 _EXACT = 256  # products of two numbers up to 255 whose sum is below 2^24
-_ADVICE = "load the float model and use astype('int8') instead"
+_ADVICE = 'load the float file and model.astype("int8")'
 
 
 def _spread(values: Tensor, shape: Sizes, axis: int) -> Tensor:
