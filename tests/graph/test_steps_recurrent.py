@@ -139,6 +139,21 @@ def test_weights_that_are_computed_are_refused(op):
         run_planned(simplify(graph), {"x": random(TIME, 1, FEATURES), "w": w})
 
 
+@pytest.mark.parametrize("op", ["GRU", "RNN", "LSTM"])
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_other_floats(op, kind):
+    """Computed as float32."""
+    graph, feed = layer(op, lengths=(5, 2))
+    dtype = np.dtype(kind)
+    inputs = [type(one)(one.name, dtype if one.dtype.kind == "f" else one.dtype, one.shape) for one in graph.inputs]
+    constants = {
+        name: value.astype(kind) if value.dtype.kind == "f" else value for name, value in graph.constants.items()
+    }
+    graph = graph.replace(inputs=tuple(inputs), constants=constants)
+    feed = {name: value.astype(kind) if value.dtype.kind == "f" else value for name, value in feed.items()}
+    check_planned(simplify(graph), feed, *((2e-3, 1e-3) if kind == np.float16 else (1e-5, 1e-6)))
+
+
 def test_around_other_nodes():
     """Strides that views make, and outputs that are put together with others."""
     builder = Builder(x=(2, FEATURES, TIME))

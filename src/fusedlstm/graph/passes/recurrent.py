@@ -24,10 +24,9 @@ def _lstm(draft: Draft, one: DraftNode) -> None:
     constants = [draft.constant(name) if name else None for name in (w, r, b, p)]
     if any(name and value is None for name, value in zip((w, r, b, p), constants)):
         return
-    if any(value is not None and value.dtype != np.float32 for value in constants):
-        return
+    held = [None if value is None else value.astype(np.float32, copy=False) for value in constants]
     try:
-        weights = lstm_weights(a, *constants)
+        weights = lstm_weights(a, held[0], held[1], *held[2:])  # type: ignore[arg-type]
     except ValueError:  # the node stays, and is refused when it is lowered
         return
     directions, hidden = directions_of(a), weights.hidden_size
