@@ -1,10 +1,10 @@
 // class _core.Program: graph/plan.py says what the steps are and where everything lies; here only memory is kept safe.
-#include "../program/program.hpp"
+#include "../program/live.hpp"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <limits>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -77,7 +77,7 @@ class Model {
       places.push_back(one.data());
       bytes_.push_back(static_cast<std::size_t>(one.nbytes()));
     }
-    program_ = std::make_unique<Program>(arena, inputs_.size(), outputs_.size(), std::move(places));
+    program_ = std::make_shared<Program>(arena, inputs_.size(), outputs_.size(), std::move(places));
   }
 
   // (base, offset, element, shape, strides): every element must lie within its base.
@@ -157,15 +157,21 @@ class Model {
                                     maybe(given[3]), tensor(made[1], true), tensor(made[2], true)}));
   }
 
-  py::tuple run(const py::args& arrays) const {
-    std::vector<double> none;
-    return run_with(arrays, nullptr);
-  }
+  py::tuple run(const py::args& arrays) const { return run_with(arrays, nullptr); }
   py::tuple profile(const py::args& arrays) const {
     std::vector<double> spent(program_->steps());
     const py::tuple outputs = run_with(arrays, &spent);
     return py::make_tuple(outputs, spent);
   }
+
+  const std::shared_ptr<Program>& program() const { return program_; }
+  // Inputs, then outputs.
+  const Slot& slot(std::size_t array) const {
+    if (array >= inputs_.size() + outputs_.size()) throw std::invalid_argument("expected an input or output");
+    return array < inputs_.size() ? inputs_[array] : outputs_[array - inputs_.size()];
+  }
+  std::size_t inputs() const { return inputs_.size(); }
+  std::size_t arrays() const { return inputs_.size() + outputs_.size(); }
 
  private:
   py::tuple run_with(const py::args& arrays, std::vector<double>* spent) const {
@@ -214,7 +220,69 @@ class Model {
   std::vector<py::array> constants_;
   std::vector<Slot> inputs_, outputs_;
   std::vector<std::size_t> bytes_;  // of each base
-  std::unique_ptr<Program> program_;
+  std::shared_ptr<Program> program_;
+};
+
+// A model that is stepped on memory of its own. pairs: (input, output) of each state; overlaps: (input, count), elements at
+// the end of its last axis that come again at the start.
+class LiveModel {
+ public:
+  LiveModel(std::shared_ptr<Model> model, const std::vector<std::pair<std::size_t, std::size_t>>& pairs,
+            const std::vector<std::pair<std::size_t, std::size_t>>& overlaps)
+      : model_(std::move(model)) {
+    std::vector<std::size_t> sizes;
+    for (std::size_t i = 0; i < model_->arrays(); ++i) sizes.push_back(model_->slot(i).bytes);
+    std::vector<Live::Pair> states;
+    for (const auto& [input, output] : pairs) {
+      const std::size_t out = model_->inputs() + output;
+      if (input >= model_->inputs() || model_->slot(input).element != model_->slot(out).element ||
+          model_->slot(input).shape != model_->slot(out).shape)
+        throw std::invalid_argument("state: expected an input and an output of one type and shape");
+      states.push_back({input, out});
+    }
+    std::vector<Live::Overlap> again;
+    for (const auto& [input, count] : overlaps) {
+      const Slot& slot = model_->slot(input);
+      if (input >= model_->inputs() || slot.shape.empty() || count > static_cast<std::size_t>(slot.shape.back()))
+        throw std::invalid_argument("context: expected less than the input's last axis");
+      const std::size_t row = static_cast<std::size_t>(slot.shape.back()) * size_of(slot.element);
+      again.push_back({input, row == 0 ? 0 : slot.bytes / row, row, count * size_of(slot.element)});
+    }
+    live_ = std::make_unique<Live>(model_->program(), sizes, std::move(states), std::move(again));
+  }
+
+  void step(bool release) {
+    bool done = false;
+    if (release) {
+      py::gil_scoped_release without;
+      done = live_->step();
+    } else {
+      done = live_->step();
+    }
+    if (!done) throw std::runtime_error("stream: another thread is using it, and nothing was done");
+  }
+
+  // An array that looks at the memory, which lives as long as it does. Not for states: they move.
+  static py::array array(const py::object& self, std::size_t index) {
+    auto& live = self.cast<LiveModel&>();
+    const Slot& slot = live.model_->slot(index);
+    return py::array(dtype_of(slot.element), slot.shape, live.live_->at(index), self);
+  }
+  py::array state(std::size_t index) const {
+    const Slot& slot = model_->slot(index);
+    return py::array(dtype_of(slot.element), slot.shape, live_->at(index));
+  }
+  void set_state(std::size_t index, const py::array& value) {
+    const Slot& slot = model_->slot(index);
+    if ((value.flags() & py::array::c_style) == 0 || value.dtype().num() != dtype_of(slot.element).num() ||
+        static_cast<std::size_t>(value.nbytes()) != slot.bytes)
+      throw std::invalid_argument("state: expected a contiguous array of its type and size");
+    std::memcpy(live_->at(index), value.data(), slot.bytes);
+  }
+
+ private:
+  std::shared_ptr<Model> model_;
+  std::unique_ptr<Live> live_;
 };
 
 std::shared_ptr<PackedWeights> weights_from(const Floats& matrix, const std::optional<Floats>& bias,
@@ -233,7 +301,16 @@ void bind_program(py::module_& module) {
   py::class_<PackedWeights, std::shared_ptr<PackedWeights>>(module, "PackedWeights",
                                                             "A matrix (outputs, inputs) and a bias, packed once.")
       .def(py::init(&weights_from), py::arg("matrix"), py::arg("bias").none(true), py::arg("dtype"), py::arg("products"));
-  py::class_<Model>(module, "Program", "A flat list of steps for one set of shapes; see graph/plan.py.")
+  py::class_<LiveModel>(module, "Live", "A program that is stepped on memory of its own.")
+      .def(py::init<std::shared_ptr<Model>, const std::vector<std::pair<std::size_t, std::size_t>>&,
+                    const std::vector<std::pair<std::size_t, std::size_t>>&>(),
+           py::arg("program"), py::arg("pairs"), py::arg("overlaps"))
+      .def("step", &LiveModel::step, py::arg("release"))
+      .def("array", &LiveModel::array, "What an input or output holds, shared.")
+      .def("state", &LiveModel::state, "A copy of a state.")
+      .def("set_state", &LiveModel::set_state);
+  py::class_<Model, std::shared_ptr<Model>>(module, "Program",
+                                            "A flat list of steps for one set of shapes; see graph/plan.py.")
       .def(py::init<std::size_t, const std::vector<py::tuple>&, const std::vector<py::tuple>&, std::vector<py::array>>(),
            py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("constants"))
       .def("copy", &Model::copy)

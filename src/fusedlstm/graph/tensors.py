@@ -67,7 +67,8 @@ class Tensor:
             return self
         missing = len(shape) - len(self.shape)
         strides = (0,) * missing + tuple(
-            0 if own == 1 and size != 1 else stride for own, size, stride in zip(self.shape, shape[missing:], self.strides)
+            0 if own == 1 and size != 1 else stride
+            for own, size, stride in zip(self.shape, shape[missing:], self.strides)
         )
         return self.view(shape, strides)
 
@@ -100,9 +101,7 @@ def same_place(one: Tensor, other: Tensor) -> bool:
     return (
         one.storage is other.storage
         and one.offset == other.offset
-        and all(
-            size == 1 or left == right for size, left, right in zip(one.shape, one.strides, other.strides)
-        )
+        and all(size == 1 or left == right for size, left, right in zip(one.shape, one.strides, other.strides))
     )
 
 
