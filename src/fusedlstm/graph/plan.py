@@ -62,6 +62,8 @@ class Plan:
             self._outputs.setdefault(value.name, _dense(Storage(0, first + k), element_of(kind.dtype), kind.shape))
         self._fixed_names = {*self.constants, *self._tensors}
         self._into_place()
+        from . import lowering  # noqa: F401  (enters how operators are lowered)
+
         self._node: Node | None = None
         for one in graph.nodes:
             self._node = one
