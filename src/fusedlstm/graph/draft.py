@@ -220,6 +220,8 @@ class Draft:
         if old:
             self.users[old].remove(one)
         one.inputs[index] = name
+        while one.inputs and not one.inputs[-1]:
+            one.inputs.pop()
         if name:
             self.users.setdefault(name, []).append(one)
         one.original = None

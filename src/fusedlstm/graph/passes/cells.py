@@ -109,10 +109,11 @@ def _cell(draft: Draft, linear: Linear, one: DraftNode, earlier: dict[str, Found
                 if forget is None or forget[0] != output_gate[0]:
                     continue
                 for i, g in (write.inputs, write.inputs[::-1]):
-                    ways = [_gate(draft, linear, i), forget, _gate(draft, linear, g), output_gate]
-                    if None in ways or ways[0][0] != forget[0]:  # type: ignore[index]
+                    enter, candidate = _gate(draft, linear, i), _gate(draft, linear, g)
+                    if enter is None or candidate is None or enter[0] != forget[0]:
                         continue
-                    found = _assemble(draft, ways, c, one, product, activation_of(squash), earlier)  # type: ignore[arg-type]
+                    ways = [enter, forget, candidate, output_gate]
+                    found = _assemble(draft, ways, c, one, product, activation_of(squash), earlier)
                     if found is not None:
                         found.joints = [keep, write, squash]
                         return found
@@ -158,7 +159,7 @@ def _assemble(
             1,
         ).T
 
-    recurrent = stacked([h]) if h else np.zeros((4 * hidden, hidden))
+    recurrent: Array = stacked([h]) if h else np.zeros((4 * hidden, hidden))
     bias = np.concatenate([form.bias for _, form in gates])
     cell = Cell(gates[0][0], gates[2][0], output)
     try:

@@ -113,7 +113,9 @@ class Folder:
         if one.op == "Identity" and one.outputs[0] not in known:
             self.alias[one.outputs[0]] = inputs[0]
             return
-        shapes, dtypes, values = [], [], []
+        shapes: list[Any] = []
+        dtypes: list[Any] = []
+        values: list[Array | None] = []
         constant = True
         for name in inputs:
             if not name:
@@ -283,7 +285,7 @@ class Folder:
         for _, inner in graph.walk():
             for name in inner.outputs:
                 for table in (self.known, self.types, self.symbolic, self.alias):
-                    table.pop(name, None)  # type: ignore[attr-defined]
+                    table.pop(name, None)
 
     def carried(self, one: Node, graph: Graph) -> dict[str, TensorType]:
         """What the inputs of a body are, if tensors that it hands on keep their shape."""

@@ -94,7 +94,7 @@ def _slice(draft: Draft, one: DraftNode) -> bool:
     if not _same(draft, one):
         return False
     steps = draft.ints(one, 4)
-    return steps is None and len(one.inputs) < 5 or steps is not None and all(step == 1 for step in steps)
+    return (steps is None and len(one.inputs) < 5) or (steps is not None and all(step == 1 for step in steps))
 
 
 def _pad(draft: Draft, one: DraftNode) -> bool:

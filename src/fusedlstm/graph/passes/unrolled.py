@@ -85,7 +85,8 @@ def _checked(draft: Draft, cell: Found) -> bool:
             waiting.extend(filter(None, maker.inputs))
     if not set(inputs) <= set(wanted) or len(nodes) > 200:
         return False
-    rng, sizes = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    sizes: dict[Dim, int] = {}
     values = {}
     for name in dict.fromkeys(wanted):
         value = draft.constant(name)
