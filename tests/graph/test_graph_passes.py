@@ -111,11 +111,17 @@ def test_outputs_keep_their_names():
         (lambda b, x: b("Mul", x, b("Tanh", b("Softplus", x))), "Mish"),
         (lambda b, x: b("Mul", x, b("HardSigmoid", x, alpha=1 / 6, beta=0.5)), "HardSwish"),
         (
-            lambda b, x: b("Mul", b("Mul", x, np.float32(0.5)), b("Add", b("Erf", b("Div", x, np.float32(2**0.5))), np.float32(1))),
+            lambda b, x: b(
+                "Mul", b("Mul", x, np.float32(0.5)), b("Add", b("Erf", b("Div", x, np.float32(2**0.5))), np.float32(1))
+            ),
             "Gelu",
         ),
         (
-            lambda b, x: b("Mul", np.float32(0.5), b("Mul", x, b("Add", b("Erf", b("Mul", x, np.float32(0.5**0.5))), np.float32(1)))),
+            lambda b, x: b(
+                "Mul",
+                np.float32(0.5),
+                b("Mul", x, b("Add", b("Erf", b("Mul", x, np.float32(0.5**0.5))), np.float32(1))),
+            ),
             "Gelu",
         ),
         (lambda b, x: b("Div", np.float32(1), b("Add", b("Exp", b("Neg", x)), np.float32(1))), "Sigmoid"),

@@ -91,6 +91,9 @@ class _Reader:
             if wanted.intersection(one.outputs):
                 kept.append(one)
                 wanted.update(_uses(one))
+        for value in graph.inputs:
+            if value.dtype is None and value.name in wanted:
+                raise FormatError(f"input {value.name!r}: expected a tensor, found another kind of value")
         constants = {name: value for name, value in self.constants.items() if name in wanted}
         return Graph(graph.inputs, graph.outputs, kept[::-1], constants, graph.name)
 

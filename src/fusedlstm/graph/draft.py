@@ -89,8 +89,6 @@ class Draft:
         """The nodes of some operators."""
         return (one for one in list(self.nodes) if one.op in ops and one.alive)
 
-    # ---- What is known
-
     def made_by(self, name: str, *ops: str) -> DraftNode | None:
         """The node that makes a tensor, if it is of one of these operators."""
         one = self.maker.get(name)
@@ -111,6 +109,11 @@ class Draft:
         """The shape of a tensor, with a `Dim` for what is open; None: not known."""
         kind = self.types.get(name)
         return None if kind is None else kind.shape
+
+    def value(self, name: str) -> Value:
+        """A tensor as an input of another graph."""
+        kind = self.types.get(name)
+        return Value(name) if kind is None else Value(name, kind.dtype, kind.shape)
 
     def concrete(self, name: str) -> tuple[int, ...] | None:
         """The shape of a tensor if every size is known."""
@@ -140,8 +143,6 @@ class Draft:
         """The whole numbers of an input that is constant."""
         value = self.constants.get(one.inputs[index]) if index < len(one.inputs) and one.inputs[index] else None
         return None if value is None else tuple(value.reshape(-1).tolist())
-
-    # ---- Rewriting
 
     def fresh(self, base: str) -> str:
         """A name that is not taken."""
@@ -274,8 +275,6 @@ class Draft:
             self.types[old] = self.types.pop(new)
         self.remove(before)
 
-    # ---- The result
-
     def finish(self) -> Graph:
         """The graph as it is now, in order of computation."""
         if not self.changed:
@@ -315,9 +314,3 @@ class Draft:
                     if (maker := self.maker.get(name)) is not None and id(maker) not in state
                 )
         return order
-
-
-def value_of(draft: Draft, name: str) -> Value:
-    """A tensor as an input of another graph."""
-    kind = draft.types.get(name)
-    return Value(name) if kind is None else Value(name, kind.dtype, kind.shape)

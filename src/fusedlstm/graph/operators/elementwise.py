@@ -207,7 +207,7 @@ for _name, _bitwise in _BITWISE.items():
 unary("BitwiseNot", np.invert, "iu")
 
 
-@operator("BitShift", _integers, 2, direction=text("LEFT", "RIGHT", default=REQUIRED))
+@operator("BitShift", _integers, 2, direction=text("LEFT", "RIGHT", required=True))
 def _shift(a: Attributes, x: Array, y: Array) -> Array:
     bits = x.itemsize * 8
     if a["direction"] == "RIGHT":  # as far as it goes, the sign stays

@@ -158,9 +158,9 @@ def number(default: Any = REQUIRED) -> Attribute:
     return Attribute("a number", default)
 
 
-def text(*choices: str, default: Any = "") -> Attribute:
+def text(*choices: str, required: bool = False) -> Attribute:
     """An attribute that is one of a few words, the first by default."""
-    return Attribute("text", choices[0] if choices else default, choices)
+    return Attribute("text", REQUIRED if required else choices[0], choices)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...weights import FormatError, LSTMWeights
 from ..dims import Dim
-from ..draft import Draft, value_of
+from ..draft import Draft
 from ..evaluate import compute, evaluate
 from ..graph import Graph, Value, node
 from .cells import Found, find
@@ -78,7 +78,7 @@ def _checked(draft: Draft, cell: Found) -> bool:
         seen.add(name)
         maker = draft.made_by(name)
         if name in wanted or maker is None:
-            inputs[name] = value_of(draft, name)
+            inputs[name] = draft.value(name)
             continue
         if maker not in nodes:
             nodes.append(maker)
