@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,8 +137,6 @@ def test_attributes_are_those_of_the_specification(op):
 
 
 def test_the_table_in_the_documentation_names_each():
-    from pathlib import Path
-
-    text = (Path(__file__).parents[2] / "docs" / "operators.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "operators.md").read_text().partition("## What passes")[0]
     rows = re.findall(r"^\| `([\w.]+)`", text, re.MULTILINE)
     assert sorted(rows) == sorted(OPERATORS)

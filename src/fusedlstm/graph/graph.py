@@ -20,8 +20,8 @@ _WITH_GRAPHS = frozenset(name for name, entry in OPERATORS.items() if entry.grap
 MAX_NODES = 50_000
 MAX_RANK = 32
 MAX_DEPTH = 40
-MAX_BYTES = 1 << 34
-"""Of one tensor."""
+MAX_BYTES, MAX_ELEMENTS = 1 << 32, 1 << 29
+"""Of one tensor; with fewer elements it has fewer bytes in any case."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 from ...weights import FormatError
 from ..dims import Dim
 from ..evaluate import compute
-from ..graph import Graph, Node, Value, check_shape, prune
+from ..graph import MAX_ELEMENTS, Graph, Node, Value, check_shape, prune
 from ..operators import OPERATORS, Array, Call, TensorType, UnknownError
 from ..operators.operator import BOOL, INT64
 from .sizes import ON_SIZES
@@ -140,7 +140,8 @@ class Folder:
         for name, kind in zip(one.outputs, found):
             if name:
                 types[name] = kind
-                if len(kind.shape) > 4:
+                size = math.prod(kind.shape)
+                if size > MAX_ELEMENTS or min(kind.shape, default=0) < 0:
                     check_shape(one.title, kind.shape, kind.dtype)
         if one.op == "CastLike":
             one = Node("Cast", inputs[:1], one.outputs, {"to": dtypes[1], "saturate": 1, "round_mode": "up"}, one.name)
