@@ -36,7 +36,9 @@ def test_nodes():
         node("Relu", ["x"], "y", alpha=2)
     with pytest.raises(FormatError, match="attribute axis: expected a whole number, found 'one'"):
         node("Softmax", ["x"], "y", axis="one")
-    with pytest.raises(FormatError, match="attribute mode: expected constant or reflect or edge or wrap, found 'mirror'"):
+    with pytest.raises(
+        FormatError, match="attribute mode: expected constant or reflect or edge or wrap, found 'mirror'"
+    ):
         node("Pad", ["x", "p"], "y", mode="mirror")
     with pytest.raises(FormatError, match="attribute kernel_shape: expected 1 or more, found"):
         node("MaxPool", ["x"], "y", kernel_shape=(0,))
@@ -127,7 +129,9 @@ def test_inputs_that_decide():
     assert deciding_inputs(simplify(graph)) == ["count"]
     special = specialise(graph, {"x": (2, 4), "lengths": (2,)}, {"count": np.array(5)})
     assert special.constants[steps].tolist() == list(range(6))
-    with pytest.raises(FormatError, match="Range node .*: its shape depends on values that are known only when it runs"):
+    with pytest.raises(
+        FormatError, match="Range node .*: its shape depends on values that are known only when it runs"
+    ):
         specialise(graph, {"x": (2, 4), "lengths": (2,), "count": ()})
 
 

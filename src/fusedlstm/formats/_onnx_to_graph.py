@@ -42,14 +42,35 @@ def read_graph(path: Path, outputs: Sequence[str] | None = None, external_data: 
     model = need("onnx", "onnx").ModelProto()
     data = path.read_bytes()
     check_cost(data, model.DESCRIPTOR)
-    model.ParseFromString(data)
+    try:
+        model.ParseFromString(data)
+    except Exception as error:  # of the library that parses, whichever of its implementations is there
+        raise FormatError(f"expected an ONNX model, found a damaged one ({error})") from error
     del data
     return from_proto(model, outputs, External(path.parent if external_data else None))
 
 
 def from_proto(model: Any, outputs: Sequence[str] | None = None, external: External | None = None) -> Graph:
     """The graph of a ModelProto."""
-    return _Reader(model, external or External(None)).read(outputs)
+    try:
+        return _Reader(model, external or External(None)).read(outputs)
+    except (TypeError, AttributeError) as error:
+        if _all_text(model):
+            raise
+        raise FormatError("expected names that are text, found other bytes") from error
+
+
+def _all_text(message: Any) -> bool:
+    """Whether every field of text is text: what is no UTF-8 comes as bytes."""
+    waiting = [message]
+    while waiting:
+        for field, value in waiting.pop().ListFields():
+            values = value if hasattr(value, "append") or hasattr(value, "add") else [value]
+            if field.message_type is not None:
+                waiting.extend(values)
+            elif field.type == field.TYPE_STRING and any(isinstance(one, bytes) for one in values):
+                return False
+    return True
 
 
 class _Scope:
@@ -81,8 +102,10 @@ class _Reader:
         self.count = 0
 
     def read(self, outputs: Sequence[str] | None) -> Graph:
-        versions = _versions(self.model.opset_import)
-        graph = self.graph(self.model.graph, _Scope(None, versions, None), 0)
+        versions, outermost = _versions(self.model.opset_import), self.model.graph
+        self.taken.update(name for one in outermost.node for name in one.output)
+        self.taken.update(one.name for one in (*outermost.input, *outermost.initializer))
+        graph = self.graph(outermost, _Scope(None, versions, None), 0)
         if outputs is not None:
             known = {one.name: one for one in graph.outputs}
             graph = graph.replace(outputs=tuple(known.get(name, Value(name)) for name in outputs))
@@ -101,21 +124,19 @@ class _Reader:
         """A name of the whole for a name that a graph defines."""
         if name in scope.names:
             raise FormatError(f"tensor {name!r}: expected one definition, found two")
-        scope.names[name] = self.fresh(name) if inner else self.take(name)
+        if not name:
+            raise FormatError("tensor '': expected a name, found none")
+        scope.names[name] = self.fresh(name) if inner else name
         return scope.names[name]
 
-    def take(self, name: str) -> str:
-        if not name or name in self.taken:
-            raise FormatError(f"tensor {name!r}: expected a name of its own, found it taken")
-        self.taken.add(name)
-        return name
-
     def fresh(self, name: str) -> str:
+        """A name that nothing has, in graphs inside nodes and in functions."""
         found, k = name, 1
         while found in self.taken:
             k += 1
             found = f"{name}~{k}" if k < 50 else f"{name}~{len(self.taken)}"
-        return self.take(found)
+        self.taken.add(found)
+        return found
 
     def graph(self, proto: Any, scope: _Scope, depth: int) -> Graph:
         """One graph, with those inside its nodes; constants go to the outermost one."""
