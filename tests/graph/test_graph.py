@@ -10,10 +10,10 @@ from fusedlstm.graph.passes import simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise
 from fusedlstm.weights import FormatError
 
-X = Value("x", FLOAT, ("batch", 4))
+X, Y = Value("x", FLOAT, ("batch", 4)), Value("y")
 
 
-def refused(match, inputs=(X,), outputs=(Value("y"),), nodes=(), constants=None):
+def refused(match, inputs=(X,), outputs=(Y,), nodes=(), constants=None):
     with pytest.raises(FormatError, match=match):
         Graph(inputs, outputs, nodes, constants or {})
 

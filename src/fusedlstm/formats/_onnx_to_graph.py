@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ..graph.graph import MAX_DEPTH, MAX_NODES, Graph, Node, Value, node
 from ..graph.operators import OPERATORS
 from ..weights import FormatError
 from ._need import need
+from ._onnx_order import ordered
 from ._onnx_tensors import Array, External, attributes, dtype_of, to_array
 from ._onnx_upgrade import NEWEST, OLDEST, Old, upgraded
 from ._onnx_wire import check_cost
@@ -173,7 +173,7 @@ class _Reader:
 
     def nodes(self, protos: Any, scope: _Scope, depth: int, inner: bool) -> list[Node]:
         made: list[Node] = []
-        for one in _ordered(protos):
+        for one in ordered(protos):
             self.count += 1
             if self.count > MAX_NODES:
                 raise FormatError(f"expected at most {MAX_NODES} nodes, found more")
@@ -296,38 +296,3 @@ def _uses(one: Node) -> Iterator[str]:
             yield from (output.name for output in value.outputs)
             for inner in value.nodes:
                 yield from _uses(inner)
-
-
-def _ordered(protos: Any) -> list[Any]:
-    """Nodes in order of computation."""
-    owner = {name: k for k, one in enumerate(protos) for name in one.output if name}
-    needs = [{owner[name] for name in _taken(one) if name in owner} for one in protos]
-    if all(max(before, default=-1) < k for k, before in enumerate(needs)):
-        return list(protos)
-    followers: dict[int, list[int]] = {}
-    for k, before in enumerate(needs):
-        for other in before:
-            followers.setdefault(other, []).append(k)
-    left = [len(before) for before in needs]
-    ready, order = [k for k, count in enumerate(left) if not count], []
-    while ready:
-        k = heapq.heappop(ready)
-        order.append(protos[k])
-        for other in followers.get(k, ()):
-            left[other] -= 1
-            if not left[other]:
-                heapq.heappush(ready, other)
-    if len(order) < len(protos):
-        stuck = next(one for one, count in zip(protos, left) if count)
-        raise FormatError(f"{stuck.op_type} node {stuck.name!r}: expected an order of nodes, found a cycle")
-    return order
-
-
-def _taken(one: Any) -> Iterator[str]:
-    """Names that a node may take, with those that graphs inside it may."""
-    yield from one.input
-    for attribute in one.attribute:
-        if attribute.type == 5:
-            for inner in attribute.g.node:
-                yield from _taken(inner)
-            yield from (output.name for output in attribute.g.output)
