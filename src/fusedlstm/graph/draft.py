@@ -13,6 +13,9 @@ from .graph import Graph, Node, Value, captures, graphs_of, node
 from .operators import OPERATORS, Array, Call, Shape, TensorType, UnknownError
 
 
+_REFUSED = "refused "
+
+
 class DraftNode:
     """A node of a draft."""
 
@@ -20,7 +23,7 @@ class DraftNode:
 
     def __init__(self, original: Node, captured: list[str]) -> None:
         self.original: Node | None = original
-        self.op = original.op
+        self.op = original.op if not original.refused else f"{_REFUSED}{original.op}"  # which no pass looks for
         self.inputs = list(original.inputs)
         self.outputs = list(original.outputs)
         self.attributes: Mapping[str, Any] = original.attributes
@@ -39,7 +42,7 @@ class DraftNode:
         original, inputs, outputs = self.original, tuple(self.inputs), tuple(self.outputs)
         if original is not None and original.inputs == inputs and original.outputs == outputs:
             return original
-        return Node(self.op, inputs, outputs, self.attributes, self.name, self.refused)
+        return Node(self.op.removeprefix(_REFUSED), inputs, outputs, self.attributes, self.name, self.refused)
 
 
 class Draft:
@@ -92,7 +95,7 @@ class Draft:
     def made_by(self, name: str, *ops: str) -> DraftNode | None:
         """The node that makes a tensor, if it is of one of these operators."""
         one = self.maker.get(name)
-        return one if one is not None and (not ops or one.op in ops) and not one.refused else None
+        return one if one is not None and (not ops or one.op in ops) else None
 
     def taken_by(self, name: str, *ops: str) -> DraftNode | None:
         """The one node that takes a tensor, if it is of one of these operators and nothing else needs the tensor."""
