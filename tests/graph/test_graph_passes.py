@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from graphs import INT, Builder, ops, random, simplified
 
-from fusedlstm.graph import Graph, Value, node
+from fusedlstm.graph import Graph, Value, evaluate, node
+from fusedlstm.graph.passes import simplify, single
 
 
 def only(graph, *wanted, **sizes):
@@ -339,3 +340,25 @@ def test_times_zero_of_whole_numbers():
     b = Builder(x=(2, 3), k=(INT, ()))
     zero = b("Cast", b("Mul", "k", np.array(0)), to=np.dtype(np.float32))
     only(b.graph(b("Add", b("Relu", "x"), zero)), "Relu")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_floats_are_computed_as_float32(dtype):
+    dtype = np.dtype(dtype)
+    b = Builder(x=(dtype, ("time", "batch", 4)))
+    w, r, bias = (b.const(value.astype(dtype)) for value in (random(1, 12, 4), random(1, 12, 3), random(1, 24)))
+    y, _, _ = b("LSTM", "x", w, r, bias, outputs=3)
+    y = b("Mul", b("Squeeze", y, np.array([1])), b.const(np.array(2, dtype), dtype))
+    y = b("Cast", b("Cast", y, to=np.dtype(np.float32)), to=dtype)
+    graph = b.graph(y)
+    found = simplify(single(graph))
+    assert sorted(ops(found)) == ["Mul", "fusedlstm.LSTM"] and found.inputs[0].dtype == np.float32
+    x = random(3, 2, 4)
+    wanted = evaluate(graph, {"x": x.astype(dtype)})[y]
+    np.testing.assert_allclose(evaluate(found, {"x": x})[y], wanted, atol=5e-3 if dtype == np.float16 else 1e-6)
+
+
+def test_float32_is_left_as_it_is():
+    b = Builder(x=("batch", 4))
+    graph = b.graph(b("Relu", "x"))
+    assert single(graph) is graph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from ..weights import FormatError
 from .dims import known
 from .graph import Graph, Node, Value, captures, graphs_of, node
 from .operators import OPERATORS, Array, Call, Shape, TensorType, UnknownError
-
 
 _REFUSED = "refused "
 
@@ -68,7 +67,7 @@ class Draft:
             DraftNode(one, [name for inner in graphs_of(one) for name in captures(inner)]) for one in graph.nodes
         ]
         self.maker: dict[str, DraftNode] = {}
-        self.users: dict[str, list[DraftNode]] = {}
+        self.users: dict[str, dict[DraftNode, int]] = {}  # and how often each takes it
         self.changed = False
         for one in self.nodes:
             self._enter(one)
@@ -77,12 +76,15 @@ class Draft:
         for name in one.outputs:
             if name:
                 self.maker[name] = one
-        users = self.users
-        for name in one.inputs:
+        for name in (*one.inputs, *one.captured):
             if name:
-                users.setdefault(name, []).append(one)
-        for name in one.captured:
-            users.setdefault(name, []).append(one)
+                self._use(one, name)
+
+    def _use(self, one: DraftNode, name: str, times: int = 1) -> None:
+        users = self.users.setdefault(name, {})
+        users[one] = users.get(one, 0) + times
+        if not users[one]:
+            del users[one]
 
     def __iter__(self) -> Iterator[DraftNode]:
         """The nodes at this moment; those that are removed meanwhile are left out."""
@@ -99,14 +101,15 @@ class Draft:
 
     def taken_by(self, name: str, *ops: str) -> DraftNode | None:
         """The one node that takes a tensor, if it is of one of these operators and nothing else needs the tensor."""
-        users = self.users.get(name, ())
-        if len(users) != 1 or name in self.outputs or (ops and users[0].op not in ops) or name in users[0].captured:
+        users = self.users.get(name, {})
+        if len(users) != 1 or name in self.outputs:
             return None
-        return users[0]
+        ((one, times),) = users.items()
+        return one if times == 1 and (not ops or one.op in ops) and name not in one.captured else None
 
     def uses(self, name: str) -> int:
         """How often a tensor is taken, as an output of the graph too."""
-        return len(self.users.get(name, ())) + self.outputs.count(name)
+        return sum(self.users.get(name, {}).values()) + (name in self.outputs)
 
     def shape(self, name: str) -> Shape | None:
         """The shape of a tensor, with a `Dim` for what is open; None: not known."""
@@ -212,22 +215,20 @@ class Draft:
             for name in one.outputs:
                 self.maker.pop(name, None)
             for name in filter(None, [*one.inputs, *one.captured]):
-                users = self.users[name]
-                users.remove(one)
-                maker = self.maker.get(name)
-                if not users and maker is not None:
+                self._use(one, name, -1)
+                if not self.users[name] and (maker := self.maker.get(name)) is not None:
                     waiting.append(maker)
 
     def rewire(self, one: DraftNode, index: int, name: str) -> None:
         """Give a node another input."""
         old = one.inputs[index]
         if old:
-            self.users[old].remove(one)
+            self._use(one, old, -1)
         one.inputs[index] = name
         while one.inputs and not one.inputs[-1]:
             one.inputs.pop()
         if name:
-            self.users.setdefault(name, []).append(one)
+            self._use(one, name)
         one.original = None
         self.changed = True
         maker = self.maker.get(old)
@@ -244,8 +245,8 @@ class Draft:
                 if name == old:
                     one.inputs[index] = new
                     one.original = None
-                    self.users[old].remove(one)
-                    self.users.setdefault(new, []).append(one)
+                    self._use(one, old, -1)
+                    self._use(one, new)
                     done = True
         maker = self.maker.get(new)
         if old in self.outputs and maker is not None and new not in self.outputs and not self._captured(new):
@@ -269,11 +270,10 @@ class Draft:
         maker.original = None
         del self.maker[new]
         self.maker[old] = maker
-        users = self.users.pop(new, [])
-        for one in users:
+        for one, times in self.users.pop(new, {}).items():
             one.inputs = [old if name == new else name for name in one.inputs]
             one.original = None
-        self.users.setdefault(old, []).extend(users)
+            self._use(one, old, times)
         if new in self.types:
             self.types[old] = self.types.pop(new)
         self.remove(before)
@@ -282,7 +282,7 @@ class Draft:
         """The graph as it is now, in order of computation."""
         if not self.changed:
             return self.graph
-        nodes = self._ordered()
+        nodes = self.ordered(self.outputs)
         used = set(self.outputs)
         for one in nodes:
             used.update(one.inputs)
@@ -294,26 +294,25 @@ class Draft:
             types={name: kind for name, kind in self.types.items() if name in names},
         )
 
-    def _ordered(self) -> list[DraftNode]:
-        """Depth first from the outputs on; what nothing needs is left out."""
+    def ordered(self, names: Sequence[str], stops: Container[str] = ()) -> list[DraftNode]:
+        """The nodes that lead to some tensors, in order of computation, from those on that are given as `stops`."""
         order: list[DraftNode] = []
-        state: dict[int, int] = {}
-        for name in self.outputs:
+        state: dict[DraftNode, int] = {}
+        for name in names:
             stack = [self.maker.get(name)]
             while stack:
                 one = stack[-1]
-                if one is None or state.get(id(one)) == 2:
+                if one is None or state.get(one) == 2:
                     stack.pop()
-                    continue
-                if state.get(id(one)) == 1:
-                    state[id(one)] = 2
+                elif state.get(one) == 1:
+                    state[one] = 2
                     order.append(one)
                     stack.pop()
-                    continue
-                state[id(one)] = 1
-                stack.extend(
-                    maker
-                    for name in reversed([*one.inputs, *one.captured])
-                    if (maker := self.maker.get(name)) is not None and id(maker) not in state
-                )
+                else:
+                    state[one] = 1
+                    stack.extend(
+                        maker
+                        for name in reversed([*one.inputs, *one.captured])
+                        if name not in stops and (maker := self.maker.get(name)) is not None and maker not in state
+                    )
         return order

@@ -21,8 +21,9 @@ from . import (
     unrolled,
 )
 from .constants import fold
+from .single import single
 
-__all__ = ["PASSES", "apply", "fold", "simplify"]
+__all__ = ["PASSES", "apply", "fold", "settle", "simplify", "single"]
 
 PASSES: tuple[Callable[[Draft], None], ...] = (
     identities.rewrite,

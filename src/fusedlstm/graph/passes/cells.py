@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from ..draft import Draft, DraftNode
 from ..operators import Array
 from .dense import activation_of
 from .linear import Form, Linear, last_axis_part
+
+_MOST_USERS = 8
 
 
 @dataclass
@@ -88,10 +91,10 @@ def _products(draft: Draft, one: DraftNode) -> Iterator[tuple[DraftNode, DraftNo
 
 def _ends(draft: Draft, new_c: str) -> Iterator[tuple[DraftNode, DraftNode, str]]:
     """What squashes c', the product that is h', and the output gate."""
-    for squash in draft.users.get(new_c, ()):
+    for squash in islice(draft.users.get(new_c, ()), _MOST_USERS):
         if activation_of(squash) is None:
             continue
-        for product in draft.users.get(squash.output, ()):
+        for product in islice(draft.users.get(squash.output, ()), _MOST_USERS):
             if product.op == "Mul":
                 other = [name for name in product.inputs if name != squash.output]
                 if len(other) == 1:

@@ -22,7 +22,13 @@ from .sizes import ON_SIZES
 _FACTOR, _LEAST = 16, 1 << 26  # bytes that folding may make: so many times the constants, or so many
 _WORK = 1 << 30  # multiplications that folding may do
 _SMALL = 256  # elements that are computed without a look at what will come out
-_NEVER = ("LSTM", "GRU", "RNN", "Einsum", "If", "Loop", "Scan", "fusedlstm.LSTM", "fusedlstm.Conv", "fusedlstm.Dense")
+_NEVER = frozenset(  # work that their sizes do not bound well, and that exporters do not leave to be done
+    (
+        *("LSTM", "GRU", "RNN", "fusedlstm.LSTM", "fusedlstm.Conv", "fusedlstm.Dense", "Attention", "Einsum", "Det"),
+        *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool", "Resize"),
+    )
+)
+_TWICE = 3  # loops inside loops whose shapes are tried out
 
 
 def fold(graph: Graph) -> Graph:
@@ -56,6 +62,7 @@ class Folder:
         self.alias: dict[str, str] = {}
         self.room = room
         self.work = _WORK
+        self.depth = 0
         self.nodes: list[Node] = []
 
     def run(self) -> Graph:
@@ -234,7 +241,7 @@ class Folder:
         for key, graph in one.attributes.items():
             if not isinstance(graph, Graph):
                 continue
-            carried = self.carried(one, graph)
+            carried = self.carried(one, graph) if self.depth < _TWICE else {}
             found = self.walk_inside(graph, carried)
             if any(self.types.get(output) != carried[name] for name, output in self.handed_on(one, found)):
                 self.forget(graph)  # a shape that changes from turn to turn is not known
@@ -250,6 +257,7 @@ class Folder:
     def walk_inside(self, graph: Graph, carried: dict[str, TensorType]) -> Graph:
         """Fold one graph, whose inputs have types as in `carried`."""
         outside, self.nodes = self.nodes, []
+        self.depth += 1
         for value in graph.inputs:
             self.types.pop(value.name, None)
         self.types.update(carried)
@@ -262,6 +270,7 @@ class Folder:
             self.forget(graph)
         finally:
             self.nodes = outside
+            self.depth -= 1
         outputs = tuple(Value(self.find(value.name)) for value in graph.outputs)
         used = {value.name for value in outputs}
         nodes = prune(nodes, used)

@@ -71,33 +71,42 @@ def _turned(draft: Draft, name: str, one: DraftNode) -> str:
     return draft.between("Transpose", [name], name, perm=(1, 0, 2))
 
 
-def is_zero(draft: Draft, name: str, depth: int = 0) -> bool:
+_CARRIES = (
+    "Expand",
+    "Tile",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Slice",
+    "Identity",
+    "Cast",
+    "Split",
+    "Gather",
+)
+
+
+def is_zero(draft: Draft, name: str) -> bool:
     """Whether a tensor is zeros whatever its shape turns out to be."""
-    value = draft.constant(name)
-    if value is not None:
-        return not value.any()
-    one = draft.made_by(name)
-    if one is None or depth > 20:
-        return False
-    if one.op == "ConstantOfShape":
-        fill = one.attributes["value"]
-        return fill is None or not fill.any()
-    if one.op == "Concat":
-        return all(is_zero(draft, part, depth + 1) for part in one.inputs)
-    carries = (
-        "Expand",
-        "Tile",
-        "Reshape",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Slice",
-        "Identity",
-        "Cast",
-        "Split",
-        "Gather",
-    )
-    return one.op in carries and is_zero(draft, one.inputs[0], depth + 1)
+    waiting, seen = [name], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        value, one = draft.constant(name), draft.made_by(name, "ConstantOfShape", "Concat", *_CARRIES)
+        if value is not None:
+            if value.any():
+                return False
+        elif one is None:
+            return False
+        elif one.op == "ConstantOfShape":
+            fill = one.attributes["value"]
+            if fill is not None and fill.any():
+                return False
+        else:
+            waiting += one.inputs if one.op == "Concat" else one.inputs[:1]
+    return True
 
 
 def _zero_states(draft: Draft, one: DraftNode, places: tuple[int, int]) -> None:
