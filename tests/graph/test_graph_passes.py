@@ -346,7 +346,7 @@ def test_times_zero_of_whole_numbers():
 def test_other_floats_are_computed_as_float32(dtype):
     dtype = np.dtype(dtype)
     b = Builder(x=(dtype, ("time", "batch", 4)))
-    w, r, bias = (b.const(value.astype(dtype)) for value in (random(1, 12, 4), random(1, 12, 3), random(1, 24)))
+    w, r, bias = (b.const(value, dtype) for value in (random(1, 12, 4), random(1, 12, 3), random(1, 24)))
     y, _, _ = b("LSTM", "x", w, r, bias, outputs=3)
     y = b("Mul", b("Squeeze", y, np.array([1])), b.const(np.array(2, dtype), dtype))
     y = b("Cast", b("Cast", y, to=np.dtype(np.float32)), to=dtype)

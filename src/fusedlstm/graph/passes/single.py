@@ -25,7 +25,7 @@ def single(graph: Graph) -> Graph:
 
 
 def _other(dtype: Any) -> bool:
-    return dtype.kind == "f" and dtype != FLOAT32
+    return bool(dtype.kind == "f" and dtype != FLOAT32)
 
 
 def _converted(value: Any) -> Any:
