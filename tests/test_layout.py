@@ -130,9 +130,16 @@ def imported(path):
 def test_formats_import_weights_and_shared_parts_only():
     for path in (PACKAGE / "formats").glob("*.py"):
         relative = {name for name in imported(path) if name.startswith(".")}
-        allowed = ("..weights", "..conv_weights", "..precision")
+        allowed = ("..weights", "..conv_weights", "..precision", "..graph.graph", "..graph.operators")
         others = {name for name in relative if name not in allowed and not name.startswith("._")}
         assert not others, (path, others)
+
+
+def test_graph_uses_weights_alone():
+    for path in (PACKAGE / "graph").rglob("*.py"):
+        inside = len(path.relative_to(PACKAGE / "graph").parts)
+        outside = {name.strip(".") for name in imported(path) if name.startswith("." * (inside + 1))}
+        assert outside <= {"weights"}, (path, outside)
 
 
 def test_lstm_imports():

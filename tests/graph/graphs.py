@@ -60,10 +60,10 @@ def values_for(graph, seed=0, **sizes):
     }
 
 
-def close(found, wanted, tolerance=2e-5):
+def close(found, wanted, tolerance=2e-5, least=1e-3):
     for name, value in wanted.items():
         assert found[name].shape == value.shape and found[name].dtype == value.dtype, name
-        scale = max(np.abs(value).max(initial=0), 1e-3) if value.dtype.kind == "f" else 1
+        scale = max(np.abs(value).max(initial=0), least) if value.dtype.kind == "f" else 1
         np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance * scale)
 
 

@@ -110,12 +110,15 @@ class External:
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
             raise FormatError(f"{where}: expected external data in {location!r}, found {error.strerror}") from error
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode) or status.st_size < offset + count:
                 raise FormatError(f"{where}: expected {count} bytes at {offset} of {location!r}, found fewer")
-            file.seek(offset)
-            return file.read(count)
+            with os.fdopen(os.dup(handle), "rb") as file:
+                file.seek(offset)
+                return file.read(count)
+        finally:
+            os.close(handle)
 
 
 def to_array(name: str, tensor: Any, external: External) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ..graph.graph import MAX_DEPTH, MAX_NODES, Graph, Node, Value, node
 from ..graph.operators import OPERATORS
 from ..weights import FormatError
 from ._need import need
+from ._onnx_order import ordered
 from ._onnx_tensors import Array, External, attributes, dtype_of, to_array
 from ._onnx_upgrade import NEWEST, OLDEST, Old, upgraded
 from ._onnx_wire import check_cost
@@ -42,14 +42,35 @@ def read_graph(path: Path, outputs: Sequence[str] | None = None, external_data: 
     model = need("onnx", "onnx").ModelProto()
     data = path.read_bytes()
     check_cost(data, model.DESCRIPTOR)
-    model.ParseFromString(data)
+    try:
+        model.ParseFromString(data)
+    except Exception as error:  # of the library that parses, whichever of its implementations is there
+        raise FormatError(f"expected an ONNX model, found a damaged one ({error})") from error
     del data
     return from_proto(model, outputs, External(path.parent if external_data else None))
 
 
 def from_proto(model: Any, outputs: Sequence[str] | None = None, external: External | None = None) -> Graph:
     """The graph of a ModelProto."""
-    return _Reader(model, external or External(None)).read(outputs)
+    try:
+        return _Reader(model, external or External(None)).read(outputs)
+    except (TypeError, AttributeError) as error:
+        if _all_text(model):
+            raise
+        raise FormatError("expected names that are text, found other bytes") from error
+
+
+def _all_text(message: Any) -> bool:
+    """Whether every field of text is text: what is no UTF-8 comes as bytes."""
+    waiting = [message]
+    while waiting:
+        for field, value in waiting.pop().ListFields():
+            values = value if hasattr(value, "append") or hasattr(value, "add") else [value]
+            if field.message_type is not None:
+                waiting.extend(values)
+            elif field.type == field.TYPE_STRING and any(isinstance(one, bytes) for one in values):
+                return False
+    return True
 
 
 class _Scope:
@@ -81,8 +102,10 @@ class _Reader:
         self.count = 0
 
     def read(self, outputs: Sequence[str] | None) -> Graph:
-        versions = _versions(self.model.opset_import)
-        graph = self.graph(self.model.graph, _Scope(None, versions, None), 0)
+        versions, outermost = _versions(self.model.opset_import), self.model.graph
+        self.taken.update(name for one in outermost.node for name in one.output)
+        self.taken.update(one.name for one in (*outermost.input, *outermost.initializer))
+        graph = self.graph(outermost, _Scope(None, versions, None), 0)
         if outputs is not None:
             known = {one.name: one for one in graph.outputs}
             graph = graph.replace(outputs=tuple(known.get(name, Value(name)) for name in outputs))
@@ -91,6 +114,9 @@ class _Reader:
             if wanted.intersection(one.outputs):
                 kept.append(one)
                 wanted.update(_uses(one))
+        for value in graph.inputs:
+            if value.dtype is None and value.name in wanted:
+                raise FormatError(f"input {value.name!r}: expected a tensor, found another kind of value")
         constants = {name: value for name, value in self.constants.items() if name in wanted}
         return Graph(graph.inputs, graph.outputs, kept[::-1], constants, graph.name)
 
@@ -98,21 +124,19 @@ class _Reader:
         """A name of the whole for a name that a graph defines."""
         if name in scope.names:
             raise FormatError(f"tensor {name!r}: expected one definition, found two")
-        scope.names[name] = self.fresh(name) if inner else self.take(name)
+        if not name:
+            raise FormatError("tensor '': expected a name, found none")
+        scope.names[name] = self.fresh(name) if inner else name
         return scope.names[name]
 
-    def take(self, name: str) -> str:
-        if not name or name in self.taken:
-            raise FormatError(f"tensor {name!r}: expected a name of its own, found it taken")
-        self.taken.add(name)
-        return name
-
     def fresh(self, name: str) -> str:
+        """A name that nothing has, in graphs inside nodes and in functions."""
         found, k = name, 1
         while found in self.taken:
             k += 1
             found = f"{name}~{k}" if k < 50 else f"{name}~{len(self.taken)}"
-        return self.take(found)
+        self.taken.add(found)
+        return found
 
     def graph(self, proto: Any, scope: _Scope, depth: int) -> Graph:
         """One graph, with those inside its nodes; constants go to the outermost one."""
@@ -149,7 +173,7 @@ class _Reader:
 
     def nodes(self, protos: Any, scope: _Scope, depth: int, inner: bool) -> list[Node]:
         made: list[Node] = []
-        for one in _ordered(protos):
+        for one in ordered(protos):
             self.count += 1
             if self.count > MAX_NODES:
                 raise FormatError(f"expected at most {MAX_NODES} nodes, found more")
@@ -272,38 +296,3 @@ def _uses(one: Node) -> Iterator[str]:
             yield from (output.name for output in value.outputs)
             for inner in value.nodes:
                 yield from _uses(inner)
-
-
-def _ordered(protos: Any) -> list[Any]:
-    """Nodes in order of computation."""
-    owner = {name: k for k, one in enumerate(protos) for name in one.output if name}
-    needs = [{owner[name] for name in _taken(one) if name in owner} for one in protos]
-    if all(max(before, default=-1) < k for k, before in enumerate(needs)):
-        return list(protos)
-    followers: dict[int, list[int]] = {}
-    for k, before in enumerate(needs):
-        for other in before:
-            followers.setdefault(other, []).append(k)
-    left = [len(before) for before in needs]
-    ready, order = [k for k, count in enumerate(left) if not count], []
-    while ready:
-        k = heapq.heappop(ready)
-        order.append(protos[k])
-        for other in followers.get(k, ()):
-            left[other] -= 1
-            if not left[other]:
-                heapq.heappush(ready, other)
-    if len(order) < len(protos):
-        stuck = next(one for one, count in zip(protos, left) if count)
-        raise FormatError(f"{stuck.op_type} node {stuck.name!r}: expected an order of nodes, found a cycle")
-    return order
-
-
-def _taken(one: Any) -> Iterator[str]:
-    """Names that a node may take, with those that graphs inside it may."""
-    yield from one.input
-    for attribute in one.attribute:
-        if attribute.type == 5:
-            for inner in attribute.g.node:
-                yield from _taken(inner)
-            yield from (output.name for output in attribute.g.output)
