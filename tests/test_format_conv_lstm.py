@@ -351,8 +351,8 @@ def test_native_form(tmp_path, seed):
 
 def test_activations_in_the_native_form(tmp_path):
     """All of them are stored, whether or not the engine runs them."""
-    from fusedlstm.cell import Activation
     from fusedlstm.formats import safetensors
+    from fusedlstm.weights import Activation
 
     weights = random_weights(np.random.default_rng(0), 2, 3, (3,))
     weights = replace(weights, gate=Activation("hard_sigmoid", 1 / 6, 0.5), output=Activation("relu"))

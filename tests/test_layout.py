@@ -130,14 +130,14 @@ def imported(path):
 def test_formats_import_weights_and_shared_parts_only():
     for path in (PACKAGE / "formats").glob("*.py"):
         relative = {name for name in imported(path) if name.startswith(".")}
-        allowed = ("..weights", "..conv_weights", "..precision")
+        allowed = ("..weights", "..weights.precision")
         others = {name for name in relative if name not in allowed and not name.startswith("._")}
         assert not others, (path, others)
 
 
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
-    allowed = {"._arguments", "._variants", ".formats", ".precision", ".stream", ".weights"}
+    allowed = {"._arguments", "._variants", ".formats", ".stream", ".weights", ".weights.precision"}
     assert {name for name in relative if not name.startswith(".formats")} <= allowed
 
 

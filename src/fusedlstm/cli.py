@@ -20,9 +20,8 @@ from . import LSTM, ConvLSTM, __version__, formats
 from ._progress import progress_bar
 from ._runfile import open_array, read_state, replacing, run_file, write_state
 from .bench.command import bench
-from .conv_weights import ConvLSTMWeights
-from .precision import nbytes
-from .weights import ACTIVATIONS, DTYPES, LSTMWeights
+from .weights import ACTIVATIONS, DTYPES, ConvLSTMWeights, LSTMWeights
+from .weights.precision import nbytes
 
 FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
 prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")

@@ -11,9 +11,7 @@ import numpy.typing as npt
 
 from . import _core, formats
 from ._arguments import State, check_out, float32, pair
-from .cell import Cell
-from .conv_weights import ConvLSTMWeights
-from .weights import FloatArray
+from .weights import Cell, ConvLSTMWeights, FloatArray
 
 
 class ConvLSTM:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from . import _variants, formats
 from ._arguments import State, check_out, float32, pair, rows_contiguous, whole_numbers
 from ._variants import Result
-from .precision import rounded
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
+from .weights.precision import rounded
 
 
 class LSTM:

@@ -28,8 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from ..conv_weights import ConvLSTMWeights
-from ..weights import FormatError, LSTMWeights
+from ..weights import ConvLSTMWeights, FormatError, LSTMWeights
 
 Reader = Callable[[], LSTMWeights]
 T = TypeVar("T")

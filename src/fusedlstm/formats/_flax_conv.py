@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conv_weights import ConvLSTMWeights
-from ..weights import FormatError, reorder_gates
+from ..weights import ConvLSTMWeights, FormatError, reorder_gates
 from ._flax_tree import check_depth, check_params, leaf, subtrees
 
 Tree = Mapping[Any, Any]

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..conv_weights import ConvLSTMWeights
-from ..weights import FormatError
+from ..weights import ConvLSTMWeights, FormatError
 from . import _keras
 from . import _keras_config as configuration
 from ._keras_activations import activation

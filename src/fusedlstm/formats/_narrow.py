@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..precision import MATRICES, split_int8
 from ..weights import ACTIVATIONS, DTYPES, FloatArray, FormatError, LSTMWeights, checked_activations
+from ..weights.precision import MATRICES, split_int8
 
 KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 """By precision, the name that safetensors gives it."""

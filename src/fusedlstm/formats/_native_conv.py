@@ -9,8 +9,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from ..conv_weights import ConvLSTMWeights
-from ..weights import Activation, FloatArray, FormatError
+from ..weights import Activation, ConvLSTMWeights, FloatArray, FormatError
 
 KEY = "fusedlstm_conv_lstm"
 """Of the metadata."""

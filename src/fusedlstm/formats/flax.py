@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..conv_weights import ConvLSTMWeights
-from ..weights import LSTMWeights
+from ..weights import ConvLSTMWeights, LSTMWeights
 from ._flax_conv import conv_lstms
 from ._flax_msgpack import is_tree, read_tree
 from ._flax_tree import lstms

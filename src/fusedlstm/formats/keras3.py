@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..conv_weights import ConvLSTMWeights
-from ..weights import FormatError, LSTMWeights
+from ..weights import ConvLSTMWeights, FormatError, LSTMWeights
 from . import _keras, _keras_config, _keras_conv
 from ._hdf5 import Hdf5
 from ._zip import Archive, is_zip

@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import safe_open
 
-from ..conv_weights import ConvLSTMWeights
-from ..weights import FloatArray, FormatError, LSTMWeights
+from ..weights import ConvLSTMWeights, FloatArray, FormatError, LSTMWeights
 from . import _flax_tree, _narrow, _native, _native_conv
 from ._flax_conv import conv_lstms
 from ._state_dict import Reader, bfloat16, by_prefix, lstms

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .cell import DirectionWeights, FloatArray
-from .weights import DTYPES, LSTMWeights, checked_activations
+from .lstm import DTYPES, LSTMWeights, checked_activations
 
 MATRICES = ("weight_ih", "weight_hh", "weight_hr")
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}

@@ -1,4 +1,4 @@
-"""The neutral form of a trained ConvLSTM, as weights.py has it for the LSTM."""
+"""The neutral form of a trained ConvLSTM, as lstm.py has it for the LSTM."""
 
 from __future__ import annotations
 

@@ -12,22 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .cell import ARRAYS, PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights, FloatArray, expect, float32
-
-__all__ = [
-    "ARRAYS",
-    "GATES",
-    "PLAIN",
-    "SIGMOID",
-    "TANH",
-    "Activation",
-    "Cell",
-    "DirectionWeights",
-    "FloatArray",
-    "FormatError",
-    "LSTMWeights",
-    "reorder_gates",
-]
+from .cell import DirectionWeights, expect, float32
 
 ACTIVATIONS = {
     "float32": ("float32",),
