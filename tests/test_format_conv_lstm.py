@@ -351,7 +351,7 @@ def test_native_form(tmp_path, seed):
 
 def test_activations_in_the_native_form(tmp_path):
     """All of them are stored, whether or not the engine runs them."""
-    from fusedlstm.formats import safetensors
+    from fusedlstm.formats.native import safetensors
     from fusedlstm.weights import Activation
 
     weights = random_weights(np.random.default_rng(0), 2, 3, (3,))

@@ -241,7 +241,7 @@ def test_bomb_of_empty_maps(tmp_path):
     ],
 )
 def test_other_files_are_not_taken_for_flax(content, tmp_path):
-    from fusedlstm.formats import flax as module
+    from fusedlstm.formats.flax import msgpack as module
 
     assert not module.matches(saved(content, tmp_path), content[:512])
 

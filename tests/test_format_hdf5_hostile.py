@@ -8,7 +8,8 @@ from hdf5_files import BIAS, DATA, KERNEL, RECURRENT, check, put, refused
 
 import fusedlstm as fl
 from fusedlstm import formats
-from fusedlstm.formats import _hdf5, _hdf5_objects
+from fusedlstm.formats.containers import hdf5 as _hdf5
+from fusedlstm.formats.containers import hdf5_objects as _hdf5_objects
 
 h5py = pytest.importorskip("h5py")
 

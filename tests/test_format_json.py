@@ -238,7 +238,7 @@ def test_strange_json(tmp_path, text, message):
 
 
 def test_too_long(tmp_path, monkeypatch):
-    from fusedlstm.formats import json_models
+    from fusedlstm.formats.audio import models as json_models
 
     monkeypatch.setattr(json_models, "MAX_BYTES", 100)
     path = write(tmp_path / "a.json", models()["nam"])

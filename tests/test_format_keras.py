@@ -18,7 +18,8 @@ from run import run
 
 import fusedlstm as fl
 from fusedlstm import formats
-from fusedlstm.formats import _keras_config, keras3
+from fusedlstm.formats.keras import archive as keras3
+from fusedlstm.formats.keras import config as _keras_config
 
 h5py = pytest.importorskip("h5py")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras with NumPy 2

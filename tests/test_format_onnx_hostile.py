@@ -182,7 +182,7 @@ def field(number, content):
     ],
 )
 def test_other_files_are_not_taken_for_onnx(content, tmp_path):
-    from fusedlstm.formats import onnx as module
+    from fusedlstm.formats.onnx import lstm as module
 
     path = tmp_path / "file"
     path.write_bytes(content)

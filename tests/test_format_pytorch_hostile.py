@@ -14,7 +14,8 @@ import pytest
 
 import fusedlstm as fl
 from fusedlstm import formats
-from fusedlstm.formats import _unpickle, pytorch
+from fusedlstm.formats.containers import pickle as _unpickle
+from fusedlstm.formats.torch import checkpoint as pytorch
 
 
 def op(value):

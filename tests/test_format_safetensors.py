@@ -13,7 +13,7 @@ import pytest
 
 import fusedlstm as fl
 from fusedlstm import formats
-from fusedlstm.formats import safetensors
+from fusedlstm.formats.native import safetensors
 
 DATA = pathlib.Path(__file__).parent / "data"
 

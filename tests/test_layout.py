@@ -127,12 +127,32 @@ def imported(path):
             yield from ([base] if node.module else [base + alias.name for alias in node.names])
 
 
-def test_formats_import_weights_and_shared_parts_only():
-    for path in (PACKAGE / "formats").glob("*.py"):
-        relative = {name for name in imported(path) if name.startswith(".")}
-        allowed = ("..weights", "..weights.precision")
-        others = {name for name in relative if name not in allowed and not name.startswith("._")}
-        assert not others, (path, others)
+def module_of(path):
+    """A file's name as a module, in parts from the package on."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def used(path):
+    """The package's own modules that a file imports, in parts from the package on."""
+    here = path.relative_to(PACKAGE).parent.parts
+    for name in imported(path):
+        dots = len(name) - len(name.lstrip("."))
+        if dots:
+            yield (*here[: len(here) - dots + 1], *name.lstrip(".").split("."))
+
+
+def test_a_room_of_formats_uses_containers_and_weights_and_no_other_room():
+    rooms = [path for path in (PACKAGE / "formats").iterdir() if (path / "__init__.py").exists()]
+    assert len(rooms) == 9
+    for room in rooms:
+        allowed = {("errors",), ("formats", room.name)}
+        if room.name != "containers":
+            allowed |= {("weights",), ("formats", "containers")}
+        for path in room.glob("*.py"):
+            for name in used(path):
+                known = any(name[: len(one)] == one for one in allowed)
+                assert known or (room.name == "native" and name[:2] == ("formats", "flax")), (path, name)
 
 
 def test_lstm_imports():
@@ -143,7 +163,7 @@ def test_lstm_imports():
 
 def test_formats_import_their_library_inside_functions():
     optional = {"torch", "keras", "h5py", "onnx", "msgpack", "flax", "jax"}
-    for path in (PACKAGE / "formats").glob("*.py"):
+    for path in (PACKAGE / "formats").rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]

@@ -9,7 +9,7 @@ import torch_models
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import fusedlstm as fl
-from fusedlstm.formats import _state_dict
+from fusedlstm.weights import state_dict as _state_dict
 
 NAMES = ["weight_ih_l0", "weight_hh_l0", "weight_hr_l0", "weight_hh_l1_reverse", "bias_hh_l0"]
 

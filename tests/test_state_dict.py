@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fusedlstm import FormatError
-from fusedlstm.formats import _state_dict
+from fusedlstm.weights import state_dict as _state_dict
 
 
 def arrays(layers=1, directions=1, size=3, hidden=2, output=2, biases=("bias_ih", "bias_hh"), rows=8, dot=""):

@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from fusedlstm import FormatError
-from fusedlstm.formats import _zip
+from fusedlstm.formats.containers import zip as _zip
 
 
 def write(path, members, compression=zipfile.ZIP_STORED):

@@ -92,9 +92,9 @@ class ConvLSTM:
         FormatError
             The layer computes something that is not supported; the message names it.
         """
-        from .formats import keras3
+        from .formats.keras import archive
 
-        return cls(keras3.from_conv_layer(layer))
+        return cls(archive.from_conv_layer(layer))
 
     @classmethod
     def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> ConvLSTM:
@@ -114,13 +114,13 @@ class ConvLSTM:
         FormatError
             No ConvLSTM, several and `prefix` is not one of them, or parameters that do not fit together.
         """
-        from .formats import flax
+        from .formats.flax.conv_lstm import conv_lstms
 
-        return cls(formats.choose(flax.conv_lstms(params), prefix, "ConvLSTM")())
+        return cls(formats.choose(conv_lstms(params), prefix, "ConvLSTM")())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats import safetensors
+        from .formats.native import safetensors
 
         safetensors.save_conv(self.weights, path)
 

@@ -117,9 +117,9 @@ class LSTM:
         TypeError
             `module` is something else.
         """
-        from .formats import pytorch
+        from .formats.torch import checkpoint
 
-        return cls(pytorch.from_module(module))
+        return cls(checkpoint.from_module(module))
 
     @classmethod
     def from_keras(cls, layer: Any) -> LSTM:
@@ -132,9 +132,9 @@ class LSTM:
         FormatError
             The layer computes something that is not supported; the message names it.
         """
-        from .formats import keras3
+        from .formats.keras import archive
 
-        return cls(keras3.from_layer(layer))
+        return cls(archive.from_layer(layer))
 
     @classmethod
     def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> LSTM:
@@ -155,9 +155,9 @@ class LSTM:
         FormatError
             No LSTM, several and `prefix` is not one of them, or parameters that do not fit together.
         """
-        from .formats import flax
+        from .formats.flax import tree
 
-        return cls(formats.choose(flax.lstms(params), prefix)())
+        return cls(formats.choose(tree.lstms(params), prefix)())
 
     def astype(self, dtype: str, activations: str | None = None) -> LSTM:
         """Round the weights to another precision; x, y, the states and the biases stay float32.
@@ -182,7 +182,7 @@ class LSTM:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats import safetensors
+        from .formats.native import safetensors
 
         safetensors.save(self.weights, path)
 

@@ -13,7 +13,7 @@ A format module has
 - optionally ``read_conv(path)``, the same for ConvLSTMs.
 
 It raises :class:`FormatError` without the file's name, which is added here, and imports the library
-it needs inside its functions (`_need.need` names the extra). Modules whose name starts with an underscore are
+it needs inside its functions (`containers.need` names the extra). Modules whose name starts with an underscore are
 parts that several formats share, not formats; one format never imports another.
 """
 
@@ -28,7 +28,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from ..weights import ConvLSTMWeights, FormatError, LSTMWeights
+from ..errors import FormatError
+from ..weights import ConvLSTMWeights, LSTMWeights
 
 Reader = Callable[[], LSTMWeights]
 T = TypeVar("T")
@@ -39,18 +40,18 @@ _A = {"LSTM": "an LSTM", "ConvLSTM": "a ConvLSTM"}
 
 # One line per format; the first that matches reads the file.
 FORMATS = (
-    "safetensors",
-    "torchscript",
-    "torch_export",
-    "pytorch",
-    "keras3",
-    "elmo",
-    "hdf5",
-    "npz",
-    "tflite",
-    "onnx",
-    "flax",
-    "json_models",
+    "native.safetensors",
+    "torch.script",
+    "torch.export",
+    "torch.checkpoint",
+    "keras.archive",
+    "numpy.elmo",
+    "keras.hdf5",
+    "numpy.npz",
+    "tflite.lstm",
+    "onnx.lstm",
+    "flax.msgpack",
+    "audio.models",
 )
 
 MAX_PARAMETERS, FREE_PARAMETERS = 16, 1 << 20

@@ -46,13 +46,6 @@ def checked_activations(dtype: str, activations: str | None) -> str:
     return activations or choices[0]
 
 
-class FormatError(ValueError):
-    """A weights file that is damaged, hostile, unsupported or not what it claims to be.
-
-    The message names the file, the tensor, what was expected and what was found.
-    """
-
-
 @dataclass(frozen=True, eq=False)
 class LSTMWeights:
     """A whole LSTM: layers, each with one direction or two.
