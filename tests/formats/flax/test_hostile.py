@@ -11,7 +11,7 @@ from flax_trees import cell, fused, msgpack, ndarray, packed, random, refused, s
 import fusedlstm as fl
 from fusedlstm import formats
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 def test_prefix(tmp_path):

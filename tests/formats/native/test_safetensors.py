@@ -15,7 +15,7 @@ import fusedlstm as fl
 from fusedlstm import formats
 from fusedlstm.formats.native import safetensors
 
-DATA = pathlib.Path(__file__).parent / "data"
+DATA = pathlib.Path(__file__).parents[2] / "data"
 
 
 def weights(layers=1, directions=1, bias=True, projection=False, batch_first=True):

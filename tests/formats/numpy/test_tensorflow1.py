@@ -13,7 +13,7 @@ import tensorflow1
 import fusedlstm as fl
 from fusedlstm import formats
 
-DATA = pathlib.Path(__file__).parent / "data"
+DATA = pathlib.Path(__file__).parents[2] / "data"
 SCOPES = ["rnn/lstm_cell/", "rnn/basic_lstm_cell/", "a/multi_rnn_cell/cell_0/lstm_cell/", "lstm_cell_1/", ""]
 CONFIGS = [
     {},

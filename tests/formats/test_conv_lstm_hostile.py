@@ -11,8 +11,8 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
 import pytest
-from test_conv_lstm import random_weights
-from test_format_conv_lstm import changed, flax_cell, one_layer
+from conv_cases import random_weights
+from conv_files import changed, flax_cell, one_layer
 
 import fusedlstm as fl
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from dataclasses import replace
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -11,8 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import largest_error
+from conv_cases import random_case, random_weights
+from conv_files import changed, flax_cell, one_layer, randomized
 from conv_reference import conv_lstm as oracle
-from test_conv_lstm import random_case, random_weights
 
 import fusedlstm as fl
 from fusedlstm import formats
@@ -26,12 +26,6 @@ TOLERANCE = 1e-5  # Keras's own float32 error; seen: 1.6e-6
 
 def numpy(value):
     return np.asarray(keras.ops.convert_to_numpy(value))
-
-
-def randomized(model, rng):
-    for weight in model.weights:
-        weight.assign(rng.normal(size=weight.shape, scale=0.4))
-    return model
 
 
 def random_layer(rng, **more):
@@ -142,13 +136,6 @@ def test_info(tmp_path, file):
     assert about["lstms"] == [] and about["conv_lstms"][0]["prefix"] == "radar"
 
 
-def one_layer(**options):
-    options = {"filters": 3, "kernel_size": 3, "padding": "same", "name": "radar"} | options
-    return randomized(
-        keras.Sequential([keras.Input((2, 7, 6, 2)), layers.ConvLSTM2D(**options)]), np.random.default_rng(0)
-    )
-
-
 @pytest.mark.parametrize("file", ["m.keras", "m.h5"])
 def test_lstm_load_says_where_to_go(tmp_path, file):
     path = tmp_path / file
@@ -200,20 +187,6 @@ def test_hard_sigmoid_by_version(tmp_path, version, slope):
     assert same == version.startswith("3")
 
 
-def changed(path, change):
-    """A .keras file with a change to its ConvLSTM's configuration."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(members["config.json"])
-    item = next(one for one in config["config"]["layers"] if one["class_name"].startswith("ConvLSTM"))
-    change(item)
-    members["config.json"] = json.dumps(config)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -253,15 +226,6 @@ def test_three_axes_and_two_directions_are_refused_by_name(tmp_path):
         fl.ConvLSTM.from_keras(layers.ConvLSTM3D(2, 3))
     with pytest.raises(ValueError, match="expected a built layer"):
         fl.ConvLSTM.from_keras(layers.ConvLSTM2D(2, 3))
-
-
-def flax_cell(rng, rank=2, filters=5, channels=3, kernel=None, bias=True):
-    linen, jax = pytest.importorskip("flax.linen"), pytest.importorskip("jax")
-    cell = linen.ConvLSTMCell(filters, kernel or tuple(int(n) for n in rng.integers(1, 5, rank)), use_bias=bias)
-    x = rng.standard_normal((2, 4, *(8, 7)[:rank], channels)).astype(np.float32)
-    carry = cell.initialize_carry(jax.random.key(0), x[:, 0].shape)
-    params = cell.init(jax.random.key(1), carry, x[:, 0])
-    return cell, jax.tree.map(lambda a: rng.normal(size=a.shape, scale=0.4).astype(np.float32), params), x
 
 
 @pytest.mark.parametrize("seed", range(5))

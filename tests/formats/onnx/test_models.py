@@ -24,7 +24,7 @@ from onnx_models import (
 import fusedlstm as fl
 from fusedlstm import formats
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.mark.parametrize(("features", "hidden"), [(3, 5), (13, 21), (1, 1), (16, 8)])

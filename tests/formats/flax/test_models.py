@@ -10,7 +10,7 @@ from flax_trees import random, saved
 import fusedlstm as fl
 from fusedlstm import formats
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.fixture

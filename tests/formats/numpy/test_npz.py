@@ -13,7 +13,7 @@ import pytest
 import fusedlstm as fl
 from fusedlstm import formats
 
-DATA = pathlib.Path(__file__).parent / "data"
+DATA = pathlib.Path(__file__).parents[2] / "data"
 
 
 def arrays(dtype=np.float32, dot=""):

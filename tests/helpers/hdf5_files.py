@@ -12,7 +12,7 @@ from run import run
 import fusedlstm as fl
 from fusedlstm import formats
 
-DATA = pathlib.Path(__file__).parent / "data"
+DATA = pathlib.Path(__file__).parents[1] / "data"
 RNG = np.random.default_rng(5)
 KERNEL, RECURRENT, BIAS = (RNG.normal(size=size).astype(np.float32) for size in ((3, 8), (2, 8), (8,)))
 WEIGHTS = fl.LSTMWeights([[fl.DirectionWeights(KERNEL.T, RECURRENT.T, BIAS)]])
