@@ -77,12 +77,14 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(file: Path, as_json: bool) -> None:
     """Show every LSTM and ConvLSTM in FILE: prefix, shape, bytes."""
-    format_name, size = formats.recognise(file).NAME, file.stat().st_size
-    lstms, conv_lstms = formats.find_any(file)
+    contents = formats.open(file)
+    conv_lstms = contents.listed(ConvLSTMWeights)
+    lstms = contents.listed(LSTMWeights) if conv_lstms else contents.expect(LSTMWeights)
+    format_name, size = contents.format, contents.size
     found = {prefix: _describe(file, read) for prefix, read in lstms.items()}
     found_conv = {prefix: _describe_conv(file, read) for prefix, read in conv_lstms.items()}
     if as_json:
-        about = {"file": str(file), "format": format_name, "bytes": size}
+        about: dict[str, Any] = {"file": str(file), "format": format_name, "bytes": size}
         for name, all_of_them in (("lstms", found), ("conv_lstms", found_conv)):
             about[name] = [{"prefix": prefix, **one} for prefix, one in all_of_them.items()]
         click.echo(json.dumps(about, indent=2))

@@ -71,7 +71,7 @@ def test_a_list_of_cells(tmp_path, rng, dot):
     torch = pytest.importorskip("torch")
     cells = torch.nn.ModuleList([torch.nn.LSTMCell(3, 4), torch.nn.LSTMCell(4, 4), torch.nn.LSTMCell(4, 4)])
     torch.save({dot + name: value for name, value in cells.state_dict().items()}, tmp_path / "a.pt")
-    assert list(formats.find(tmp_path / "a.pt")) == [f"{dot}{k}" for k in range(3)]
+    assert list(formats.open(tmp_path / "a.pt").expect(fl.LSTMWeights)) == [f"{dot}{k}" for k in range(3)]
     assert len(fl.LSTM.load_all(tmp_path / "a.pt")) == 3
     lstm = fl.LSTM.load(tmp_path / "a.pt", dot.removesuffix("."))
     assert lstm.num_layers == 3
@@ -94,7 +94,7 @@ def test_cells_of_several_sizes(tmp_path, rng):
     y = x
     path = save(tmp_path / "a.npz", *cells)
     for k in range(3):
-        y, _ = reference.lstm(formats.load(path, str(k)), y)
+        y, _ = reference.lstm(formats.open(path).load(fl.LSTMWeights, str(k)), y)
     np.testing.assert_allclose(fl.LSTM.load(path, "")(x)[0], y, rtol=0, atol=1e-6)
 
 

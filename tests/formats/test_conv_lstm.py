@@ -180,7 +180,7 @@ def test_hard_sigmoid_by_version(tmp_path, version, slope):
             group = file.get(path_2)
             for name in list(group or ()):
                 group.move(name, f"{name}:0")
-    weights = formats.load_conv(path)
+    weights = formats.open(path).load(fl.ConvLSTMWeights)
     assert (weights.gate.name, weights.gate.alpha, weights.gate.beta) == ("hard_sigmoid", slope, 0.5)
     x = np.random.default_rng(0).standard_normal((2, 2, 7, 6, 2)).astype(np.float32)
     same = np.abs(oracle(weights, x)[0] - numpy(model(x))).max() < TOLERANCE
@@ -321,7 +321,7 @@ def test_activations_in_the_native_form(tmp_path):
     weights = random_weights(np.random.default_rng(0), 2, 3, (3,))
     weights = replace(weights, gate=Activation("hard_sigmoid", 1 / 6, 0.5), output=Activation("relu"))
     safetensors.save_conv(weights, tmp_path / "m.safetensors")
-    again = formats.load_conv(tmp_path / "m.safetensors")
+    again = formats.open(tmp_path / "m.safetensors").load(fl.ConvLSTMWeights)
     assert (again.gate, again.candidate, again.output) == (weights.gate, weights.candidate, weights.output)
 
 

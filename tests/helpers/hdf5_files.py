@@ -23,7 +23,7 @@ def check(path, scale=1.0, prefix=None, weights=None):
     """Loads, and computes what the oracle computes with KERNEL, RECURRENT and BIAS times a scale."""
     if weights is None:
         weights = fl.LSTMWeights([[fl.DirectionWeights(KERNEL.T * scale, RECURRENT.T * scale, BIAS * scale)]])
-    found = formats.load(path, prefix)
+    found = formats.open(path).load(fl.LSTMWeights, prefix)
     y, _ = run(found, X if found.batch_first else X.swapaxes(0, 1))
     np.testing.assert_allclose(y if found.batch_first else y.swapaxes(0, 1), oracle(weights, X)[0], rtol=0, atol=1e-5)
     return found

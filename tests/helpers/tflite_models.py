@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+import fusedlstm as fl
 from fusedlstm import formats
 from fusedlstm.bench.peers import tflite
 
@@ -184,7 +185,7 @@ def random(*shape, seed=1):
 
 def error(graph, x, tmp_path, run):
     """The largest difference of y, h and c from LiteRT's."""
-    read = formats.load(saved(graph, tmp_path))
+    read = formats.open(saved(graph, tmp_path)).load(fl.LSTMWeights)
     y, (h, c) = run(read, x)
     ys, states = interpreter(graph, x)
     y = list(y) if isinstance(y, tuple) else [y]

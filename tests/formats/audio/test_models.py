@@ -25,7 +25,7 @@ def write(path, model):
 
 def check(module, path, prefix=None, state=None):
     """nn.LSTM's numbers, from the oracle and the engine."""
-    weights = formats.load(path, prefix)
+    weights = formats.open(path).load(fl.LSTMWeights, prefix)
     x = torch.randn(2, 7, module.input_size)
     module.batch_first = True
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_rtneural(tmp_path):
     check(one, path)
     check(one, path, "lstm")
     path = write(tmp_path / "b.json", rtneural(one, two))
-    assert list(formats.find(path)) == ["lstm", "lstm_1"]
+    assert list(formats.open(path).expect(fl.LSTMWeights)) == ["lstm", "lstm_1"]
     check(one, path, "lstm")
     check(two, path, "lstm_1")
 
@@ -84,7 +84,7 @@ def guitarml(module, **changes):
 def test_guitarml(tmp_path, inputs, layers):
     module = torch.nn.LSTM(inputs, 8, layers)
     path = write(tmp_path / "a.json", guitarml(module))
-    assert list(formats.find(path)) == ["rec"]
+    assert list(formats.open(path).expect(fl.LSTMWeights)) == ["rec"]
     check(module, path)
 
 
@@ -211,7 +211,7 @@ REFUSED = [
 def test_refused(tmp_path, name, value, keys, message):
     path = write(tmp_path / "a.json", changed(models()[name], value, *keys))
     with pytest.raises(fl.FormatError, match=rf"a\.json: {message}"):
-        formats.load(path)
+        formats.open(path).load(fl.LSTMWeights)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_refused(tmp_path, name, value, keys, message):
 def test_strange_json(tmp_path, text, message):
     (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(fl.FormatError, match=message):
-        formats.find(tmp_path / "a.json")
+        formats.open(tmp_path / "a.json").expect(fl.LSTMWeights)
 
 
 def test_too_long(tmp_path, monkeypatch):
@@ -243,12 +243,12 @@ def test_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(json_models, "MAX_BYTES", 100)
     path = write(tmp_path / "a.json", models()["nam"])
     with pytest.raises(fl.FormatError, match="expected at most 100 bytes of JSON, found"):
-        formats.load(path)
+        formats.open(path).load(fl.LSTMWeights)
 
 
 def test_a_byte_order_mark(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(models()["guitarml"]).encode())
-    assert formats.load(tmp_path / "a.json").hidden_size == 2
+    assert formats.open(tmp_path / "a.json").load(fl.LSTMWeights).hidden_size == 2
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])

@@ -21,7 +21,7 @@ def test_prefix(tmp_path):
         "batch_stats": {"x": cell()},
     }
     path = saved(packed(tree), tmp_path)
-    assert list(formats.find(path)) == ["enc/cell", "bi"]
+    assert list(formats.open(path).expect(fl.LSTMWeights)) == ["enc/cell", "bi"]
     for prefix, directions in (("enc/cell", 1), ("enc", 1), ("bi", 2)):
         assert fl.LSTM.load(path, prefix).bidirectional == (directions == 2)
         assert fl.LSTM.from_flax(tree, prefix).bidirectional == (directions == 2)
@@ -30,8 +30,8 @@ def test_prefix(tmp_path):
 
 
 def test_root(tmp_path):
-    assert list(formats.find(saved(packed(cell()), tmp_path))) == [""]
-    assert list(formats.find(saved(packed({"cell": fused()}), tmp_path))) == ["cell"]
+    assert list(formats.open(saved(packed(cell()), tmp_path)).expect(fl.LSTMWeights)) == [""]
+    assert list(formats.open(saved(packed({"cell": fused()}), tmp_path)).expect(fl.LSTMWeights)) == ["cell"]
 
 
 def test_no_lstm(tmp_path):
@@ -126,9 +126,9 @@ def test_truncated_at_every_tenth(tmp_path):
     whole = (DATA / "flax_linen.msgpack").read_bytes()
     for tenth in range(10):
         with pytest.raises(fl.FormatError, match=r"model\.msgpack"):
-            formats.find(saved(whole[: len(whole) * tenth // 10], tmp_path))
+            formats.open(saved(whole[: len(whole) * tenth // 10], tmp_path)).expect(fl.LSTMWeights)
     with pytest.raises(fl.FormatError, match="damaged"):
-        formats.find(saved(whole + b"\0", tmp_path))
+        formats.open(saved(whole + b"\0", tmp_path)).expect(fl.LSTMWeights)
 
 
 def test_changed_bytes_raise_nothing_else(tmp_path):
@@ -184,10 +184,10 @@ def test_a_name_twice(tmp_path):
     kernel = packed(K)
     twice = b"\x82\xa1a" + kernel + b"\xa1a" + kernel
     with pytest.raises(fl.FormatError, match="expected 'a' once, found it twice in one map"):
-        formats.find(saved(twice, tmp_path))
+        formats.open(saved(twice, tmp_path)).expect(fl.LSTMWeights)
     number_and_name = b"\x83\xa1b" + kernel + b"\x01" + kernel + b"\xa11" + kernel
     with pytest.raises(fl.FormatError, match="expected '1' once"):
-        formats.find(saved(number_and_name, tmp_path))
+        formats.open(saved(number_and_name, tmp_path)).expect(fl.LSTMWeights)
     refused(
         {"a/b": {"cell": cell()}, "a": {"b": {"cell": cell()}}},
         tmp_path,
@@ -214,15 +214,15 @@ def test_a_name_twice(tmp_path):
 )
 def test_damaged_msgpack(rest, tmp_path):
     with pytest.raises(fl.FormatError, match=r"model\.msgpack: expected (whole msgpack data|names as keys)"):
-        formats.find(saved(b"\x82\xa1a" + packed(K) + rest, tmp_path))
+        formats.open(saved(b"\x82\xa1a" + packed(K) + rest, tmp_path)).expect(fl.LSTMWeights)
 
 
 def test_bomb_of_empty_maps(tmp_path):
     many = packed({str(i): {} for i in range(50000)})
     with pytest.raises(fl.FormatError, match="expected at most 100000 entries"):
-        formats.find(
+        formats.open(
             saved(b"\x84\xa1a" + packed(K) + b"".join(key + many for key in (b"\xa1b", b"\xa1c", b"\xa1d")), tmp_path)
-        )
+        ).expect(fl.LSTMWeights)
 
 
 @pytest.mark.parametrize(
@@ -241,14 +241,15 @@ def test_bomb_of_empty_maps(tmp_path):
     ],
 )
 def test_other_files_are_not_taken_for_flax(content, tmp_path):
+    from fusedlstm.formats.containers.source import Source
     from fusedlstm.formats.flax import msgpack as module
 
-    assert not module.matches(saved(content, tmp_path), content[:512])
+    assert module.read(Source(saved(content, tmp_path))) is None
 
 
 def test_long_names_before_the_first_array(tmp_path):
     path = saved(packed({"n" * 300: {"m" * 300: {"cell": cell()}}}), tmp_path)
-    (prefix,) = formats.find(path)
+    (prefix,) = formats.open(path).expect(fl.LSTMWeights)
     assert prefix.endswith("m/cell")
 
 
@@ -256,4 +257,4 @@ def test_without_the_library(tmp_path, monkeypatch):
     path = saved(packed(cell()), tmp_path)
     monkeypatch.setitem(sys.modules, "msgpack", None)
     with pytest.raises(ImportError, match=r"pip install \"fusedlstm\[flax\]\""):
-        formats.find(path)
+        formats.open(path).expect(fl.LSTMWeights)

@@ -130,9 +130,12 @@ def test_safetensors(separator, dtype, tmp_path):
         save_file(
             {name: np.asarray(a) for name, a in flatten_dict(tree, sep=separator).items()}, tmp_path / "m.safetensors"
         )
-        assert list(formats.find(tmp_path / "m.safetensors")) == ["bi", "enc/cell"]
+        assert list(formats.open(tmp_path / "m.safetensors").expect(fl.LSTMWeights)) == ["bi", "enc/cell"]
         for prefix in ("bi", "enc", "enc/cell"):
-            same(formats.load(tmp_path / "m.safetensors", prefix), fl.LSTM.from_flax(variables, prefix).weights)
+            same(
+                formats.open(tmp_path / "m.safetensors").load(fl.LSTMWeights, prefix),
+                fl.LSTM.from_flax(variables, prefix).weights,
+            )
 
 
 def same(found, wanted):
@@ -209,7 +212,7 @@ def random_modules(count, seed, folder):
             jax.clear_caches()
         state = tuple(np.asarray(given["initial_carry"][k])[None] for k in (1, 0)) if len(told) == 1 else None
         path = saved(serialization.to_bytes(params), folder)
-        for read in (formats.load(path), fl.LSTM.from_flax(params).weights):
+        for read in (formats.open(path).load(fl.LSTMWeights), fl.LSTM.from_flax(params).weights):
             layer = [replace(one, cell=cell) for one, cell in zip(read.layers[0], told, strict=True)]
             y, (h, c) = run(replace(read, layers=[layer], reverse=given.get("reverse", False)), x, state, lengths)
             scale = max(1.0, np.abs(wanted).max())

@@ -70,9 +70,9 @@ def broken_configs():
     for _ in range(60):
         nested = {"class_name": "Sequential", "config": {"name": "s", "layers": [nested]}}
     return {
-        "damaged model configuration": b"{",
-        "damaged model configuration .UnicodeDecodeError": b'"\xff"',
-        "damaged model configuration .RecursionError": deep,
+        "model configuration: expected JSON, found it damaged": b"{",
+        "model configuration: expected JSON, found it damaged .*utf-8": b'"\xff"',
+        "model configuration: expected JSON that is nested a few levels": deep,
         "at most 32 nested models": json.dumps(nested),
         "expected class_name and config, found '3'": "3",
         "expected class_name and config, found 'None'": '{"class_name": "Sequential", "config": {"layers": [null]}}',

@@ -24,8 +24,8 @@ h5py = pytest.importorskip("h5py")
 def test_stored_files(stored, prefix, expected):
     """Written by Keras 3.15.1 and tf_keras 2.21.0 (data/make_keras*.py), with their outputs."""
     expected = np.load(DATA / expected)
-    assert list(formats.find(DATA / stored)) == [prefix]
-    y, _ = run(formats.load(DATA / stored), expected["x"])
+    assert list(formats.open(DATA / stored).expect(fl.LSTMWeights)) == [prefix]
+    y, _ = run(formats.open(DATA / stored).load(fl.LSTMWeights), expected["x"])
     np.testing.assert_allclose(y, expected["y"], rtol=0, atol=1e-5)
 
 
@@ -86,7 +86,7 @@ def test_legacy_names(tmp_path):
             file[f"model_weights/gru/gru/gru_cell/{name}"] = np.zeros(shape, "f4")
     expected = {"a": 1, "b": 2, "old": 7, "oldest": 8, "frames": 9}
     expected |= {"outer/enc": 3, "outer/forward_x": 4, "outer/backward_x": 5, "other/mid/enc": 6, "other/end/enc": 6.5}
-    assert set(formats.find(path)) == set(expected)
+    assert set(formats.open(path).expect(fl.LSTMWeights)) == set(expected)
     for prefix, scale in expected.items():
         check(path, scale, prefix)
 
@@ -172,7 +172,9 @@ def test_cudnn_lstm(kind, tmp_path):
             root[f"a/a{way}/bias:0"] = np.concatenate(bias)
     with torch.no_grad():
         wanted = judge(torch.from_numpy(X))[0].numpy()
-    np.testing.assert_allclose(run(formats.load(tmp_path / "m.h5", "a"), X)[0], wanted, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        run(formats.open(tmp_path / "m.h5").load(fl.LSTMWeights, "a"), X)[0], wanted, rtol=0, atol=1e-5
+    )
 
 
 REFUSED = {

@@ -18,8 +18,8 @@ from run import run
 
 import fusedlstm as fl
 from fusedlstm import formats
-from fusedlstm.formats.keras import archive as keras3
 from fusedlstm.formats.keras import config as _keras_config
+from fusedlstm.formats.keras import layer as live
 
 h5py = pytest.importorskip("h5py")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras with NumPy 2
@@ -51,8 +51,8 @@ def test_matches_keras(kind, sequences, tmp_path):
     x = layers.Input((7, 3))
     model = randomized(keras.Model(x, layer(x)))
     for file in FILES:
-        (prefix,) = formats.find(saved(model, tmp_path, file))
-        lstm = formats.load(tmp_path / file)
+        (prefix,) = formats.open(saved(model, tmp_path, file)).expect(fl.LSTMWeights)
+        lstm = formats.open(tmp_path / file).load(fl.LSTMWeights)
         assert prefix == "enc"
         assert (lstm.input_size, lstm.num_layers, lstm.bidirectional, lstm.batch_first) == (
             3,
@@ -63,7 +63,7 @@ def test_matches_keras(kind, sequences, tmp_path):
         check(layer, lstm)
         if "unrolled" not in kind:
             check(layer, lstm, batch=1, time=1)
-    check(layer, keras3.from_layer(layer))
+    check(layer, live.from_layer(layer))
 
 
 def masks(rng, batch, time):
@@ -85,8 +85,8 @@ def random_layers(count, seed, folder):
             continue  # see `check`
         done += 1
         try:
-            readings = [formats.load(saved(model, folder, file)) for file in ("m.keras", "m.h5")]
-            readings.append(keras3.from_layer(layer))
+            readings = [formats.open(saved(model, folder, file)).load(fl.LSTMWeights) for file in ("m.keras", "m.h5")]
+            readings.append(live.from_layer(layer))
             for mask in (None, masks(rng, 4, 7) if maskable else None):
                 start = readings[0].num_layers == 1 and rng.random() < 0.5
                 largest = max(largest, *(check(layer, weights, 4, 7, seed, mask, start, 8) for weights in readings))
@@ -110,7 +110,11 @@ def test_activations(name, role, tmp_path):
     """Each where it has a bend, too: the tails of hard_sigmoid, the slope of leaky_relu."""
     model = sequential(layers.LSTM(4, **{role: name}, return_sequences=True))
     for file in ("m.keras", "m.h5"):
-        check(model.layers[0], formats.load(saved(model, tmp_path, file)), time=1 if name == "exponential" else 3)
+        check(
+            model.layers[0],
+            formats.open(saved(model, tmp_path, file)).load(fl.LSTMWeights),
+            time=1 if name == "exponential" else 3,
+        )
 
 
 def test_hard_sigmoid_goes_by_version(tmp_path):
@@ -126,7 +130,9 @@ def test_hard_sigmoid_goes_by_version(tmp_path):
             with pytest.raises(fl.FormatError, match=f"keras_version 1, 2 or 3 .* found '?{version}"):
                 fl.LSTM.load(path)
         else:
-            assert formats.load(path).layers[0][0].cell.gate == fl.weights.Activation("hard_sigmoid", slope, 0.5)
+            assert formats.open(path).load(fl.LSTMWeights).layers[0][0].cell.gate == fl.weights.Activation(
+                "hard_sigmoid", slope, 0.5
+            )
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "zeros", "Bidirectional"])
@@ -140,7 +146,7 @@ def test_masking_in_a_model(kind, tmp_path):
     x[~mask] = 0
     wanted = numpy(model(x))
     for file in ("m.keras", "m.h5", "m.weights.h5") if kind != "zeros" else ("m.keras", "m.h5"):
-        weights = formats.load(saved(model, tmp_path, file))
+        weights = formats.open(saved(model, tmp_path, file)).load(fl.LSTMWeights)
         assert weights.padding == ("repeat" if kind == "LSTM" else "zero")
         np.testing.assert_allclose(run(weights, x, mask=mask)[0], wanted, rtol=0, atol=1e-5)
         np.testing.assert_allclose(run(weights, x[:1], lengths=[4])[0], wanted[:1], rtol=0, atol=1e-5)
@@ -149,7 +155,7 @@ def test_masking_in_a_model(kind, tmp_path):
 def test_stateful(tmp_path):
     model = sequential(layers.LSTM(2, stateful=True, return_sequences=True), batch=2, time=5)
     for file in FILES:
-        lstm = formats.load(saved(model, tmp_path, file))
+        lstm = formats.open(saved(model, tmp_path, file)).load(fl.LSTMWeights)
         model.layers[0].reset_state()
         check(model.layers[0], lstm, batch=2, time=5)
 
@@ -160,9 +166,9 @@ def test_layers_are_counted_in_the_order_of_the_model_not_of_their_names(file, t
     names = [f"layer {chr(ord('z') - k)}" for k in range(12)]
     model = sequential(*(layers.LSTM(3, return_sequences=True, name=name) for name in names))
     path = saved(model, tmp_path, file)
-    assert sorted(formats.find(path)) == sorted(names)
+    assert sorted(formats.open(path).expect(fl.LSTMWeights)) == sorted(names)
     for name in names:
-        check(model.get_layer(name), formats.load(path, prefix=name), time=2)
+        check(model.get_layer(name), formats.open(path).load(fl.LSTMWeights, prefix=name), time=2)
     with pytest.raises(fl.FormatError, match="expected one LSTM, found 12.*'layer z'"):
         fl.LSTM.load(path)
     with pytest.raises(fl.FormatError, match="expected an LSTM called 'layer', found"):
@@ -194,9 +200,9 @@ def test_nested_models_and_other_layers(file, tmp_path):
         "enc": model.get_layer("enc"),
         "frames": model.get_layer("frames").layer,
     }
-    assert set(formats.find(path)) == set(found)
+    assert set(formats.open(path).expect(fl.LSTMWeights)) == set(found)
     for prefix, layer in found.items():
-        check(layer, formats.load(path, prefix=prefix))
+        check(layer, formats.open(path).load(fl.LSTMWeights, prefix=prefix))
 
 
 @pytest.mark.parametrize("name", ["a b", "ünï çødé", "lstm_1", "layers", "forward_x", "x" * 300, "vars", "bad\x1bname"])
@@ -204,8 +210,8 @@ def test_layer_names(name, tmp_path):
     model = sequential(layers.LSTM(2, name="first", return_sequences=True), layers.LSTM(2, name=name))
     for file in FILES:
         path = saved(model, tmp_path, file)
-        assert sorted(formats.find(path)) == sorted(["first", name])
-        check(model.get_layer(name), formats.load(path, prefix=name))
+        assert sorted(formats.open(path).expect(fl.LSTMWeights)) == sorted(["first", name])
+        check(model.get_layer(name), formats.open(path).load(fl.LSTMWeights, prefix=name))
 
 
 class Subclassed(keras.Model):
@@ -236,12 +242,12 @@ def test_subclassed_model(file, tmp_path):
     """No configuration says what is in it: LSTMs are known by their variables and called by the names stored there."""
     model = subclassed()
     path = saved(model, tmp_path, file)
-    assert set(formats.find(path)) == {"enc", "row0", "row1", "lstm_cell", "seq/last", "stack"}
-    check(model.encoder, formats.load(path, prefix="enc"))
-    check(model.rows[1], formats.load(path, prefix="row1"))
-    check(model.inner.layers[0], formats.load(path, prefix="seq/last"))
-    check(model.stack, formats.load(path, prefix="stack"))
-    check(layers.RNN(model.cell), formats.load(path, prefix="lstm_cell"))
+    assert set(formats.open(path).expect(fl.LSTMWeights)) == {"enc", "row0", "row1", "lstm_cell", "seq/last", "stack"}
+    check(model.encoder, formats.open(path).load(fl.LSTMWeights, prefix="enc"))
+    check(model.rows[1], formats.open(path).load(fl.LSTMWeights, prefix="row1"))
+    check(model.inner.layers[0], formats.open(path).load(fl.LSTMWeights, prefix="seq/last"))
+    check(model.stack, formats.open(path).load(fl.LSTMWeights, prefix="stack"))
+    check(layers.RNN(model.cell), formats.open(path).load(fl.LSTMWeights, prefix="lstm_cell"))
 
 
 def test_weights_without_names_go_by_their_path(tmp_path):
@@ -249,10 +255,10 @@ def test_weights_without_names_go_by_their_path(tmp_path):
     path = saved(model, tmp_path, "m.weights.h5")
     with h5py.File(path, "r+") as file:  # as Keras 3.0 writes it
         file.visititems(lambda _, group: group.attrs.pop("name", None) and None)
-    found = formats.find(path)
+    found = formats.open(path).expect(fl.LSTMWeights)
     wanted = {"encoder", "layers/bidirectional", "layers/bidirectional_1", "inner/layers/lstm"}
     assert set(found) == wanted | {"cell", "layers/rnn"}
-    check(model.rows[1], formats.load(path, prefix="layers/bidirectional_1"))
+    check(model.rows[1], formats.open(path).load(fl.LSTMWeights, prefix="layers/bidirectional_1"))
 
 
 class Wrapped(layers.Layer):
@@ -272,7 +278,9 @@ class Wrapped(layers.Layer):
 def test_inside_a_layer_of_the_users_own(tmp_path):
     model = sequential(Wrapped(name="wrapped"))
     for file in FILES:
-        check(model.layers[0].rnn, formats.load(saved(model, tmp_path, file), prefix="wrapped/rnn"))
+        check(
+            model.layers[0].rnn, formats.open(saved(model, tmp_path, file)).load(fl.LSTMWeights, prefix="wrapped/rnn")
+        )
 
 
 @keras.saving.register_keras_serializable(package="own")
@@ -337,10 +345,10 @@ def test_what_is_not_computed_here_is_refused_by_name(message, tmp_path):
     model = randomized(keras.Model(x, [REFUSED[message]()(x), good(x)]))
     for file in ("m.keras", "m.h5"):
         path = saved(model, tmp_path, file)
-        assert sorted(formats.find(path)) == ["bad", "good"]
+        assert sorted(formats.open(path).expect(fl.LSTMWeights)) == ["bad", "good"]
         with pytest.raises(fl.FormatError, match=f"{file}.*{message}"):
             fl.LSTM.load(path, prefix="bad")
-        check(good, formats.load(path, prefix="good"))
+        check(good, formats.open(path).load(fl.LSTMWeights, prefix="good"))
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -373,8 +381,8 @@ def test_stored_types(dtype, tmp_path):
     for one, other in zip(twin.weights, model.weights, strict=True):
         one.assign(keras.ops.cast(other.value, "float32"))
     for file in ("m.keras", "m.weights.h5") if dtype == "bfloat16" else FILES:
-        check(twin.layers[0], formats.load(saved(model, tmp_path, file)))
-    check(twin.layers[0], keras3.from_layer(layer))
+        check(twin.layers[0], formats.open(saved(model, tmp_path, file)).load(fl.LSTMWeights))
+    check(twin.layers[0], live.from_layer(layer))
 
 
 def test_from_keras_refuses():

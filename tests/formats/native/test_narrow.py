@@ -102,7 +102,7 @@ def put_byte(header, body):
         ),
         (lambda header, body: about(header, activations=8), "expected activations to be text"),
         (lambda header, body: about(header, dtype="float16"), "expected F16.*found I8|expected F32.*found I8"),
-        (lambda header, body: header["__metadata__"].clear(), "found I8"),
+        (lambda header, body: header["__metadata__"].clear(), "expected a floating-point tensor, found dtype int8"),
         (drop_scale, "weight_hh_l0_scale: expected beside weight_hh_l0"),
         (put_floats("weight_hh_l0_scale", float("nan")), "weight_hh_l0: expected in each row"),
         (put_floats("weight_hh_l0_scale", float("inf")), "weight_hh_l0: expected in each row"),

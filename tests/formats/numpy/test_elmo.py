@@ -63,8 +63,8 @@ def test_matches_the_definition(way, path):
     x = np.random.default_rng(1).normal(size=(3, 8, FEATURES)).astype(np.float32)
     wanted, reached = elmo(path, way, torch.from_numpy(x).double())
     assert min(reached.values()) > 3
-    assert list(formats.find(path)) == ["RNN_0", "RNN_1"]
-    weights = formats.load(path, f"RNN_{way}")
+    assert list(formats.open(path).expect(fl.LSTMWeights)) == ["RNN_0", "RNN_1"]
+    weights = formats.open(path).load(fl.LSTMWeights, f"RNN_{way}")
     assert (weights.input_size, weights.hidden_size, weights.proj_size, weights.num_layers) == (4, 6, 4, 3)
     np.testing.assert_allclose(run(weights, x)[0], wanted, rtol=0, atol=1e-5)
 

@@ -61,14 +61,14 @@ def test_stored_file():
 def test_kinds_of_arrays(tmp_path, dtype, order):
     original = arrays(dtype)
     np.savez(tmp_path / "a.npz", **{name: np.asarray(array, order=order) for name, array in original.items()})
-    found = formats.load(tmp_path / "a.npz").layers[0][0]
+    found = formats.open(tmp_path / "a.npz").load(fl.LSTMWeights).layers[0][0]
     np.testing.assert_array_equal(found.weight_ih, original["weight_ih_l0"].astype(np.float32))
     assert found.bias.dtype == np.float32
 
 
 def test_several(tmp_path):
     np.savez(tmp_path / "a.npz", **arrays(dot="a."), **arrays(dot="module.b."))
-    assert list(formats.find(tmp_path / "a.npz")) == ["a", "b"]
+    assert list(formats.open(tmp_path / "a.npz").expect(fl.LSTMWeights)) == ["a", "b"]
     refused(tmp_path / "a.npz", r"a\.npz: expected one LSTM, found 2; choose one with prefix=: 'a', 'b'")
 
 
@@ -121,7 +121,7 @@ def described(shape="(8, 3)", dtype="'<f4'", order="False"):
 
 def test_the_hand_made_file_is_good(tmp_path):
     for version in (1, 2, 3):
-        formats.load(hand_made(tmp_path / "a.npz", member(described(), bytes(96), version)))
+        formats.open(hand_made(tmp_path / "a.npz", member(described(), bytes(96), version))).load(fl.LSTMWeights)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def rng():
 
 
 def check(path, arrays, rng, prefix=None, **settings):
-    weights = formats.load(path, prefix)
+    weights = formats.open(path).load(fl.LSTMWeights, prefix)
     x = rng.normal(size=(2, 7, weights.input_size)).astype(np.float32)
     y_, h_, c_ = tensorflow1.run(arrays, x, **settings)
     for y, (h, c) in (reference.lstm(weights, x), fl.LSTM(weights)(x)):
@@ -52,7 +52,7 @@ def check(path, arrays, rng, prefix=None, **settings):
 def test_stored_file(name, prefix):
     """What TensorFlow computed (data/make_tensorflow1.py)."""
     expected = np.load(DATA / "tensorflow1_outputs.npz")
-    weights = formats.load(DATA / "tensorflow1_cells.npz", prefix)
+    weights = formats.open(DATA / "tensorflow1_cells.npz").load(fl.LSTMWeights, prefix)
     for y, (h, c) in (reference.lstm(weights, expected["x"]), fl.LSTM(weights)(expected["x"])):
         for what, ours in (("y", y), ("h", h[-1]), ("c", c[-1])):
             if f"{name}_{what}" in expected:
@@ -69,7 +69,7 @@ def test_cells(tmp_path, rng, config, scope, suffix):
     named = {f"{scope}{name}{suffix}": array for name, array in arrays.items()}
     for place in {scope, ""}:
         np.savez(tmp_path / "a.npz", **named, **{place + key: value for key, value in settings.items()}, step=3)
-        assert list(formats.find(tmp_path / "a.npz")) == [scope.removesuffix("/")]
+        assert list(formats.open(tmp_path / "a.npz").expect(fl.LSTMWeights)) == [scope.removesuffix("/")]
         weights = check(tmp_path / "a.npz", arrays, rng, **settings)
     assert weights.plain == (not {"peepholes", "cell_clip", "proj_clip"} & set(config))
 
@@ -97,14 +97,16 @@ def test_several(tmp_path, rng):
     everything |= {"lstm/kernel": np.ones((3, 8)), "lstm/recurrent_kernel": np.ones((2, 8)), "lstm/bias": np.ones(8)}
     everything |= {"gru_cell/gates/kernel": np.ones((8, 8)), "gru_cell/gates/bias": np.ones(8)}
     np.savez(tmp_path / "a.npz", **everything)
-    assert sorted(formats.find(tmp_path / "a.npz")) == sorted(scope.removesuffix("/") for scope in scopes)
+    assert sorted(formats.open(tmp_path / "a.npz").expect(fl.LSTMWeights)) == sorted(
+        scope.removesuffix("/") for scope in scopes
+    )
     check(tmp_path / "a.npz", arrays["bidirectional_rnn/fw/lstm_cell/"], rng, "bidirectional_rnn/fw/lstm_cell")
     x = rng.normal(size=(2, 7, 3)).astype(np.float32)
-    backward = formats.load(tmp_path / "a.npz", "bidirectional_rnn/bw/lstm_cell")
+    backward = formats.open(tmp_path / "a.npz").load(fl.LSTMWeights, "bidirectional_rnn/bw/lstm_cell")
     y_, _, _ = tensorflow1.run(arrays["bidirectional_rnn/bw/lstm_cell/"], x[:, ::-1])
     for y, _ in (reference.lstm(backward, x), fl.LSTM(backward)(x)):
         np.testing.assert_allclose(y, y_[:, ::-1], rtol=0, atol=1e-6)
-    stack = formats.load(tmp_path / "a.npz", "rnn/multi_rnn_cell")
+    stack = formats.open(tmp_path / "a.npz").load(fl.LSTMWeights, "rnn/multi_rnn_cell")
     y_ = x
     for k in range(2):
         y_, _, _ = tensorflow1.run(arrays[f"rnn/multi_rnn_cell/cell_{k}/basic_lstm_cell/"], y_)
@@ -137,7 +139,7 @@ def test_shapes_that_do_not_fit(tmp_path, rng, change, message):
             arrays[name] = np.ones(shape, np.float32)
     np.savez(tmp_path / "a.npz", **{f"rnn/lstm_cell/{name}": array for name, array in arrays.items()})
     with pytest.raises(fl.FormatError, match=f"rnn/lstm_cell/{message}"):
-        formats.load(tmp_path / "a.npz")
+        formats.open(tmp_path / "a.npz").load(fl.LSTMWeights)
 
 
 @pytest.mark.parametrize(
@@ -152,14 +154,14 @@ def test_shapes_that_do_not_fit(tmp_path, rng, change, message):
 def test_settings_that_are_none(tmp_path, rng, setting, value, message):
     np.savez(tmp_path / "a.npz", **tensorflow1.variables(rng, "", 4, 5, 3), **{setting: value})
     with pytest.raises(fl.FormatError, match=f"{setting}: {message}"):
-        formats.load(tmp_path / "a.npz")
+        formats.open(tmp_path / "a.npz").load(fl.LSTMWeights)
 
 
 @pytest.mark.parametrize("kind", ["layer_norm_basic_lstm_cell", "coupled_input_forget_gate_lstm_cell"])
 def test_other_cells(tmp_path, rng, kind):
     np.savez(tmp_path / "a.npz", **tensorflow1.variables(rng, f"rnn/{kind}/", 4, 5))
     with pytest.raises(fl.FormatError, match=f"rnn/{kind}: expected a BasicLSTMCell or LSTMCell, found {kind}"):
-        formats.load(tmp_path / "a.npz")
+        formats.open(tmp_path / "a.npz").load(fl.LSTMWeights)
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])

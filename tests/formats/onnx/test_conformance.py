@@ -8,6 +8,7 @@ from onnx_models import model as make
 from onnx_models import numpy_helper, onnx, peepholes, runtime, saved, weights
 from run import run
 
+import fusedlstm as fl
 from fusedlstm import formats
 
 with warnings.catch_warnings():
@@ -31,7 +32,7 @@ def test_official(name, tmp_path):
     for which in "WRBP":
         if which in fed:
             model.graph.initializer.append(numpy_helper.from_array(fed[which], which))
-    read = formats.load(saved(model, tmp_path))
+    read = formats.open(saved(model, tmp_path)).load(fl.LSTMWeights)
     state = (fed["initial_h"], fed["initial_c"]) if "initial_h" in fed else None
     y, (h, c) = run(read, fed["X"], state, fed.get("sequence_lens"))
     directions = 2 if read.bidirectional else 1
@@ -110,7 +111,7 @@ def random_activations(rng, directions):
 def error(seed, tmp_path):
     proto, feeds = random_node(seed)
     state = (feeds["h0"], feeds["c0"]) if "h0" in feeds else None
-    found = run(formats.load(saved(proto, tmp_path)), feeds["x"], state, feeds.get("lengths"))
+    found = run(formats.open(saved(proto, tmp_path)).load(fl.LSTMWeights), feeds["x"], state, feeds.get("lengths"))
     expected = runtime(proto, **feeds)
     pairs = [(found[0], expected[0]), *zip(found[1], expected[1], strict=True)]
     assert all(np.isfinite(b).all() for _, b in pairs), seed

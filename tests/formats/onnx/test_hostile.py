@@ -152,7 +152,7 @@ def test_deep_subgraphs(tmp_path):
     graph = b"\x12\x01g"
     for _ in range(200):
         graph = field(1, field(5, field(6, graph)))  # a node with an attribute that is a graph
-    refused(b"\x08\x08" + field(7, graph), tmp_path, "damaged ONNX")
+    refused(b"\x08\x08" + field(7, graph), tmp_path, "damaged protobuf data")
 
 
 def test_bomb_of_empty_messages(tmp_path):
@@ -182,15 +182,16 @@ def field(number, content):
     ],
 )
 def test_other_files_are_not_taken_for_onnx(content, tmp_path):
-    from fusedlstm.formats.onnx import lstm as module
+    from fusedlstm.formats.containers.source import Source
+    from fusedlstm.formats.onnx import model as module
 
     path = tmp_path / "file"
     path.write_bytes(content)
-    assert not module.matches(path, content[:512])
+    assert module.read(Source(path)) is None
 
 
 def test_without_the_library(tmp_path, monkeypatch):
     path = saved(model(), tmp_path)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install \"fusedlstm\[onnx\]\""):
-        formats.find(path)
+        formats.open(path).expect(fl.LSTMWeights)

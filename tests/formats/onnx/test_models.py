@@ -165,7 +165,7 @@ def test_names(tmp_path):
     proto = model(tensors={"W2": w, "R2": r})
     proto.graph.node.append(helper.make_node("LSTM", ["x", "W2", "R2"], ["", "last"], hidden_size=5))
     path = saved(proto, tmp_path)
-    assert list(formats.find(path)) == ["rnn", "last"]
+    assert list(formats.open(path).expect(fl.LSTMWeights)) == ["rnn", "last"]
     for name in ("rnn", "Y", "Y_h", "Y_c"):
         assert fl.LSTM.load(path, name).input_size == 3
     assert fl.LSTM.load(path, "last").input_size == 5
@@ -178,7 +178,7 @@ def test_names(tmp_path):
 def test_nodes_that_share_a_name_go_by_their_outputs(tmp_path):
     proto = model()
     proto.graph.node.append(helper.make_node("LSTM", ["x", "W", "R"], ["Z"], name="rnn", hidden_size=5))
-    assert list(formats.find(saved(proto, tmp_path))) == ["Y", "Z"]
+    assert list(formats.open(saved(proto, tmp_path)).expect(fl.LSTMWeights)) == ["Y", "Z"]
 
 
 @pytest.mark.parametrize("op", ["If", "Loop", "Scan"])
@@ -201,7 +201,7 @@ def test_inside_subgraphs(op, tmp_path):
     proto = model(tensors={"k": w.transpose(0, 2, 1).copy(), "yes": np.array(True)}, nodes=outer)
     proto.graph.node.append(block)
     path = saved(proto, tmp_path)
-    assert list(formats.find(path)) == ["rnn", "inner"]
+    assert list(formats.open(path).expect(fl.LSTMWeights)) == ["rnn", "inner"]
     x = random(6, 2, 3)
     close(fl.LSTM.load(path, "inner")(x), runtime(model(w, r), x=x))
 
@@ -230,7 +230,7 @@ def exported(module, x, **kwargs):
 def chain(path, x, state=None):
     """A stack of layers: a node each, in the order of the file."""
     h_n, c_n = [], []
-    for k, prefix in enumerate(formats.find(path)):
+    for k, prefix in enumerate(formats.open(path).expect(fl.LSTMWeights)):
         lstm = fl.LSTM.load(path, prefix)
         d = 2 if lstm.bidirectional else 1
         x, (h, c) = lstm(x, None if state is None else tuple(s[k * d : k * d + d] for s in state))
@@ -291,7 +291,7 @@ def test_projection_that_pytorch_drops_is_refused(layers, batch, tmp_path):
     module = torch.nn.LSTM(3, 5, layers, proj_size=2)
     kwargs = {"dynamic_shapes": ({1: torch.export.Dim("b")},)} if batch else {}
     path = saved(exported(module, [random(6, 2, 3)], dynamo=True, **kwargs), tmp_path)
-    for k, read in enumerate(formats.find(path).values()):
+    for k, read in enumerate(formats.open(path).expect(fl.LSTMWeights).values()):
         with pytest.raises(
             fl.FormatError, match="do not fit" if k else "initial_c: .* dimension of 2.*found 5.*proj_size"
         ):

@@ -18,6 +18,7 @@ from onnx_models import (
 )
 from run import run
 
+import fusedlstm as fl
 from fusedlstm import formats
 from fusedlstm.weights import reorder_gates
 
@@ -30,7 +31,7 @@ CASES = [(np.int8, False, 0), (np.uint8, False, 128), (np.uint8, False, 93), (np
 def test_weights(dtype, per_channel, zero, direction, tmp_path):
     directions = 2 if direction == "bidirectional" else 1
     proto, meant = quantized(dtype, per_channel, directions, zero=zero, direction=direction)
-    read = formats.load(saved(proto, tmp_path))
+    read = formats.open(saved(proto, tmp_path)).load(fl.LSTMWeights)
     for d, one in enumerate(read.layers[0]):
         np.testing.assert_allclose(one.weight_ih, reorder_gates(meant["W"][d], "iofg"), rtol=1e-6)
         np.testing.assert_allclose(one.weight_hh, reorder_gates(meant["R"][d], "iofg"), rtol=1e-6)
@@ -44,7 +45,7 @@ def test_one_step_of_an_input_that_8_bits_hold(dtype, per_channel, zero, directi
     proto, _ = quantized(dtype, per_channel, directions, zero=zero, direction=direction)
     x = np.random.default_rng(3).integers(-128, 128, (1, 3, FEATURES)).astype(np.float32) / 64
     x[0, 0, :2] = -2, 127 / 64
-    close(run(formats.load(saved(proto, tmp_path)), x), runtime(proto, x=x), atol=1e-6)
+    close(run(formats.open(saved(proto, tmp_path)).load(fl.LSTMWeights), x), runtime(proto, x=x), atol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "per_channel", "zero"), CASES)
@@ -54,7 +55,7 @@ def test_sequences(dtype, per_channel, zero, tmp_path):
     """
     proto, meant = quantized(dtype, per_channel, 2, zero=zero, direction="bidirectional")
     x = random(6, 3, FEATURES)
-    found, expected = run(formats.load(saved(proto, tmp_path)), x), runtime(proto, x=x)
+    found, expected = run(formats.open(saved(proto, tmp_path)).load(fl.LSTMWeights), x), runtime(proto, x=x)
     close(found, expected, atol=1e-2)
     plain = model(meant["W"], meant["R"], *weights(FEATURES, HIDDEN, 2)[2:], direction="bidirectional")
     close(found, runtime(plain, x=x), atol=1e-6)
@@ -69,9 +70,9 @@ def test_what_the_quantiser_writes(per_channel, kind, tmp_path):
     quantization.quantize_dynamic(saved(plain, tmp_path, "plain.onnx"), tmp_path / "model.onnx", **how)
     proto = onnx.load(tmp_path / "model.onnx")
     assert [one.op_type for one in proto.graph.node] == ["DynamicQuantizeLSTM"]
-    read, x = formats.load(tmp_path / "model.onnx"), random(6, 2, FEATURES)
+    read, x = formats.open(tmp_path / "model.onnx").load(fl.LSTMWeights), random(6, 2, FEATURES)
     close(run(read, x), runtime(proto, x=x), atol=1e-2)
-    original = formats.load(tmp_path / "plain.onnx")
+    original = formats.open(tmp_path / "plain.onnx").load(fl.LSTMWeights)
     for one, other in zip(read.layers[0], original.layers[0], strict=True):
         step = 2 * np.abs(other.weight_ih).max() / 255
         assert np.abs(one.weight_ih - other.weight_ih).max() <= step * 0.51
@@ -87,7 +88,7 @@ def test_variants(tmp_path):
     kept = [one for one in proto.graph.input if one.name == "x"]
     del proto.graph.input[:]
     proto.graph.input.extend(kept)
-    read, x = formats.load(saved(proto, tmp_path)), random(6, 3, FEATURES)
+    read, x = formats.open(saved(proto, tmp_path)).load(fl.LSTMWeights), random(6, 3, FEATURES)
     close(run(read, x), runtime(proto, x=x), atol=1e-2)
     plain = model(
         meant["W"], meant["R"], weights(FEATURES, HIDDEN)[2], tensors={"p": p}, hidden_size=HIDDEN, **wired, **acts

@@ -8,6 +8,7 @@ import pytest
 from onnx_models import check, close, model, node, peepholes, random, refused, runtime, saved, tensor, weights
 from run import run
 
+import fusedlstm as fl
 from fusedlstm import formats
 
 OWN = {  # activations with parameters of their own
@@ -83,7 +84,10 @@ def test_peepholes_of_one_gate(tmp_path):
 def test_reverse_with_lengths(tmp_path):
     proto = model(*weights(), direction="reverse", inputs={"sequence_lens": "lengths"})
     x, lengths = random(6, 3, 3), np.array([2, 6, 1], np.int32)
-    close(run(formats.load(saved(proto, tmp_path)), x, lengths=lengths), runtime(proto, x=x, lengths=lengths))
+    close(
+        run(formats.open(saved(proto, tmp_path)).load(fl.LSTMWeights), x, lengths=lengths),
+        runtime(proto, x=x, lengths=lengths),
+    )
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
@@ -92,7 +96,7 @@ def test_rows_of_length_0(direction, tmp_path):
     wired = {"sequence_lens": "lengths", "initial_h": "h0", "initial_c": "c0"}
     proto = model(*weights(), direction=direction, inputs=wired)
     x, state, lengths = random(6, 2, 3), (random(1, 2, 5, seed=2), random(1, 2, 5, seed=3)), np.array([0, 6], np.int32)
-    y, states = run(formats.load(saved(proto, tmp_path)), x, state, lengths)
+    y, states = run(formats.open(saved(proto, tmp_path)).load(fl.LSTMWeights), x, state, lengths)
     expected, last = runtime(proto, x=x, lengths=lengths, h0=state[0], c0=state[1])
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
     for found, first, theirs in zip(states, state, last, strict=True):
@@ -111,7 +115,7 @@ def test_layout_1(direction, tmp_path):
     for layout in (0, 1):
         h = state.swapaxes(0, 1) if layout else state
         wired = {"tensors": {"h": h}, "inputs": {"initial_h": "h"}}
-        read.append(formats.load(saved(model(*arrays, layout=layout, **wired, **given), tmp_path)))
+        read.append(formats.open(saved(model(*arrays, layout=layout, **wired, **given), tmp_path)).load(fl.LSTMWeights))
     x = random(6, 1, 3)
     y, state_n = run(read[1], x.swapaxes(0, 1))
     assert read[1].batch_first and not read[0].batch_first
@@ -275,7 +279,7 @@ def test_learned_state_as_pytorch_exports_it(dynamo, batch_first, bidirectional,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(module, (x,), file, **how)
-    read = formats.load(saved(file.getvalue(), tmp_path))
+    read = formats.open(saved(file.getvalue(), tmp_path)).load(fl.LSTMWeights)
     y, states = module(x)
     x = x.numpy().swapaxes(0, 1) if batch_first else x.numpy()
     found, found_states = run(read, x)

@@ -104,7 +104,7 @@ def test_refusals_are_in_words_of_our_own(tmp_path):
     messages = []
     for data in files(200, 5000):
         try:
-            for read in formats.find(saved(data, tmp_path)).values():
+            for read in formats.open(saved(data, tmp_path)).expect(fl.LSTMWeights).values():
                 read()
         except fl.FormatError as error:
             messages.append(str(error))
@@ -116,7 +116,7 @@ def test_every_truncation(tmp_path):
     whole = WHOLE[0]
     for size in range(8, len(whole) - 64, 97):
         with pytest.raises(fl.FormatError, match=r"model\.tflite"):
-            for read in formats.find(saved(whole[:size], tmp_path)).values():
+            for read in formats.open(saved(whole[:size], tmp_path)).expect(fl.LSTMWeights).values():
                 read()
 
 
@@ -139,7 +139,7 @@ def refused(data, tmp_path, match, **limits):
     path = tmp_path / "model.tflite"
     assert survives(path, [data], **limits) == 1
     with pytest.raises(fl.FormatError, match=match):
-        formats.load(path)
+        formats.open(path).load(fl.LSTMWeights)
 
 
 def test_root_outside_of_the_file(tmp_path):
@@ -197,7 +197,7 @@ def test_lists_that_multiply(count, padding, match, tmp_path):
     """As many graphs, each with as many operators. Without tracemalloc, which would take most of the time."""
     path, start = saved(overlapping(count) + b"\0" * padding, tmp_path), time.process_time()
     with pytest.raises(fl.FormatError, match=match):
-        formats.find(path)
+        formats.open(path).expect(fl.LSTMWeights)
     assert time.process_time() - start < 10
 
 
@@ -228,7 +228,7 @@ def test_one_weight_many_times(tmp_path):
 
 def test_reading_again_and_again(tmp_path):
     """What may be read is counted for each reading."""
-    (read,) = formats.find(saved(WHOLE[0] + b"\0" * (1 << 16), tmp_path)).values()
+    (read,) = formats.open(saved(WHOLE[0] + b"\0" * (1 << 16), tmp_path)).expect(fl.LSTMWeights).values()
     for _ in range(200):
         read()
 
@@ -244,7 +244,8 @@ def test_data_behind_the_flatbuffer(offset, tmp_path):
     buffer.offset = len(whole)
     path = saved(graph.serialised() + stored, tmp_path)
     np.testing.assert_array_equal(
-        formats.load(path).layers[0][0].weight_ih[5:10], np.frombuffer(stored, np.float32).reshape(5, 3)
+        formats.open(path).load(fl.LSTMWeights).layers[0][0].weight_ih[5:10],
+        np.frombuffer(stored, np.float32).reshape(5, 3),
     )
     buffer.offset = offset if offset > 100 else len(whole) + offset
     refused(graph.serialised() + stored, tmp_path, "expected 60 bytes at byte")
@@ -255,4 +256,4 @@ def test_no_library_is_needed(tmp_path, monkeypatch):
 
     for name in ("flatbuffers", "ai_edge_litert", "tflite", "tensorflow"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert formats.load(saved(WHOLE[0], tmp_path)).hidden_size == 5
+    assert formats.open(saved(WHOLE[0], tmp_path)).load(fl.LSTMWeights).hidden_size == 5

@@ -50,7 +50,7 @@ def test_unidirectional(name, time_major, tmp_path):
     x = random(2, 6, 3)
     graph = model(arrays(**made), time_major=time_major, **options)
     assert error(graph, x.swapaxes(0, 1).copy() if time_major else x, tmp_path, run) < 1e-6
-    assert formats.load(saved(graph, tmp_path)).batch_first != time_major
+    assert formats.open(saved(graph, tmp_path)).load(fl.LSTMWeights).batch_first != time_major
 
 
 @pytest.mark.parametrize("merge", [True, False])
@@ -63,7 +63,7 @@ def test_bidirectional(name, time_major, merge, tmp_path):
     graph = model(arrays(**made), arrays(**made, seed=1), batch=batch, time_major=time_major, merge=merge, **options)
     x = random(batch, 6, 3)
     assert error(graph, x.swapaxes(0, 1).copy() if time_major else x, tmp_path, run) < 1e-6
-    read = formats.load(saved(graph, tmp_path))
+    read = formats.open(saved(graph, tmp_path)).load(fl.LSTMWeights)
     assert (read.merge, read.bidirectional) == ("concat" if merge else "none", True)
 
 
@@ -132,7 +132,7 @@ def test_hybrid_on_an_input_that_8_bits_hold(norm, tmp_path):
 
 def test_dequantized_weights(tmp_path):
     one = arrays(cells=8)
-    (weights,) = formats.load(saved(model(one, put=per_tensor), tmp_path)).layers[0]
+    (weights,) = formats.open(saved(model(one, put=per_tensor), tmp_path)).load(fl.LSTMWeights).layers[0]
     for gate, array in enumerate(one.w):
         scale = np.float32(np.abs(array).max() / 127)
         expected = np.round(array / scale).astype(np.int8).astype(np.float64) * scale
@@ -166,7 +166,7 @@ def test_behind_a_reversal(axis, turned_back, tmp_path):
     if turned_back:
         graph.outputs(graph.op("REVERSE_V2", [y, index], graph.graph.tensors[y].shape, ["z"]))
     data = random(*shape)
-    read = formats.load(saved(graph, tmp_path))
+    read = formats.open(saved(graph, tmp_path)).load(fl.LSTMWeights)
     assert (read.reverse, read.flip_output) == (True, not turned_back)
     assert error(graph, data, tmp_path, run) < 1e-6
 
@@ -177,7 +177,7 @@ def test_a_reversal_of_another_axis_is_no_business_of_the_lstm(tmp_path):
     before = graph.op("REVERSE_V2", [x, graph.constant(np.array([2], np.int32))], (2, 6, 3), ["turned"])[0]
     graph.graph.operators.insert(0, graph.graph.operators.pop())
     graph.graph.operators[1].inputs[0] = before
-    read, data = formats.load(saved(graph, tmp_path)), random(2, 6, 3)
+    read, data = formats.open(saved(graph, tmp_path)).load(fl.LSTMWeights), random(2, 6, 3)
     assert not read.reverse
     np.testing.assert_allclose(run(read, data[:, :, ::-1])[0], interpreter(graph, data)[0][0], rtol=0, atol=1e-6)
 
@@ -192,12 +192,15 @@ def test_names(tmp_path):
     tanh = schema.ActivationFunctionType.TANH
     graph.outputs(graph.op("UNIDIRECTIONAL_SEQUENCE_LSTM", wired, (2, 6, 4), ["z"], fusedActivationFunction=tanh))
     path = saved(graph, tmp_path)
-    assert list(formats.find(path)) == ["y", "z"]
-    assert (formats.load(path, "y").input_size, formats.load(path, "z").input_size) == (3, 5)
+    assert list(formats.open(path).expect(fl.LSTMWeights)) == ["y", "z"]
+    assert (
+        formats.open(path).load(fl.LSTMWeights, "y").input_size,
+        formats.open(path).load(fl.LSTMWeights, "z").input_size,
+    ) == (3, 5)
     with pytest.raises(fl.FormatError, match=r"model.tflite: expected one LSTM, found 2.*'y', 'z'"):
-        formats.load(path)
+        formats.open(path).load(fl.LSTMWeights)
     graph.graph.tensors[graph.ends[1][0]].name = "y"
-    assert list(formats.find(saved(graph, tmp_path))) == ["LSTM 0", "LSTM 1"]
+    assert list(formats.open(saved(graph, tmp_path)).expect(fl.LSTMWeights)) == ["LSTM 0", "LSTM 1"]
 
 
 # -- refused ----------------------------------------------------------------------------------------------------------
@@ -205,7 +208,7 @@ def test_names(tmp_path):
 
 def refused(graph, tmp_path, match):
     with pytest.raises(fl.FormatError, match=match) as caught:
-        formats.load(saved(graph, tmp_path))
+        formats.open(saved(graph, tmp_path)).load(fl.LSTMWeights)
     assert "model.tflite: " in str(caught.value)
 
 

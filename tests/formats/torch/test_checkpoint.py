@@ -44,7 +44,7 @@ def check(torch, module, lstm, seed=0):
 
 
 def names(path):
-    return list(formats.find(path))
+    return list(formats.open(path).expect(fl.LSTMWeights))
 
 
 CONFIGS = [

@@ -38,7 +38,7 @@ def exported(tmp_path):
 def test_every_lstm_of_a_module(model, tmp_path):
     path = tmp_path / "a.pt2"
     save(model, path)
-    assert sorted(formats.find(path)) == torch_models.PREFIXES
+    assert sorted(formats.open(path).expect(fl.LSTMWeights)) == torch_models.PREFIXES
     for prefix, module in torch_models.modules(model).items():
         torch_models.check(module, fl.LSTM.load(path, prefix))
 

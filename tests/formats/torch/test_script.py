@@ -38,7 +38,7 @@ SAVED = {
 def test_every_lstm_of_a_module(model, tmp_path, how):
     path = tmp_path / "a.pt"
     SAVED[how](model, path)
-    assert sorted(formats.find(path)) == torch_models.PREFIXES
+    assert sorted(formats.open(path).expect(fl.LSTMWeights)) == torch_models.PREFIXES
     for prefix, module in torch_models.modules(model).items():
         torch_models.check(module, fl.LSTM.load(path, prefix))
 
@@ -68,7 +68,7 @@ class Twice(torch.nn.Module):
 
 def test_a_module_used_twice_has_two_names(tmp_path):
     torch.jit.script(Twice()).save(tmp_path / "a.pt")
-    assert sorted(formats.find(tmp_path / "a.pt")) == ["one", "two"]
+    assert sorted(formats.open(tmp_path / "a.pt").expect(fl.LSTMWeights)) == ["one", "two"]
 
 
 def test_frozen(model, tmp_path):

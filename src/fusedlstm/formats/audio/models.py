@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from itertools import chain
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ from ...weights import DirectionWeights, FloatArray, LSTMWeights
 from ...weights.reparametrised import Shape
 from ...weights.state_dict import Reader, by_prefix, lstms
 from ..containers.json import parse
+from ..containers.source import Source
+from ..contents import Contents
 
 NAME = "JSON model"
 
@@ -34,17 +35,16 @@ MAX_NUMBER = 3.4e38
 MAX_RANK = 8
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Whether the file starts as a JSON object does."""
-    return re.match(rb"(?:\xef\xbb\xbf)?\s*\{\s*[\"}]", head) is not None
-
-
-def read(path: Path) -> dict[str, Reader]:
+def read(source: Source) -> Contents | None:
     """Every LSTM in the file: by module path, or RTNeural's by ``lstm``, ``lstm_1``, … in its order."""
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise FormatError(f"expected at most {MAX_BYTES} bytes of JSON, found {size}")
-    model = parse("model", path.read_bytes())
+    if not re.match(rb"(?:\xef\xbb\xbf)?\s*\{\s*[\"}]", source.head):
+        return None
+    if source.size > MAX_BYTES:
+        raise FormatError(f"expected at most {MAX_BYTES} bytes of JSON, found {source.size}")
+    return Contents(NAME, {LSTMWeights: _lstms(parse("model", source.read()))})
+
+
+def _lstms(model: dict[str, Any]) -> dict[str, Reader]:
     match model:
         case {"architecture": str() as architecture, "weights": _, "config": _}:
             return _nam(model, architecture)

@@ -8,8 +8,9 @@ arrays and attributes that are strings. That much is read here, and everything e
 from __future__ import annotations
 
 import mmap
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
-from .hdf5_objects import AGAIN, ATTRIBUTE, DATASPACE, DATATYPE, EXTERNAL_FILES, FILTERS, LAYOUT, Objects
+from .hdf5_objects import AGAIN, ATTRIBUTE, DATASPACE, DATATYPE, EXTERNAL_FILES, FILTERS, LAYOUT, SIGNATURE, Objects
+from .source import Source
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -44,12 +46,26 @@ class _Type:
     order: str = "<"
 
 
+def opened(source: Source) -> Hdf5 | None:
+    """The HDF5 file that a source is, or None."""
+    return source.once(_whole) if source.head.startswith(SIGNATURE) else None
+
+
+def _whole(source: Source) -> Hdf5:
+    return Hdf5(source.map())
+
+
 class Hdf5(Objects):
     """The content of the groups and datasets: shapes, arrays, attributes."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         super().__init__(data)
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
+
+    @property
+    def tensors(self) -> dict[str, Callable[[], FloatArray]]:
+        """What reads each dataset, by its path."""
+        return {path: partial(self.read, path) for path in sorted(self.datasets)}
 
     def shape(self, path: str) -> tuple[int, ...]:
         """The declared shape of a dataset."""
@@ -114,7 +130,7 @@ class Hdf5(Objects):
             if length > stored:
                 raise FormatError(f"attribute {name!r} of {path!r}: expected {length} characters, found none")
         self.spend(length)
-        return bytes(self.data[start : start + length]).partition(b"\0")[0].decode()
+        return self.utf8(bytes(self.data[start : start + length]).partition(b"\0")[0], start)
 
     def _dataspace(self, start: int, size: int) -> tuple[int, ...] | None:
         """A shape; () for a single value, None for no value at all."""
@@ -165,9 +181,3 @@ class Hdf5(Objects):
                 objects[number] = at + 16, size
                 at += 16 + (size + 7) // 8 * 8
         return self._heaps[start]
-
-
-def mapped(path: str | os.PathLike[str]) -> mmap.mmap:
-    """A file's content, without reading what nobody looks at."""
-    with open(path, "rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -49,7 +49,7 @@ class Objects:
         self.groups: set[str] = set()
         self.datasets: set[str] = set()
         self._headers: dict[str, int] = {}
-        self._budget = min(4 * len(data), MAX_WORK)
+        self.renew()
         if data[:8] != SIGNATURE:
             raise FormatError(f"expected an HDF5 file, found content starting with {data[:8]!r}")
         if data[8:9] != b"\0" or data[13:15] != b"\x08\x08":
@@ -89,6 +89,10 @@ class Objects:
         """Check how a structure starts."""
         if self.data[at : at + len(signature)] != signature:
             raise FormatError(f"damaged HDF5 file (expected {signature!r} at byte {at})")
+
+    def renew(self) -> None:
+        """Count work from here on."""
+        self._budget = min(4 * len(self.data), MAX_WORK)
 
     def spend(self, steps: int) -> None:
         """Account for work."""
@@ -162,7 +166,8 @@ class Objects:
     def _links(self, path: str) -> Iterator[tuple[str, int | None]]:
         """The members of a group with link messages."""
         start, _ = self.message(path, LINK_INFO)
-        (heap,) = self.unpack("<Q", start + (10 if self.data[start + 1] & 1 else 2))
+        _, flags = self.unpack("<BB", start)
+        (heap,) = self.unpack("<Q", start + (10 if flags & 1 else 2))
         if heap != _UNDEFINED:
             raise FormatError(
                 f"{path!r}: expected at most 8 members where a name is not ASCII, found more (which HDF5 stores in "
@@ -171,7 +176,7 @@ class Objects:
         for _, start, size in self.messages(path, LINK):
             _, flags = self.unpack("<BB", start)
             at = start + 2
-            kind = self.data[at] if flags & 8 else _HARD_LINK
+            (kind,) = self.unpack("<B", at) if flags & 8 else (_HARD_LINK,)
             at += bool(flags & 8) + 8 * bool(flags & 4) + bool(flags & 16)
             (length,) = self.unpack(("<B", "<H", "<I", "<Q")[flags & 3], at)
             at += 1 << (flags & 3)
@@ -183,4 +188,11 @@ class Objects:
     def _name(self, name: bytes, at: int) -> str:
         if not name or b"/" in name:
             raise FormatError(f"damaged HDF5 file (no name at byte {at})")
-        return name.decode()
+        return self.utf8(name, at)
+
+    def utf8(self, text: bytes, at: int) -> str:
+        """Text, as names and strings are stored."""
+        try:
+            return text.decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"damaged HDF5 file (no UTF-8 at byte {at})") from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from ...errors import FormatError
+from .source import Source
 
 MAX_MEMBERS = 100_000
 MAX_RATIO = 100
@@ -17,9 +16,12 @@ FREE_BYTES = 1 << 20
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # traditional, strong, masked directory
 
 
-def is_zip(head: bytes) -> bool:
-    """Whether a file that starts with `head` is a zip archive (possibly an empty one)."""
-    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")  # the second is an empty one's
+
+
+def opened(source: Source) -> Archive | None:
+    """The zip archive that a source is, or None."""
+    return source.once(Archive) if source.head.startswith(_SIGNATURES) else None
 
 
 class Archive:
@@ -27,10 +29,8 @@ class Archive:
 
     Parameters
     ----------
-    path : path-like
+    source : Source
         The file. It stays open as long as this object lives.
-    stored_only : bool
-        Refuse compressed members, for formats whose writers never compress.
 
     Raises
     ------
@@ -39,10 +39,11 @@ class Archive:
         compression, overlapping members, or more bytes than an archive of this length justifies.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, stored_only: bool = False) -> None:
-        length = Path(path).stat().st_size
+    def __init__(self, source: Source) -> None:
+        length = source.size
+        self._file = source.open()
         try:
-            self._zip = ZipFile(path)
+            self._zip = ZipFile(self._file)
         except Exception as error:  # BadZipFile, struct.error, OSError from a wild seek, ...
             raise FormatError(f"damaged zip archive ({error})") from error
         members = self._zip.infolist()
@@ -50,7 +51,7 @@ class Archive:
             raise FormatError(f"zip archive: expected at most {MAX_MEMBERS} members, found {len(members)}")
         self._members: dict[str, ZipInfo] = {}
         for member in members:
-            _check(member, stored_only)
+            _check(member)
             if member.filename in self._members:
                 raise FormatError(f"zip member {member.filename!r}: expected once, found twice")
             if member.compress_type == ZIP_STORED and not member.CRC:
@@ -61,6 +62,16 @@ class Archive:
             raise FormatError(f"zip archive: expected members of {length} bytes at most, found {packed} (overlapping)")
         if unpacked > 16 * FREE_BYTES + MAX_RATIO * length:
             raise FormatError(f"zip archive of {length} bytes: found {unpacked} bytes declared, a zip bomb")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def expect_stored(self) -> None:
+        """Refuse compressed members, for formats whose writers never compress."""
+        for member in self._members.values():
+            if member.compress_type != ZIP_STORED:
+                raise FormatError(f"{_where(member)}: expected stored data, found it compressed")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,8 +105,12 @@ class Archive:
         return self._members[name]
 
 
-def _check(member: ZipInfo, stored_only: bool) -> None:
-    where = f"zip member {member.filename!r}"
+def _where(member: ZipInfo) -> str:
+    return f"zip member {member.filename!r}"
+
+
+def _check(member: ZipInfo) -> None:
+    where = _where(member)
     if member.flag_bits & _ENCRYPTED:
         raise FormatError(f"{where}: expected plain data, found an encrypted member")
     if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
@@ -103,8 +118,6 @@ def _check(member: ZipInfo, stored_only: bool) -> None:
     if member.compress_type == ZIP_STORED:
         if member.file_size != member.compress_size:
             raise FormatError(f"{where}: expected {member.compress_size} bytes, found {member.file_size} declared")
-    elif stored_only:
-        raise FormatError(f"{where}: expected stored data, found it compressed")
     elif member.file_size > FREE_BYTES + MAX_RATIO * member.compress_size:
         raise FormatError(
             f"{where}: found {member.file_size} bytes in {member.compress_size} compressed ones, a zip bomb "

@@ -6,7 +6,6 @@ Nothing that a configuration names is imported or called. Both generations are u
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from ... import weights
 from ...errors import FormatError
+from ..containers.json import parse_python
 from .activations import activation
 
 MAX_DEPTH = 32
@@ -89,12 +89,9 @@ class Recurrent:
     options: dict[str, Any]
 
 
-def parse(text: str | bytes) -> Any:
-    """JSON, with FormatError for what is damaged or nested too deeply."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"damaged model configuration ({type(error).__name__}: {error})") from error
+def parse(text: bytes | str) -> Any:
+    """JSON as Keras writes it, which is Python's: with NaN and Infinity."""
+    return parse_python("model configuration", text)
 
 
 def version(stated: Any) -> str | None:

@@ -8,7 +8,6 @@ alone, so that weights without one are refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from ...errors import FormatError
 from ...weights import ConvLSTMWeights
+from ..containers.hdf5 import Hdf5
 from . import config as configuration
 from . import lstm
 from .activations import activation
@@ -41,34 +41,14 @@ def looks_like_conv_lstm(shapes: Sequence[tuple[int, ...]]) -> bool:
     return width == 4 * filters == shapes[0][-1] and list(shapes[0][:-2]) == taps and shapes[2:] in ([], [(width,)])
 
 
-def stored(source: lstm.Source, model: object, version: str | None) -> dict[str, Reader]:
-    """Every ConvLSTM in a file of Keras 3's layout, as `lstm.stored_lstms` does it for LSTMs."""
-    file = source()
-    layers = lstm.known_layers(file, model)
-    cells = {
-        owner.removesuffix("/vars").removesuffix("/cell"): variables
-        for owner, variables in lstm.numbered(file).items()
-        if looks_like_conv_lstm([file.shape(path) for path in variables])
-    }
-    found = lstm.Found()
-    for layer in layers:
-        if is_conv_lstm(layer.item):
-            inside = [path for path in cells if f"{path}/".startswith(f"{layer.path}/")]
-            places = [cells.pop(path) for path in inside]
-            found.add(layer.prefix, layer.path, partial(described, source, layer, places, version))
-    for path in cells:
-        found.add(path, path, undescribed)
-    return found.readers
-
-
 def described(
-    source: lstm.Source, layer: configuration.Layer, places: Sequence[lstm.Variables], version: str | None
+    file: Hdf5, layer: configuration.Layer, places: Sequence[lstm.Variables], version: str | None
 ) -> ConvLSTMWeights:
     """A ConvLSTM that the configuration describes, of the only place where its variables can be."""
     options(layer.item, version)  # refuses what is not computed here before anything is read
     if len(places) != 1:
         raise FormatError(f"layer {layer.prefix!r}: expected the variables of one ConvLSTM cell, found {len(places)}")
-    file = source()
+    file.renew()
     return assemble(layer.item, version, [file.read(path) for path in places[0]])
 
 

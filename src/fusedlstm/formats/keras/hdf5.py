@@ -12,14 +12,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 from ...errors import FormatError
-from ...weights import LSTMWeights
-from ..containers.hdf5 import Hdf5, mapped
-from ..containers.hdf5_objects import SIGNATURE
+from ...weights import ConvLSTMWeights, LSTMWeights
+from ..containers.hdf5 import Hdf5, opened
+from ..containers.source import Source
+from ..contents import Contents, Readers
 from . import config as configuration
-from . import conv_lstm, lstm
+from . import conv_lstm, lstm, stored
 
 NAME = "Keras HDF5 file"
 
@@ -35,60 +36,54 @@ class _Cell:
     variables: Mapping[str, str]
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Whether the file is HDF5."""
-    return head.startswith(SIGNATURE)
-
-
-def read(path: Path) -> dict[str, lstm.Reader]:
-    """Every LSTM by its Keras name, or by its storage path where a ``.weights.h5`` has no names."""
-
-    def source() -> Hdf5:
-        return Hdf5(mapped(path))
-
-    file = source()
+def read(source: Source) -> Contents | None:
+    """Every LSTM and ConvLSTM by its Keras name, or by its storage path where a ``.weights.h5`` has no names."""
+    file = opened(source)
+    if file is None:
+        return None
     root = _legacy_root(file)
     if root is None:
-        return lstm.stored_lstms(source)
-    cells = _cells(file, root)
+        return stored.contents(NAME, file)
+    cells, (layers, version) = _cells(file, root), _configured(file, root)
+    found: dict[type, Readers[Any]] = {
+        LSTMWeights: _lstms(file, cells, layers, version),
+        ConvLSTMWeights: _conv_lstms(file, cells, layers, version),
+    }
+    return Contents(NAME, found, file.tensors)
+
+
+def _lstms(
+    file: Hdf5, cells: Sequence[_Cell], layers: Sequence[configuration.Layer], version: str | None
+) -> dict[str, lstm.Reader]:
     shaped = [cell for cell in cells if _looks_like_lstm(file, cell)]
-    layers, version = _configured(file, root)
     found = lstm.Found()
     for layer in layers:
         if configuration.is_lstm(layer.item):
             inside = _belonging(layer, cells)
             shaped = [cell for cell in shaped if cell not in inside]
-            found.add(layer.prefix, layer.prefix, partial(_described, source, layer, inside, version))
+            found.add(layer.prefix, layer.prefix, partial(_described, file, layer, inside, version))
     # What no configuration describes: weights only, or inside a class of the user's own (not that class itself).
     others = {layer.prefix: layer for layer in layers}
     for prefix, places in _places(shaped).items():
-        described = partial(_described, source, others[prefix], (), version) if prefix in others else None
-        found.add(prefix, places[0][1].path, described or partial(_undescribed, source, places))
+        described = partial(_described, file, others[prefix], (), version) if prefix in others else None
+        found.add(prefix, places[0][1].path, described or partial(_undescribed, file, places))
     return found.readers
 
 
-def read_conv(path: Path) -> dict[str, conv_lstm.Reader]:
-    """Every ConvLSTM by its Keras name, as `read` does it for LSTMs."""
-
-    def source() -> Hdf5:
-        return Hdf5(mapped(path))
-
-    file = source()
-    root = _legacy_root(file)
-    if root is None:
-        return conv_lstm.stored(source, None, None)
-    layers, version = _configured(file, root)
+def _conv_lstms(
+    file: Hdf5, cells: Sequence[_Cell], layers: Sequence[configuration.Layer], version: str | None
+) -> dict[str, conv_lstm.Reader]:
     shaped = {
         cell.path: _ordered(cell)
-        for cell in _cells(file, root)
+        for cell in cells
         if conv_lstm.looks_like_conv_lstm([file.shape(path) for path in _ordered(cell)])
     }
     found = lstm.Found()
     for layer in layers:
         if conv_lstm.is_conv_lstm(layer.item):
-            cells = _belonging(layer, [_Cell(path, {}) for path in shaped])
-            places = [shaped.pop(cell.path) for cell in cells if cell.path in shaped]
-            found.add(layer.prefix, layer.prefix, partial(conv_lstm.described, source, layer, places, version))
+            inside = _belonging(layer, [_Cell(path, {}) for path in shaped])
+            places = [shaped.pop(cell.path) for cell in inside if cell.path in shaped]
+            found.add(layer.prefix, layer.prefix, partial(conv_lstm.described, file, layer, places, version))
     for name in shaped:
         found.add(name, name, conv_lstm.undescribed)
     return found.readers
@@ -137,9 +132,7 @@ def _belonging(layer: configuration.Layer, cells: Sequence[_Cell]) -> list[_Cell
     return [] if nested else inside
 
 
-def _described(
-    source: lstm.Source, layer: configuration.Layer, cells: Sequence[_Cell], version: str | None
-) -> LSTMWeights:
+def _described(file: Hdf5, layer: configuration.Layer, cells: Sequence[_Cell], version: str | None) -> LSTMWeights:
     """An LSTM that the configuration describes."""
     expected = configuration.recurrent(layer.item, version)  # refuses what is not computed here before anything is read
     grid: list[list[list[str]]] = [[] for _ in expected.directions[0]]
@@ -156,7 +149,7 @@ def _described(
                 stored = sorted(path for cell in fitting for path in cell.variables.values())
                 raise FormatError(f"layer {layer.prefix!r}: expected one each of {sorted(names)}, found {stored}")
             grid[k].append(_ordered(fitting[0]))
-    return lstm.read(source, grid, expected)
+    return lstm.read(file, grid, expected)
 
 
 def _is_forward(cell: _Cell, layer: configuration.Layer) -> bool:
@@ -178,7 +171,7 @@ def _places(cells: Sequence[_Cell]) -> dict[str, list[tuple[str, _Cell]]]:
     return places
 
 
-def _undescribed(source: lstm.Source, cells: Sequence[tuple[str, _Cell]]) -> LSTMWeights:
+def _undescribed(file: Hdf5, cells: Sequence[tuple[str, _Cell]]) -> LSTMWeights:
     """An LSTM known by its variables' names and shapes alone."""
     by_way = {way: _ordered(cell) for way, cell in cells}
     ways = ("",) if "" in by_way else _WAYS
@@ -187,4 +180,4 @@ def _undescribed(source: lstm.Source, cells: Sequence[tuple[str, _Cell]]) -> LST
             "expected one LSTM cell or one in each direction (a stack of cells needs the model's configuration: save "
             f"the whole model), found {[cell.path for _, cell in cells]}"
         )
-    return lstm.read(source, [[by_way[way] for way in ways]])
+    return lstm.read(file, [[by_way[way] for way in ways]])

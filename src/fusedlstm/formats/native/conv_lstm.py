@@ -11,6 +11,8 @@ from typing import Any
 
 from ...errors import FormatError
 from ...weights import Activation, ConvLSTMWeights, FloatArray
+from ..containers.json import parse_python
+from .lstm import is_number
 
 KEY = "fusedlstm_conv_lstm"
 """Of the metadata."""
@@ -40,7 +42,7 @@ def metadata(weights: ConvLSTMWeights) -> dict[str, str]:
 
 def assemble(text: str, tensors: dict[str, FloatArray]) -> ConvLSTMWeights:
     """Both together again; whatever `metadata` does not write is refused."""
-    stored = json.loads(text) if len(text) < _MAX_LENGTH else None
+    stored = parse_python(f"metadata {KEY!r}", text) if len(text) < _MAX_LENGTH else None
     if not isinstance(stored, dict) or type(stored.get("version")) is not int:
         raise FormatError(f"metadata {KEY!r}: expected a JSON object with a version, found {text[:99]!r}")
     if stored.pop("version") != VERSION:
@@ -54,7 +56,7 @@ def assemble(text: str, tensors: dict[str, FloatArray]) -> ConvLSTMWeights:
         raise FormatError(f"tensors: expected {', '.join(names)}, found {', '.join(tensors)}")
     for name in _ACTIVATIONS:
         match stored[name]:
-            case [str() as function, int() | float() as alpha, int() | float() as beta]:
+            case [str() as function, alpha, beta] if is_number(alpha) and is_number(beta):
                 stored[name] = Activation(function, alpha, beta)
             case other:
                 raise FormatError(f"{name}: expected a name, alpha and beta, found {str(other)[:80]!r}")

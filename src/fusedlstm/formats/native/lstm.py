@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -18,8 +19,11 @@ import numpy.typing as npt
 
 from ...errors import FormatError
 from ...weights import ARRAYS, Activation, Cell, DirectionWeights, FloatArray, LSTMWeights
+from ..containers.json import parse_python
 from . import narrow
 
+KEY = "fusedlstm"
+"""Of the metadata."""
 MAX_TEXT = 1 << 20
 OPTIONS = {"batch_first": bool, "merge": str, "reverse": bool, "flip_output": bool, "padding": str}
 _TENSOR = re.compile(rf"(?P<name>{'|'.join(ARRAYS)})_l(?P<layer>0|[1-9][0-9]{{0,5}})(?P<direction>(?:_reverse)?)")
@@ -58,10 +62,7 @@ def metadata(weights: LSTMWeights) -> str:
 
 def parse(text: str) -> dict[str, Any]:
     """The JSON, with its version and ``batch_first`` checked."""
-    try:
-        said = json.loads(text) if len(text) <= MAX_TEXT else None
-    except (ValueError, RecursionError):
-        said = None
+    said = parse_python(f"metadata {KEY!r}", text) if len(text) <= MAX_TEXT else None
     if not isinstance(said, dict) or type(said.get("version")) is not int:
         raise FormatError(f"metadata 'fusedlstm': expected a JSON object with a version, found {text[:99]!r}")
     if said["version"] not in (1, 2):
@@ -165,14 +166,19 @@ def _cell_from_json(said: Any, where: str) -> Cell:
         if kind is Activation:
             _only(value, {"name", "alpha", "beta"}, f"cell {where}, {name}")
             value = _activation(value, f"cell {where}, {name}")
-        elif type(value) not in ((float, int) if kind is float else (str,)):
+        elif not (is_number(value) if kind is float else type(value) is str):
             raise FormatError(f"cell {where}, {name}: expected a {kind.__name__}, found {value!r:.99}")
         choices[name] = float(value) if kind is float else value
     return Cell(**choices)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold."""
+    return type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)
+
+
 def _activation(said: dict[str, Any], where: str) -> Activation:
     name, alpha, beta = (said.get(key) for key in ("name", "alpha", "beta"))
-    if type(name) is not str or any(type(value) not in (float, int) for value in (alpha, beta)):
+    if type(name) is not str or not (is_number(alpha) and is_number(beta)):
         raise FormatError(f"{where}: expected a name, alpha and beta, found {said!r:.99}")
     return Activation(name, alpha, beta)

@@ -17,11 +17,10 @@ import numpy.typing as npt
 from ...errors import FormatError
 from ...weights import ACTIVATIONS, DTYPES, FloatArray, LSTMWeights, checked_activations
 from ...weights.precision import MATRICES, split_int8
+from ..containers.safetensors import NUMBERS
 
 KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 """By precision, the name that safetensors gives it."""
-NUMBERS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1"}
-"""By that name, NumPy's."""
 
 Stored = tuple[str, npt.NDArray[Any]]
 Reader = Callable[[], LSTMWeights]
@@ -58,7 +57,7 @@ def expect_kind(name: str, kind: str, dtype: str) -> None:
 
 def held_in(reader: Reader, found: dict[str, str]) -> Reader:
     """The reader of an LSTM that runs in the precision it is stored in."""
-    return lambda: replace(reader(), **found)  # type: ignore[arg-type]
+    return (lambda: replace(reader(), **found)) if found else reader  # type: ignore[arg-type]
 
 
 def serialise(tensors: Mapping[str, FloatArray], dtype: str, metadata: dict[str, str]) -> bytes:
@@ -81,11 +80,13 @@ def serialise(tensors: Mapping[str, FloatArray], dtype: str, metadata: dict[str,
 
 def scaled(name: str, numbers: npt.NDArray[Any], scale: npt.NDArray[Any]) -> FloatArray:
     """int8 as float32, once it is what is written here: then nothing is lost when it is rounded again."""
-    if scale.shape != numbers.shape[:1]:
-        raise FormatError(f"{name}_scale: expected shape {numbers.shape[:1]}, found {scale.shape}")
+    if numbers.ndim != 2 or scale.shape != numbers.shape[:1]:
+        raise FormatError(
+            f"{name}, {name}_scale: expected shapes (n, m) and (n,), found {numbers.shape} and {scale.shape}"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         values: FloatArray = (numbers * scale.astype(np.float64)[:, None]).astype(np.float32)
-    usable = values.ndim == 2 and values.size > 0 and np.isfinite(values).all()
+    usable = values.size > 0 and np.isfinite(values).all()
     short = not (scale.astype("<f4").view(np.uint32) & 0xFF).any()  # 16 significant bits
     again, same = split_int8(values) if usable else (numbers, scale)
     if not usable or not short or (again != numbers).any() or (same != scale).any():

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 from ...errors import FormatError
 from ...weights import Cell, DirectionWeights, LSTMWeights, reorder_gates
-from ..containers.hdf5 import Hdf5, mapped
-from ..containers.hdf5_objects import SIGNATURE
+from ..containers.hdf5 import Hdf5, opened
+from ..containers.source import Source
+from ..contents import Contents
 
 NAME = "ELMo HDF5 file"
 
@@ -29,27 +30,23 @@ _VARIABLES = ("B", "W_0", "W_P_0")
 _PLACE = re.compile(r"(RNN_[01])/RNN/MultiRNNCell/Cell(\d{1,3})/LSTMCell/(.+)")
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Whether the file is HDF5 with TensorFlow 1's name of a stack in it."""
-    if not head.startswith(SIGNATURE):
-        return False
-    with mapped(path) as data:
-        return data.find(b"MultiRNNCell") >= 0
-
-
-def read(path: Path) -> dict[str, Callable[[], LSTMWeights]]:
+def read(source: Source) -> Contents | None:
     """The directions: ``RNN_0`` forward, ``RNN_1`` backward."""
+    file = opened(source)
+    if file is None or not any("MultiRNNCell" in path for path in file.datasets):
+        return None
     stacks: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for dataset in sorted(Hdf5(mapped(path)).datasets):
+    for dataset in sorted(file.datasets):
         if match := _PLACE.fullmatch(dataset):
             stacks[match[1]][int(match[2])].append(match[3])
-    return {way: lambda way=way, cells=cells: _stack(path, way, cells) for way, cells in sorted(stacks.items())}  # type: ignore[misc]
+    found = {way: partial(_stack, file, way, cells) for way, cells in sorted(stacks.items())}
+    return Contents(NAME, {LSTMWeights: found}, file.tensors)
 
 
-def _stack(path: Path, way: str, cells: Mapping[int, list[str]]) -> LSTMWeights:
+def _stack(file: Hdf5, way: str, cells: Mapping[int, list[str]]) -> LSTMWeights:
     if sorted(cells) != list(range(len(cells))):
         raise FormatError(f"{way!r}: expected cells numbered from 0, found {sorted(cells)}")
-    file = Hdf5(mapped(path))
+    file.renew()
     for k, variables in cells.items():
         if tuple(variables) != _VARIABLES:  # peepholes, say
             raise FormatError(f"{way!r}, cell {k}: expected {', '.join(_VARIABLES)}, found {', '.join(variables)}")

@@ -1,8 +1,7 @@
-"""ONNX: every LSTM node of a model (https://onnx.ai/onnx/operators/onnx__LSTM.html).
+"""Every LSTM node of an ONNX model (https://onnx.ai/onnx/operators/onnx__LSTM.html).
 
 W (directions, 4H, input), R (directions, 4H, H), B (directions, 8H) = Wb || Rb, gates in the order i, o, f, c;
-P (directions, 3H), i, o, f. ONNX Runtime's DynamicQuantizeLSTM holds the same in integers. The onnx library parses the
-file and does nothing else: tensors are decoded and constants folded here, external data is never opened.
+P (directions, 3H), i, o, f. ONNX Runtime's DynamicQuantizeLSTM holds the same in integers.
 """
 
 from __future__ import annotations
@@ -10,15 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import FormatError
 from ...weights import DirectionWeights, LSTMWeights, reorder_gates
-from ..containers.need import need
-from ..containers.protobuf import check_cost, is_model
 from .cell import cells, choice, direction
 from .fold import Constants, NotConstantError
 from .graph import Array, Scope, attributes, describe, is_op
@@ -26,34 +22,17 @@ from .quantized import INPUTS as QUANTIZED_INPUTS
 from .quantized import dequantized
 from .state import Sizes, initial_state
 
-NAME = "ONNX"
-
-_MAX_BYTES = 2**31 - 1  # protobuf's own limit
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Whether the file is a ModelProto."""
-    return head[:1] == b"\x08" and is_model(path)
-
-
-def read(path: Path) -> dict[str, Callable[[], LSTMWeights]]:
+def lstms(model: Any, file_size: int) -> dict[str, Callable[[], LSTMWeights]]:
     """Every LSTM node, by its name and by the names of its outputs."""
-    size = path.stat().st_size
-    if size > _MAX_BYTES:
-        raise FormatError(f"expected at most {_MAX_BYTES} bytes, found {size}")
-    model = need("onnx", "onnx").ModelProto()
-    data = path.read_bytes()
-    check_cost(data, model.DESCRIPTOR)
-    model.ParseFromString(data)
-    del data
-
     nodes = [(scope, node) for scope in _scopes(model) for node in scope.graph.node if _is_lstm(node)]
     owners = Counter(name for _, node in nodes for name in _names(node))
     listed: dict[str, Callable[[], LSTMWeights]] = {}
     others: dict[str, Callable[[], LSTMWeights]] = {}
     for scope, node in nodes:
-        reader = partial(_build, scope, node, size)
+        reader = partial(_build, scope, node, file_size)
         names = [name for name in _names(node) if owners[name] == 1]
         if not names:
             raise FormatError(f"{describe(node)}: expected a name of its own, found one that other LSTM nodes have too")

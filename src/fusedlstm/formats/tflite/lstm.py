@@ -1,10 +1,9 @@
-"""TensorFlow Lite (LiteRT) models: their fused LSTM operators, by the names of their output tensors.
+"""The fused LSTM operators of a TensorFlow Lite (LiteRT) model, by the names of their output tensors.
 
 UNIDIRECTIONAL_SEQUENCE_LSTM has 24 inputs, or 20 in old files: x; W of i, f, c, o (cells, input); R of the same
 (cells, output); peepholes i, f, o; biases i, f, c, o; projection (output, cells) and its bias; two states; layer
 normalisation of i, f, c, o. BIDIRECTIONAL_SEQUENCE_LSTM has 17 such for each direction, then the states, and never any
-normalisation. Semantics: tensorflow/lite/kernels/lstm_eval.cc. The file is read by a small reader of our own: no
-library is needed.
+normalisation. Semantics: tensorflow/lite/kernels/lstm_eval.cc.
 """
 
 from __future__ import annotations
@@ -13,15 +12,12 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from ...errors import FormatError
 from ...weights import TANH, Activation, Cell, DirectionWeights, FloatArray, LSTMWeights
 from .graph import BIDIRECTIONAL, LSTM, REVERSE, UNIDIRECTIONAL, WHILE, Graph, Model, Operator
-
-NAME = "TensorFlow Lite"
 
 _OPERATORS = {
     LSTM: "LSTM",
@@ -35,14 +31,8 @@ _EPSILON = 1e-8  # of lstm_eval.cc's MeanStddevNormalization
 _GATES = ("input", "forget", "cell", "output")
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Whether the file says that it is one: a flatbuffer names its schema after the root's offset."""
-    return head[4:8] == b"TFL3"
-
-
-def read(path: Path) -> dict[str, Callable[[], LSTMWeights]]:
+def lstms(model: Model) -> dict[str, Callable[[], LSTMWeights]]:
     """Every fused LSTM, by the names of its output tensors."""
-    model = Model(path.read_bytes())
     found = [(graph, one) for graph in model.graphs for one in graph.operators if one.code in _OPERATORS]
     if not found and any(one.code == WHILE for graph in model.graphs for one in graph.operators):
         raise FormatError(

@@ -7,20 +7,18 @@ storage each, uncompressed, ``<root>/byteorder`` says "little" or "big".
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from ...errors import FormatError
 from ...weights import LSTMWeights
 from ...weights.state_dict import Reader, by_prefix, lstms
-from ..containers.pickle import RESAVE, Tensor, unpickle
-from ..containers.zip import Archive, is_zip
-from .records import Records, shape
+from ..containers.source import Source
+from ..containers.zip import Archive, opened
+from ..contents import Contents
+from .objects import RESAVE, Tensor, TorchUnpickler
+from .records import Reads, Records, by_name, shape
 
 NAME = "PyTorch checkpoint"
 
@@ -29,65 +27,32 @@ MAX_DEPTH = 16
 MAX_STATE_DICTS = 10_000
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Whether this is anything that PyTorch saves, including what `read` refuses with advice."""
-    if is_zip(head):
-        return any(name.split("/")[1:] == ["data.pkl"] for name in Archive(path).names)
-    return _is_pickle(head) or _is_tar(head)
-
-
-def read(path: Path) -> dict[str, Reader]:
-    """Every LSTM in the checkpoint's dictionaries, by module path."""
-    with open(path, "rb") as file:
-        head = file.read(512)
-    if _is_tar(head):
+def read(source: Source) -> Contents | None:
+    """Every LSTM in the checkpoint's dictionaries, by module path; what else PyTorch saves is refused with advice."""
+    if _is_tar(source.head):
         raise FormatError(f"expected a zip file, found a tar archive (an early PyTorch, or a packed folder); {RESAVE}")
-    if _is_pickle(head):
+    if _is_pickle(source.head):
         raise FormatError(
             "expected the zip file that torch.save writes, found a bare pickle or a checkpoint from before PyTorch "
             f"1.6, which cannot be read without running code; {RESAVE}"
         )
-    root = _root(Archive(path))
-    archive = Archive(path, stored_only=True)
+    archive = opened(source)
+    if archive is None or not any(name.split("/")[1:] == ["data.pkl"] for name in archive.names):
+        return None
+    root = _root(archive)
+    archive.expect_stored()
     records = Records(archive, root)
-    limit = path.stat().st_size  # one byte for each number: more than any dtype needs
     found: list[tuple[str, dict[str, Reader]]] = []
-    for outer, tensors in _state_dicts(unpickle(archive.read(f"{root}data.pkl"))):
+    tensors: dict[str, Reads] = {}
+    for outer, stored in _state_dicts(TorchUnpickler(archive.read(f"{root}data.pkl"), "data.pkl").load()):
         if len(found) == MAX_STATE_DICTS:
             raise FormatError(f"data.pkl: expected at most {MAX_STATE_DICTS} dictionaries of tensors, found more")
-        shapes = {name: shape(name, tensor.size) for name, tensor in tensors.items()}
-
-        def tensor(name: str, tensors: dict[str, Tensor] = tensors) -> npt.NDArray[np.generic]:
-            return records.tensor(name, tensors[name])
-
-        found.append((outer, lstms(shapes, tensor, max_parameters=limit)))
-    return by_prefix(found)
-
-
-def from_module(module: Any) -> LSTMWeights:
-    """The weights of a live ``torch.nn.LSTM`` or ``torch.nn.LSTMCell``; dropout between layers is off, as in eval mode.
-
-    Raises
-    ------
-    TypeError
-        Another module, a subclass included: it may compute something else.
-    """
-    torch = sys.modules.get("torch")  # whoever has a module has imported it
-    kind: Any = type(module)
-    if torch is not None and torch.nn.utils.parametrize.is_parametrized(module):
-        kind = kind.__base__  # such as weight norm, which gives the module a class of its own
-    if torch is None or kind not in (torch.nn.LSTM, torch.nn.LSTMCell):
-        raise TypeError(f"expected a torch.nn.LSTM or torch.nn.LSTMCell, found {type(module).__qualname__}")
-    tensors = module.state_dict()
-    for name, tensor in tensors.items():
-        if tensor.is_meta:
-            raise ValueError(f"{name}: expected values, found a tensor on the meta device")
-    found = lstms(
-        {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-        lambda name: tensors[name].detach().cpu().float().numpy(),
-        batch_first=getattr(module, "batch_first", True),
-    )
-    return found[""]()
+        shapes = {name: shape(name, tensor.size) for name, tensor in stored.items()}
+        readers = {name: partial(records.tensor, name, tensor) for name, tensor in stored.items()}
+        # One byte for each number: more than any dtype needs.
+        found.append((outer, lstms(shapes, by_name(readers), max_parameters=source.size)))
+        tensors |= {f"{outer}.{name}" if outer else name: reader for name, reader in readers.items()}
+    return Contents(NAME, {LSTMWeights: by_prefix(found)}, tensors)
 
 
 def _root(archive: Archive) -> str:

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
+from ...weights import LSTMWeights
 from ...weights.reparametrised import Shape
 from ...weights.state_dict import Reader, by_prefix, lstms
 from ..containers.json import parse
-from ..containers.pickle import RESAVE
-from ..containers.zip import Archive, is_zip
-from .records import Records, shape
+from ..containers.source import Source
+from ..containers.zip import Archive, opened
+from ..contents import Contents
+from .objects import RESAVE
+from .records import Reads, Records, by_name, shape
 
 NAME = "PyTorch exported program"
 
@@ -33,17 +36,16 @@ _KINDS |= {1: "torch.uint8", 2: "torch.int8", 29: "torch.float8_e4m3fn", 30: "to
 _STRIDED = 7  # torch._export.serde.schema.Layout
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Whether this is a zip archive that says so."""
-    return is_zip(head) and any(_MARK.fullmatch(name) for name in Archive(path).names)
-
-
-def read(path: Path) -> dict[str, Reader]:
+def read(source: Source) -> Contents | None:
     """Every LSTM of the programs in the archive, by module path."""
-    archive = Archive(path, stored_only=True)
+    archive = opened(source)
+    if archive is None or not any(map(_MARK.fullmatch, archive.names)):
+        return None
+    archive.expect_stored()
     folder = f"{_root(archive)}data/weights/"
     records = Records(archive, _root(archive))
     found: list[tuple[str, dict[str, Reader]]] = []
+    tensors: dict[str, Reads] = {}
     for member in archive.names:
         if not (member.startswith(folder) and member.endswith("_weights_config.json")):
             continue
@@ -51,23 +53,21 @@ def read(path: Path) -> dict[str, Reader]:
         if not isinstance(config, dict):
             raise FormatError(f"{member}: expected an object called config, found {type(config).__name__}")
         entries = {name: _Entry(name, folder, entry) for name, entry in config.items()}
-
-        def tensor(name: str, entries: dict[str, _Entry] = entries) -> npt.NDArray[np.generic]:
-            return entries[name].read(records)
-
+        readers = {name: partial(entry.read, records) for name, entry in entries.items()}
         model = member.removeprefix(folder).removesuffix("_weights_config.json")
         shapes = {name: entry.shape for name, entry in entries.items()}
-        readers = lstms(shapes, tensor, max_parameters=path.stat().st_size)
+        lstms_here = lstms(shapes, by_name(readers), max_parameters=source.size)
+        tensors |= readers
         layout = _layouts(archive, f"{_root(archive)}models/{model}.json")
         found.append(
-            (model, {prefix: _laid_out(reader, layout.get(prefix, True)) for prefix, reader in readers.items()})
+            (model, {prefix: _laid_out(reader, layout.get(prefix, True)) for prefix, reader in lstms_here.items()})
         )
     if not found:
         raise FormatError(
             "expected weights as torch.export.save writes them in PyTorch 2.13, found none (written by an older "
             f"version, or compiled by AOTInductor); {RESAVE}"
         )
-    return by_prefix(found)
+    return Contents(NAME, {LSTMWeights: by_prefix(found)}, tensors)
 
 
 class _Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, Literal
 
@@ -11,10 +12,13 @@ import numpy.typing as npt
 from ...errors import FormatError
 from ...weights.reparametrised import Shape
 from ...weights.state_dict import bfloat16
-from ..containers.pickle import Storage, Tensor
 from ..containers.zip import Archive
+from .objects import Storage, Tensor
 
 MAX_RANK = 32
+
+Reads = Callable[[], npt.NDArray[np.generic]]
+"""What reads one tensor."""
 
 DTYPES = {
     name: dtype
@@ -83,6 +87,11 @@ class Records:
         strides = [step * dtype.itemsize for step in steps]
         view = np.lib.stride_tricks.as_strided(numbers, size, strides, writeable=False)
         return bfloat16(view) if dtype.kind == "u" else view
+
+
+def by_name(readers: Mapping[str, Reads]) -> Callable[[str], npt.NDArray[np.generic]]:
+    """What reads a tensor when it is told the name."""
+    return lambda name: readers[name]()
 
 
 def shape(name: str, size: Any) -> Shape:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ...errors import FormatError
 from ...weights import LSTMWeights
 from ...weights.state_dict import Reader, by_prefix, lstms
-from ..containers.pickle import Attributes, Tensor, unpickle
-from ..containers.zip import Archive, is_zip
-from .records import Records, shape
+from ..containers.pickle import Attributes
+from ..containers.source import Source
+from ..containers.zip import Archive, opened
+from ..contents import Contents
+from .objects import Tensor, TorchUnpickler
+from .records import Records, by_name, shape
 
 NAME = "TorchScript archive"
 
@@ -27,22 +30,19 @@ MAX_MODULES = 100_000
 _QUANTISED = re.compile(r"__torch__\..*quantized.*\.LSTM(?:Cell)?")
 
 
-def matches(path: Path, head: bytes) -> bool:
-    """Whether this is a zip archive with an object and code."""
-    return is_zip(head) and bool(_roots(Archive(path)))
-
-
-def read(path: Path) -> dict[str, Reader]:
+def read(source: Source) -> Contents | None:
     """Every LSTM of the module, by module path."""
-    archive = Archive(path)  # its code is compressed, its tensors are not
-    roots = _roots(archive)
-    if len(roots) != 1:
+    archive = opened(source)  # its code is compressed, its tensors are not
+    roots = _roots(archive) if archive else set()
+    if archive is None or not roots:
+        return None
+    if len(roots) > 1:
         raise FormatError(f"expected one data.pkl in a folder of the archive, found {len(roots)}")
     (root,) = roots
     records = Records(archive, root)
     tensors: dict[str, Tensor] = {}
     refused: dict[str, Reader] = {}
-    for name, module in _modules(unpickle(archive.read(f"{root}data.pkl"))):
+    for name, module in _modules(TorchUnpickler(archive.read(f"{root}data.pkl"), "data.pkl").load()):
         dot = f"{name}." if name else ""
         tensors |= {f"{dot}{key}": value for key, value in module.values.items() if isinstance(value, Tensor)}
         if _QUANTISED.fullmatch(module.kind):
@@ -50,13 +50,14 @@ def read(path: Path) -> dict[str, Reader]:
                 f"{name}: expected a floating-point LSTM, found {module.kind}, whose weights are packed"
             )
     shapes = {name: shape(name, tensor.size) for name, tensor in tensors.items()}
-    found = lstms(shapes, lambda name: records.tensor(name, tensors[name]), max_parameters=path.stat().st_size)
+    readers = {name: partial(records.tensor, name, tensor) for name, tensor in tensors.items()}
+    found = lstms(shapes, by_name(readers), max_parameters=source.size)
     if not (found or refused) and any(name.startswith(f"{root}constants/") for name in archive.names):
         raise FormatError(
             "expected an LSTM's parameters by name, found none, and constants without names: save the module before it "
             "is frozen (torch.jit.freeze)"
         )
-    return by_prefix([("", {**found, **refused})])
+    return Contents(NAME, {LSTMWeights: by_prefix([("", {**found, **refused})])}, readers)
 
 
 def _roots(archive: Archive) -> set[str]:
