@@ -1,6 +1,8 @@
 """The layout rules of docs/design.md, kept true by reading the sources and the compiled objects."""
 
 import ast
+import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -127,32 +129,59 @@ def imported(path):
             yield from ([base] if node.module else [base + alias.name for alias in node.names])
 
 
-def module_of(path):
-    """A file's name as a module, in parts from the package on."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return parts[:-1] if parts[-1] == "__init__" else parts
-
-
 def used(path):
-    """The package's own modules that a file imports, in parts from the package on."""
+    """The package's own modules that a file imports, as paths from the package on."""
     here = path.relative_to(PACKAGE).parent.parts
     for name in imported(path):
         dots = len(name) - len(name.lstrip("."))
         if dots:
-            yield (*here[: len(here) - dots + 1], *name.lstrip(".").split("."))
+            yield "/".join((*here[: len(here) - dots + 1], *name.lstrip(".").split(".")))
 
 
-def test_a_room_of_formats_uses_containers_and_weights_and_no_other_room():
-    rooms = [path for path in (PACKAGE / "formats").iterdir() if (path / "__init__.py").exists()]
-    assert len(rooms) == 9
-    for room in rooms:
-        allowed = {("errors",), ("formats", room.name)}
-        if room.name != "containers":
-            allowed |= {("weights",), ("formats", "containers")}
+def only_uses(path, *allowed):
+    for name in used(path):
+        assert any(f"{name}/".startswith(f"{one}/") for one in allowed), (path, name)
+
+
+ROOMS = {path.parent.name: path.parent for path in (PACKAGE / "formats").glob("*/__init__.py")}
+
+
+def test_a_room_of_formats_uses_no_other_room():
+    assert ROOMS.keys() == {"containers", "torch", "keras", "onnx", "tflite", "flax", "native", "numpy", "audio"}
+    for name, room in ROOMS.items():
         for path in room.glob("*.py"):
-            for name in used(path):
-                known = any(name[: len(one)] == one for one in allowed)
-                assert known or (room.name == "native" and name[:2] == ("formats", "flax")), (path, name)
+            if name == "containers":
+                only_uses(path, "errors", "formats/containers")
+            else:
+                only_uses(path, "errors", "weights", "formats/containers", "formats/contents", f"formats/{name}")
+    for path in (PACKAGE / "formats").glob("*.py"):
+        only_uses(path, "errors", "weights", "formats/containers/source", "formats/contents")
+    for path in (PACKAGE / "weights").glob("*.py"):
+        only_uses(path, "errors", "weights")
+
+
+def test_only_live_objects_and_saving_pass_by_the_door():
+    beside = {"formats/torch/module", "formats/keras/layer", "formats/flax/params", "formats/native/safetensors"}
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] != "formats":
+            inside = {name for name in used(path) if name.startswith("formats/")}
+            assert inside <= (beside if path.name in ("lstm.py", "conv_lstm.py") else set()), (path, inside)
+
+
+def test_a_format_is_one_function():
+    from fusedlstm import formats
+
+    for name in formats.FORMATS:
+        module = importlib.import_module(f"fusedlstm.formats.{name}")
+        assert list(inspect.signature(module.read).parameters) == ["source"], name
+        assert module.NAME
+    rooms = {name.partition(".")[0] for name in formats.FORMATS}
+    assert rooms == ROOMS.keys() - {"containers"}
+
+
+def test_tests_mirror_the_rooms():
+    for name in ROOMS:
+        assert list((ROOT / "tests" / "formats" / name).glob("test_*.py")), name
 
 
 def test_lstm_imports():

@@ -20,6 +20,7 @@ from . import LSTM, ConvLSTM, __version__, formats
 from ._progress import progress_bar
 from ._runfile import open_array, read_state, replacing, run_file, write_state
 from .bench.command import bench
+from .errors import FormatError
 from .weights import ACTIVATIONS, DTYPES, ConvLSTMWeights, LSTMWeights
 from .weights.precision import nbytes
 
@@ -129,7 +130,7 @@ def info(file: Path, as_json: bool) -> None:
 def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
-    except (ValueError, TypeError, ImportError) as error:
+    except (FormatError, ImportError) as error:
         return {"refused": str(error).removeprefix(f"{file}: ")}
     return {
         "input_size": weights.input_size,
@@ -150,7 +151,7 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
 def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
-    except (ValueError, TypeError, ImportError) as error:
+    except (FormatError, ImportError) as error:
         return {"refused": str(error).removeprefix(f"{file}: ")}
     parameters = weights.num_parameters
     return {"conv_lstm": repr(ConvLSTM(weights)), "parameters": parameters, "bytes": 4 * parameters}

@@ -114,15 +114,15 @@ class ConvLSTM:
         FormatError
             No ConvLSTM, several and `prefix` is not one of them, or parameters that do not fit together.
         """
-        from .formats.flax import params as flax
+        from .formats.flax.params import contents
 
-        return cls(flax.contents(params).load(ConvLSTMWeights, prefix))
+        return cls(contents(params).load(ConvLSTMWeights, prefix))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats.native import safetensors
+        from .formats.native.safetensors import save_conv
 
-        safetensors.save_conv(self.weights, path)
+        save_conv(self.weights, path)
 
     @property
     def channels(self) -> int:

@@ -155,9 +155,9 @@ class LSTM:
         FormatError
             No LSTM, several and `prefix` is not one of them, or parameters that do not fit together.
         """
-        from .formats.flax import params as flax
+        from .formats.flax.params import contents
 
-        return cls(flax.contents(params).load(LSTMWeights, prefix))
+        return cls(contents(params).load(LSTMWeights, prefix))
 
     def astype(self, dtype: str, activations: str | None = None) -> LSTM:
         """Round the weights to another precision; x, y, the states and the biases stay float32.
@@ -182,9 +182,9 @@ class LSTM:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats.native import safetensors
+        from .formats.native.safetensors import save
 
-        safetensors.save(self.weights, path)
+        save(self.weights, path)
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Open a live stream that owns its state: one step at a time, or in chunks, without allocating.

@@ -18,6 +18,9 @@ _MAX_DEPTH = 100
 _COPIES = 16  # bytes that folding may produce, as a multiple of the file's
 
 
+_NUMBERS = {"value_float": float, "value_floats": float, "value_int": int, "value_ints": int}
+
+
 class NotConstantError(FormatError):
     """A tensor that depends on the model's inputs, or on an operator that is not folded."""
 
@@ -76,7 +79,7 @@ class Constants:
             raise
         except FormatError as error:
             raise FormatError(f"{describe(node)}: {error}") from error
-        except (ValueError, IndexError, TypeError, OverflowError) as error:
+        except ValueError as error:  # what NumPy says of them
             raise FormatError(f"{describe(node)}: its inputs do not fit together ({error})") from error
 
     @property
@@ -106,6 +109,12 @@ class Call:
             raise FormatError(f"expected input {index}, found none")
         return value
 
+    def axis(self, axis: int, data: Array) -> int:
+        """The number of an axis, counted from the front."""
+        if not -data.ndim <= axis < data.ndim:
+            raise FormatError(f"expected one of {data.ndim} axes, found {axis}")
+        return axis % data.ndim
+
     def spend_shape(self, shape: Sequence[int], itemsize: int) -> None:
         """Before making an array of a shape that the file asks for."""
         if any(size < 0 for size in shape):
@@ -133,11 +142,12 @@ class Call:
 
 def _constant(name: str, node: Any) -> Array:
     (kind, value), *more = attributes(node).items() or [("nothing", None)]
-    if more or kind not in ("value", "value_float", "value_floats", "value_int", "value_ints"):
-        raise NotConstantError(f"{describe(node)}: expected a number or a tensor, found {kind}")
-    if kind == "value":
+    if not more and kind == "value":
         return to_array(name, value)
-    return np.array(value, np.float32 if "float" in kind else np.int64)
+    numbers = value if isinstance(value, list) else [value]
+    if more or kind not in _NUMBERS or not all(isinstance(one, _NUMBERS[kind]) for one in numbers):
+        raise NotConstantError(f"{describe(node)}: expected a number or a tensor, found {kind}")
+    return np.array(value, np.float32 if _NUMBERS[kind] is float else np.int64)
 
 
 def _transpose(call: Call) -> Array:
@@ -149,7 +159,7 @@ def _reshape(call: Call) -> Array:
     if shape is None:
         raise FormatError("expected a shape, found none")
     if not call.integer("allowzero", 0):
-        shape = [data.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
+        shape = [data.shape[call.axis(axis, data)] if size == 0 else size for axis, size in enumerate(shape)]
     call.spend(data.size, data.itemsize)
     return data.reshape(shape)
 
@@ -182,7 +192,8 @@ def _slice(call: Call) -> Array:
     axes = call.integers("axes", 3) or list(range(len(starts)))
     steps = call.integers("steps", 4) or [1] * len(starts)
     where = [slice(None)] * data.ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+    for any_axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        axis = call.axis(any_axis, data)
         if where[axis] != slice(None):
             raise FormatError(f"expected each axis once, found {axes}")
         where[axis] = slice(start, end, step)  # NumPy counts from the end and clamps as ONNX does
@@ -190,7 +201,8 @@ def _slice(call: Call) -> Array:
 
 
 def _split(call: Call) -> Array:
-    data, axis, outputs = call.array(0), call.integer("axis", 0), list(call.node.output)
+    data, outputs = call.array(0), list(call.node.output)
+    axis = call.axis(call.integer("axis", 0), data)
     if len(outputs) > MAX_RANK:
         raise FormatError(f"expected at most {MAX_RANK} parts, found {len(outputs)}")
     sizes = call.integers("split", 1)
@@ -214,10 +226,14 @@ def _cast(call: Call) -> Array:
 
 
 def _gather(call: Call) -> Array:
-    data, indices, axis = call.array(0), call.array(1), call.integer("axis", 0)
+    data, indices = call.array(0), call.array(1)
+    axis = call.axis(call.integer("axis", 0), data)
+    size = data.shape[axis]
     if indices.dtype.kind != "i":
         raise FormatError(f"expected integer indices, found {indices.dtype}")
-    call.spend(indices.size * (data.size // max(data.shape[axis], 1)), data.itemsize)
+    if ((indices < -size) | (indices >= size)).any():
+        raise FormatError(f"expected indices into {size} elements along axis {axis}, found others")
+    call.spend(indices.size * (data.size // max(size, 1)), data.itemsize)
     return np.take(data, indices, axis)
 
 
@@ -232,7 +248,7 @@ def _dequantize(call: Call) -> Array:
             f"{scale.dtype} {scale.shape} and {zero.dtype} {zero.shape}"
         )
     if scale.size != 1:
-        axis = call.integer("axis", 1)
+        axis = call.axis(call.integer("axis", 1), data)
         if scale.shape != (data.shape[axis],):
             raise FormatError(f"expected {data.shape[axis]} scales along axis {axis}, found shape {scale.shape}")
         along = [1] * data.ndim

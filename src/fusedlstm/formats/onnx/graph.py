@@ -134,6 +134,8 @@ def to_array(name: str, tensor: Any) -> Array:
         Data outside the file, of a type that no LSTM needs, or not as many numbers as its shape says.
     """
     where = f"tensor {name!r}"
+    if not hasattr(tensor, "data_type"):  # an attribute of another kind
+        raise FormatError(f"{where}: expected a tensor, found {type(tensor).__name__}")
     if tensor.data_location or tensor.external_data:
         raise FormatError(
             f"{where}: expected its data inside the file, found external data, which is never opened; save the model "

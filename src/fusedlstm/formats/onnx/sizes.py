@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import FormatError
 from .fold import FOLD, Call, Constants, NotConstantError
-from .graph import MAX_RANK, Array, Scope, attributes, is_op, to_array
+from .graph import MAX_RANK, Array, Scope, attributes, describe, is_op, to_array
 
 
 class Sized(Constants):
@@ -38,7 +38,7 @@ class Sized(Constants):
         start, end = given.get("start", 0), given.get("end")
         if not isinstance(start, int) or not isinstance(end, int | None):
             raise FormatError(f"Shape: expected whole numbers, found start={start!r}, end={end!r}")
-        return np.array(self._shape(home, node.input[0], depth + 1)[start:end], np.int64)
+        return np.array(self._shape(home, _first(node), depth + 1)[start:end], np.int64)
 
     def _shape(self, scope: Scope, name: str, depth: int) -> list[int]:
         """The sizes of a tensor, whose values need not be known."""
@@ -48,11 +48,12 @@ class Sized(Constants):
             return [self._free if size is None else size for size in declared]
         node = home.nodes.get(name)
         if node is not None and is_op(node, "Identity", "Cast", "Transpose") and depth < MAX_RANK:
-            sizes = self._shape(home, node.input[0], depth + 1)
+            sizes = self._shape(home, _first(node), depth + 1)
             if not is_op(node, "Transpose"):
                 return sizes
-            order = attributes(node).get("perm") or list(range(len(sizes)))[::-1]
-            if sorted(order) != list(range(len(sizes))):
+            axes = list(range(len(sizes)))
+            order = attributes(node).get("perm") or axes[::-1]
+            if not isinstance(order, list) or any(one not in order for one in axes) or len(order) != len(axes):
                 raise FormatError(f"Transpose: expected an order of {len(sizes)} axes, found {order}")
             return [sizes[axis] for axis in order]
         return list(self.get(home, name, depth).shape)
@@ -60,6 +61,13 @@ class Sized(Constants):
     @property
     def _folds(self) -> dict[str, Callable[[Call], Array]]:
         return FOLD | _MORE
+
+
+def _first(node: Any) -> str:
+    """What an operator takes."""
+    if not node.input:
+        raise FormatError(f"{describe(node)}: expected an input, found none")
+    return str(node.input[0])
 
 
 def _constant_of_shape(call: Call) -> Array:
@@ -87,14 +95,19 @@ def _tile(call: Call) -> Array:
     return np.tile(data, repeats)
 
 
-def _elementwise(function: Callable[..., Array]) -> Callable[[Call], Array]:
+def _elementwise(function: Callable[..., Array], arguments: int = 2) -> Callable[[Call], Array]:
     """Arithmetic on shapes: whole numbers of at most `MAX_RANK` elements."""
 
     def run(call: Call) -> Array:
-        arrays = [call.array(index) for index in range(len(call.inputs))]
+        if len(call.inputs) != arguments:
+            raise FormatError(f"expected {arguments} inputs, found {len(call.inputs)}")
+        arrays = [call.array(index) for index in range(arguments)]
         if any(one.dtype.kind not in "iub" or one.size > MAX_RANK for one in arrays):
             raise NotConstantError("expected arithmetic on sizes, found it on other tensors")
-        return function(*arrays)
+        try:
+            return function(*arrays)
+        except TypeError as error:  # NumPy does not subtract booleans
+            raise FormatError(f"expected whole numbers, found others ({error})") from error
 
     return run
 
@@ -107,5 +120,5 @@ _MORE: dict[str, Callable[[Call], Array]] = {
     "Sub": _elementwise(np.subtract),
     "Mul": _elementwise(np.multiply),
     "Equal": _elementwise(np.equal),
-    "Where": _elementwise(np.where),
+    "Where": _elementwise(np.where, 3),
 }
