@@ -190,3 +190,21 @@ def test_check_refuses(tmp_path, model):
         assert done.exit_code == 1 and message in done.output and "Traceback" not in done.output
     assert command("check", tmp_path / "m.safetensors", "--dtype", "int4").exit_code == 2
     assert command("check", tmp_path / "m.safetensors").exit_code == 2
+
+
+def test_a_vector_with_a_scale_for_each_number(tmp_path):
+    """Taken for a matrix, it would be one with as many columns as rows."""
+    count = 40_000
+    said = {"version": 2, "batch_first": True, "merge": "concat", "reverse": False, "flip_output": False}
+    said |= {"padding": "zero", "cells": [[{}]], "dtype": "int8", "activations": "int16"}
+    header = {
+        "__metadata__": {"fusedlstm": json.dumps(said)},
+        "weight_ih_l0_scale": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]},
+        "weight_ih_l0": {"dtype": "I8", "shape": [count], "data_offsets": [4 * count, 5 * count]},
+        "weight_hh_l0": {"dtype": "I8", "shape": [0], "data_offsets": [5 * count, 5 * count]},
+    }
+    text = json.dumps(header).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(5 * count))
+    with pytest.raises(fl.FormatError, match=r"expected shapes \(n, m\) and \(n,\), found \(40000,\) and \(40000,\)"):
+        fl.LSTM.load(path)

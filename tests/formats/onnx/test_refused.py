@@ -208,3 +208,27 @@ def test_inside_a_function(tmp_path):
     body.attribute[0].ref_attr_name = "size"
     proto.functions[0].CopyFrom(helper.make_function("my.own", "F", ["x", "W", "R"], ["y"], [body], opset))
     refused(proto, tmp_path, "attribute 'hidden_size' is of a kind that is not supported", "inner")
+
+
+@pytest.mark.parametrize(
+    "sizes, message",
+    [
+        ([node("Shape", [], "s")], "Shape node 'make_s': expected an input, found none"),
+        ([node("Add", ["one", "one", "one"], "s")], "expected 2 inputs, found 3"),
+        ([node("Where", ["one"], "s")], "expected 3 inputs, found 1"),
+        ([node("Equal", ["one", "one"], "t"), node("Sub", ["t", "t"], "s")], "expected whole numbers, found others"),
+        ([node("Gather", ["three", "three"], "s")], "expected indices into 3 elements along axis 0, found others"),
+        ([node("Gather", ["three", "one"], "s", axis=4)], "expected one of 1 axes, found 4"),
+        ([node("Split", ["three"], "s", axis=-2)], "expected one of 1 axes, found -2"),
+        ([node("Reshape", ["three", "zeros"], "s")], "expected one of 1 axes, found 1"),
+        ([node("Constant", [], "s", value_float="5")], "expected a number or a tensor, found value_float"),
+        ([node("Constant", [], "s", value=5)], "tensor 's': expected a tensor, found int"),
+        ([node("ConstantOfShape", ["three"], "s", value=5.0)], "tensor 's': expected a tensor, found float"),
+    ],
+)
+def test_operators_that_are_not_given_what_they_take(tmp_path, sizes, message):
+    one, three = np.array([1], np.int64), np.array([2, 1, 5], np.int64)
+    tensors = {"h0": np.ones((1, 1, 5), np.float32), "one": one, "three": three, "zeros": 0 * three}
+    tensors["s"] = None
+    proto = model(tensors=tensors, nodes=[*sizes, node("Expand", ["h0", "s"], "h")], inputs={"initial_h": "h"})
+    refused(proto, tmp_path, message)
