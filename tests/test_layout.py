@@ -1,6 +1,8 @@
 """The layout rules of docs/design.md, kept true by reading the sources and the compiled objects."""
 
 import ast
+import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -127,30 +129,78 @@ def imported(path):
             yield from ([base] if node.module else [base + alias.name for alias in node.names])
 
 
-def test_formats_import_weights_and_shared_parts_only():
+def used(path):
+    """The package's own modules that a file imports, as paths from the package on."""
+    here = path.relative_to(PACKAGE).parent.parts
+    for name in imported(path):
+        dots = len(name) - len(name.lstrip("."))
+        if dots:
+            yield "/".join((*here[: len(here) - dots + 1], *name.lstrip(".").split(".")))
+
+
+def only_uses(path, *allowed):
+    for name in used(path):
+        assert any(f"{name}/".startswith(f"{one}/") for one in allowed), (path, name)
+
+
+ROOMS = {path.parent.name: path.parent for path in (PACKAGE / "formats").glob("*/__init__.py")}
+
+
+def test_a_room_of_formats_uses_no_other_room():
+    assert ROOMS.keys() == {"containers", "torch", "keras", "onnx", "tflite", "flax", "native", "numpy", "audio"}
+    for name, room in ROOMS.items():
+        for path in room.glob("*.py"):
+            if name == "containers":
+                only_uses(path, "errors", "formats/containers")
+            else:
+                only_uses(
+                    path, "errors", "weights", "graph", "formats/containers", "formats/contents", f"formats/{name}"
+                )
     for path in (PACKAGE / "formats").glob("*.py"):
-        relative = {name for name in imported(path) if name.startswith(".")}
-        allowed = ("..weights", "..conv_weights", "..precision", "..graph.graph", "..graph.operators")
-        others = {name for name in relative if name not in allowed and not name.startswith("._")}
-        assert not others, (path, others)
+        only_uses(path, "errors", "weights", "graph", "formats/containers/source", "formats/contents")
+    for path in (PACKAGE / "weights").glob("*.py"):
+        only_uses(path, "errors", "weights")
+
+
+def test_only_live_objects_and_saving_pass_by_the_door():
+    beside = {"formats/torch/module", "formats/keras/layer", "formats/flax/params", "formats/native/safetensors"}
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] != "formats":
+            inside = {name for name in used(path) if name.startswith("formats/")}
+            assert inside <= (beside if path.name in ("lstm.py", "conv_lstm.py") else set()), (path, inside)
+
+
+def test_a_format_is_one_function():
+    from fusedlstm import formats
+
+    for name in formats.FORMATS:
+        module = importlib.import_module(f"fusedlstm.formats.{name}")
+        assert list(inspect.signature(module.read).parameters) == ["source"], name
+        assert module.NAME
+    rooms = {name.partition(".")[0] for name in formats.FORMATS}
+    assert rooms == ROOMS.keys() - {"containers"}
+
+
+def test_tests_mirror_the_rooms():
+    for name in ROOMS:
+        assert list((ROOT / "tests" / "formats" / name).glob("test_*.py")), name
 
 
 def test_graph_uses_weights_alone():
     for path in (PACKAGE / "graph").rglob("*.py"):
-        inside = len(path.relative_to(PACKAGE / "graph").parts)
-        outside = {name.strip(".") for name in imported(path) if name.startswith("." * (inside + 1))}
-        assert outside <= {"weights"}, (path, outside)
+        plans = path.name in ("plan.py", "tensors.py") or path.parent.name == "lowering"
+        only_uses(path, "errors", "weights", "graph", *(("_core", "lstm") if plans else ()))
 
 
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
-    allowed = {"._arguments", "._variants", ".formats", ".precision", ".stream", ".weights"}
+    allowed = {"._arguments", "._variants", ".formats", ".stream", ".weights", ".weights.precision"}
     assert {name for name in relative if not name.startswith(".formats")} <= allowed
 
 
 def test_formats_import_their_library_inside_functions():
     optional = {"torch", "keras", "h5py", "onnx", "msgpack", "flax", "jax"}
-    for path in (PACKAGE / "formats").glob("*.py"):
+    for path in (PACKAGE / "formats").rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]

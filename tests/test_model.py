@@ -51,7 +51,7 @@ def detector(tmp_path):
         node("Sigmoid", ["logit"], ["probability"]),
     ]
     state = (FLOAT, [1, "batch", 12])
-    path = save(
+    return save(
         tmp_path / "detector.onnx",
         nodes,
         [("input", FLOAT, ["batch", 5, "length"]), ("h", *state), ("c", *state)],
@@ -67,7 +67,6 @@ def detector(tmp_path):
             ("head_bias", floats(rng, 1)),
         ],
     )
-    return path
 
 
 def inputs(rng, batch, length):

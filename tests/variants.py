@@ -1,4 +1,4 @@
-"""Random models of everything that fusedlstm.cell and fusedlstm.weights describe, for the tests."""
+"""Random models of everything that fusedlstm.weights describes, for the tests."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 from conftest import Case
 
 import fusedlstm as fl
-from fusedlstm.cell import ACTIVATIONS
+from fusedlstm.weights.cell import ACTIVATIONS
 
 GATES = ["sigmoid", "hard_sigmoid", "tanh", "softsign", "scaled_tanh", "relu", "silu", "affine"]
 

@@ -3,14 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .cell import Activation, Cell
 from .conv_lstm import ConvLSTM
-from .conv_weights import ConvLSTMWeights
 from .lstm import LSTM
 from .machine import c_api, cpu_info, get_num_threads, include_dir, set_num_threads
 from .pool import StreamPool
 from .stream import Stream
-from .weights import DirectionWeights, FormatError, LSTMWeights
+from .weights import Activation, Cell, ConvLSTMWeights, DirectionWeights, FormatError, LSTMWeights
 
 if TYPE_CHECKING:
     from .batcher import AsyncBatcher

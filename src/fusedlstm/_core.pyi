@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .cell import Activation, Cell
+from .weights import Activation, Cell
 
 _Floats = npt.NDArray[np.float32]
 _Integers = npt.NDArray[np.int64]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .lstm import LSTM
-from .precision import nbytes
 from .weights import FloatArray
+from .weights.precision import nbytes
 
 TIME, BATCH = 2000, 4
 """Of the random inputs that stand in where there is no data."""

@@ -20,9 +20,9 @@ from . import LSTM, ConvLSTM, __version__, formats
 from ._progress import progress_bar
 from ._runfile import open_array, read_state, replacing, run_file, write_state
 from .bench.command import bench
-from .conv_weights import ConvLSTMWeights
-from .precision import nbytes
-from .weights import ACTIVATIONS, DTYPES, LSTMWeights
+from .errors import FormatError
+from .weights import ACTIVATIONS, DTYPES, ConvLSTMWeights, LSTMWeights
+from .weights.precision import nbytes
 
 FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
 prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
@@ -78,12 +78,14 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(file: Path, as_json: bool) -> None:
     """Show every LSTM and ConvLSTM in FILE: prefix, shape, bytes."""
-    format_name, size = formats.recognise(file).NAME, file.stat().st_size
-    lstms, conv_lstms = formats.find_any(file)
+    contents = formats.open(file)
+    conv_lstms = contents.listed(ConvLSTMWeights)
+    lstms = contents.listed(LSTMWeights) if conv_lstms else contents.expect(LSTMWeights)
+    format_name, size = contents.format, contents.size
     found = {prefix: _describe(file, read) for prefix, read in lstms.items()}
     found_conv = {prefix: _describe_conv(file, read) for prefix, read in conv_lstms.items()}
     if as_json:
-        about = {"file": str(file), "format": format_name, "bytes": size}
+        about: dict[str, Any] = {"file": str(file), "format": format_name, "bytes": size}
         for name, all_of_them in (("lstms", found), ("conv_lstms", found_conv)):
             about[name] = [{"prefix": prefix, **one} for prefix, one in all_of_them.items()]
         click.echo(json.dumps(about, indent=2))
@@ -128,7 +130,7 @@ def info(file: Path, as_json: bool) -> None:
 def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
-    except (ValueError, TypeError, ImportError) as error:
+    except (FormatError, ImportError) as error:
         return {"refused": str(error).removeprefix(f"{file}: ")}
     return {
         "input_size": weights.input_size,
@@ -149,7 +151,7 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
 def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
-    except (ValueError, TypeError, ImportError) as error:
+    except (FormatError, ImportError) as error:
         return {"refused": str(error).removeprefix(f"{file}: ")}
     parameters = weights.num_parameters
     return {"conv_lstm": repr(ConvLSTM(weights)), "parameters": parameters, "bytes": 4 * parameters}

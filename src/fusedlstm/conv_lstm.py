@@ -11,9 +11,7 @@ import numpy.typing as npt
 
 from . import _core, formats
 from ._arguments import State, check_out, float32, pair
-from .cell import Cell
-from .conv_weights import ConvLSTMWeights
-from .weights import FloatArray
+from .weights import Cell, ConvLSTMWeights, FloatArray
 
 
 class ConvLSTM:
@@ -76,12 +74,12 @@ class ConvLSTM:
         FormatError
             The file is damaged, hostile, unsupported, holds no ConvLSTM, or several and `prefix` is not one of them.
         """
-        return cls(formats.load_conv(path, prefix))
+        return cls(formats.open(path).load(ConvLSTMWeights, prefix))
 
     @classmethod
     def load_all(cls, path: str | os.PathLike[str]) -> dict[str, ConvLSTM]:
         """Load every ConvLSTM of a file, by prefix; raises as `load` does, also for one that is refused."""
-        return {prefix: cls(weights) for prefix, weights in formats.load_all_conv(path).items()}
+        return {prefix: cls(weights) for prefix, weights in formats.open(path).load_all(ConvLSTMWeights).items()}
 
     @classmethod
     def from_keras(cls, layer: Any) -> ConvLSTM:
@@ -94,9 +92,9 @@ class ConvLSTM:
         FormatError
             The layer computes something that is not supported; the message names it.
         """
-        from .formats import keras3
+        from .formats.keras.layer import from_conv_layer
 
-        return cls(keras3.from_conv_layer(layer))
+        return cls(from_conv_layer(layer))
 
     @classmethod
     def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> ConvLSTM:
@@ -116,15 +114,15 @@ class ConvLSTM:
         FormatError
             No ConvLSTM, several and `prefix` is not one of them, or parameters that do not fit together.
         """
-        from .formats import flax
+        from .formats.flax.params import contents
 
-        return cls(formats.choose(flax.conv_lstms(params), prefix, "ConvLSTM")())
+        return cls(contents(params).load(ConvLSTMWeights, prefix))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats import safetensors
+        from .formats.native.safetensors import save_conv
 
-        safetensors.save_conv(self.weights, path)
+        save_conv(self.weights, path)
 
     @property
     def channels(self) -> int:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from . import _variants, formats
 from ._arguments import State, check_out, float32, pair, rows_contiguous, whole_numbers
 from ._variants import Result
-from .precision import rounded
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
+from .weights.precision import rounded
 
 
 class LSTM:
@@ -81,7 +81,7 @@ class LSTM:
         FormatError
             The file is damaged, hostile, unsupported, holds no LSTM, or several and `prefix` is not one of them.
         """
-        weights = formats.load(path, prefix)
+        weights = formats.open(path).load(LSTMWeights, prefix)
         if batch_first is not None:
             weights = replace(weights, batch_first=batch_first)
         if dtype is not None or activations is not None:
@@ -102,7 +102,7 @@ class LSTM:
         OSError, ImportError, FormatError
             As for `load`; FormatError also where one of the LSTMs is refused, naming it.
         """
-        found = formats.load_all(path)
+        found = formats.open(path).load_all(LSTMWeights)
         return {
             prefix: cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
             for prefix, weights in found.items()
@@ -117,9 +117,9 @@ class LSTM:
         TypeError
             `module` is something else.
         """
-        from .formats import pytorch
+        from .formats.torch.module import from_module
 
-        return cls(pytorch.from_module(module))
+        return cls(from_module(module))
 
     @classmethod
     def from_keras(cls, layer: Any) -> LSTM:
@@ -132,9 +132,9 @@ class LSTM:
         FormatError
             The layer computes something that is not supported; the message names it.
         """
-        from .formats import keras3
+        from .formats.keras.layer import from_layer
 
-        return cls(keras3.from_layer(layer))
+        return cls(from_layer(layer))
 
     @classmethod
     def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> LSTM:
@@ -155,9 +155,9 @@ class LSTM:
         FormatError
             No LSTM, several and `prefix` is not one of them, or parameters that do not fit together.
         """
-        from .formats import flax
+        from .formats.flax.params import contents
 
-        return cls(formats.choose(flax.lstms(params), prefix)())
+        return cls(contents(params).load(LSTMWeights, prefix))
 
     def astype(self, dtype: str, activations: str | None = None) -> LSTM:
         """Round the weights to another precision; x, y, the states and the biases stay float32.
@@ -182,9 +182,9 @@ class LSTM:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats import safetensors
+        from .formats.native.safetensors import save
 
-        safetensors.save(self.weights, path)
+        save(self.weights, path)
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Open a live stream that owns its state: one step at a time, or in chunks, without allocating.

@@ -6,22 +6,20 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
-from .graph.dims import Dim
+from . import _core, formats
+from .errors import FormatError
 from .graph.graph import Graph, Node, Value
 from .graph.passes import simplify
 from .graph.plan import Packed, plan
 from .graph.specialise import deciding_inputs, specialise
 from .graph.tensors import element_of
 from .model_stream import ModelStream
-from .weights import FormatError
 
 Array = npt.NDArray[Any]
 _NUMPY = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "b": np.dtype(np.bool_)}
@@ -120,12 +118,9 @@ class Model:
             The file is damaged or hostile, or holds an operator that is not supported; the message names the node, and
             what can be done.
         """
-        from .formats._onnx_to_graph import read_graph
-
-        try:
-            return cls(read_graph(Path(path), outputs, external_data))
-        except FormatError as error:
-            raise FormatError(f"{path}: {error}") from error
+        contents = formats.open(path)
+        with formats.named(contents.file):
+            return cls(contents.whole(outputs, external_data))
 
     def __call__(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run the model.
@@ -324,6 +319,3 @@ def _refusal(refusals: Sequence[str]) -> str:
         f"{refusals[0]}{more}; if what lies before it is enough, cut the model there: outputs=[names of the tensors "
         "that you want]"
     )
-
-
-assert Dim

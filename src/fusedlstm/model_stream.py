@@ -137,7 +137,7 @@ class ModelStream:
 
     @property
     def state(self) -> dict[str, Array]:
-        """Copies of the states by the names of their inputs, and of the contexts; set it to go on from another state."""
+        """Copies of the states by the names of their inputs, and of the contexts; set it to go on from another."""
         if self._live is None:
             return {name: value.copy() for name, value in self._waiting.items()} or self._zeros()
         return self._live.state()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from onnx_models import numpy_helper, onnx
 
-from fusedlstm.formats._onnx_to_graph import from_proto
-from fusedlstm.formats._onnx_upgrade import _UPGRADES, NEWEST, OLDEST
+from fusedlstm.formats.onnx.to_graph import from_proto
+from fusedlstm.formats.onnx.upgrade import _UPGRADES, NEWEST, OLDEST
 from fusedlstm.graph import OPERATORS, evaluate
 from fusedlstm.graph.passes import fold, simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import close, ops, random
+from graphs import close, ops, random, read_graph
 
-from fusedlstm.formats._onnx_to_graph import read_graph
 from fusedlstm.graph import evaluate
 from fusedlstm.graph.passes import simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise

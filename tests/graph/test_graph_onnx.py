@@ -7,10 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
-from graphs import close, ops, random
+from graphs import close, ops, random, read_graph
 from onnx_models import TensorProto, helper, onnx, tensor
 
-from fusedlstm.formats._onnx_to_graph import read_graph
 from fusedlstm.graph import evaluate
 from fusedlstm.graph.passes import simplify
 from fusedlstm.weights import FormatError

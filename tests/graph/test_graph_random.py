@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import close, random
+from graphs import close, random, read_graph
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_models import helper, onnx, tensor
 
-from fusedlstm.formats._onnx_to_graph import from_proto, read_graph
+from fusedlstm.formats.onnx.to_graph import from_proto
 from fusedlstm.graph import evaluate
 from fusedlstm.graph.passes import simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise

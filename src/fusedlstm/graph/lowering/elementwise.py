@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ...weights import Activation, FormatError
 from ..graph import Node
 from ..operators.operator import lowers
@@ -72,10 +70,10 @@ def _cast(plan: Plan, node: Node) -> None:
     x = plan.read(node.inputs[0])
     source, target = plan.types[node.inputs[0]].dtype, plan.types[node.outputs[0]].dtype
     element = element_of(target)
-    if x.element == element and (element != "i" or target.itemsize >= source.itemsize or target.itemsize == 8):
-        if not (element == "f" and target.itemsize < 4):
-            plan.alias(node.outputs[0], x)
-            return
+    widens = target.itemsize >= (4 if element == "f" else 8 if element == "i" else 1) or target == source
+    if x.element == element and widens:
+        plan.alias(node.outputs[0], x)
+        return
     if target.name == "float16":
         raise FormatError("a cast to float16 is not supported")
     y = plan.write(node.outputs[0], like=x)
@@ -136,6 +134,3 @@ def _isinf(plan: Plan, node: Node) -> None:
     x = plan.read(node.inputs[0])
     y = plan.write(node.outputs[0], like=x)
     emit_map(plan, "IsInf", [x], y, node.attributes["detect_positive"], node.attributes["detect_negative"])
-
-
-assert math.inf
