@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bits.hpp"
+
 namespace {
 
 using vec = __m256;
@@ -101,7 +103,7 @@ inline void store_words(unsigned char* p, vec a, long long order) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(together));
 }
 inline __m256i broadcast_word(const unsigned char* p) {
-  return _mm256_castps_si256(_mm256_set1_ps(*reinterpret_cast<const float*>(p)));
+  return _mm256_set1_epi32(load_as<int>(p));
 }
 
 #ifndef FL_BYTE_PRODUCTS  // avx2vnni.hpp has better ones
