@@ -183,12 +183,12 @@ class ConvLSTM:
             Shapes that do not fit; the message says what was expected.
         """
         weights = self.weights
-        x = _aligned(float32("x", x))
+        x = float32("x", x)
         batched, size = self._read_shape(x.shape)
         lead = x.shape[: 1 + batched]
         frame = (weights.filters, *size) if weights.channels_first else (*size, weights.filters)
         state_shape = (*lead[:-1], *frame)
-        initial = (None, None) if state is None else tuple(map(_aligned, pair(state)))
+        initial = (None, None) if state is None else pair(state)
         for name, one in zip("hc", initial):
             if one is not None and one.shape != state_shape:
                 raise ValueError(f"state {name}: expected shape {state_shape}, found {one.shape}")
@@ -199,8 +199,6 @@ class ConvLSTM:
             if out.shape != (*lead, *frame):
                 raise ValueError(f"out: expected shape {(*lead, *frame)} like y, found {out.shape}")
             y = out
-            if np.may_share_memory(out, x):
-                x = x.copy()
         backwards = slice(None, None, -1) if weights.reverse else slice(None)
         h_0, c_0 = (None if one is None else self._as_engine(one, batched) for one in initial)
         final = self._core.run(
@@ -246,8 +244,3 @@ class ConvLSTM:
         if self.weights.channels_first:
             state = np.ascontiguousarray(np.moveaxis(state, -1, 1))
         return state.reshape(shape)
-
-
-def _aligned(array: FloatArray) -> FloatArray:
-    """The engine takes any strides, in whole elements."""
-    return array if array.flags.aligned and not any(stride % 4 for stride in array.strides) else array.copy()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _variants, formats
-from ._arguments import State, check_out, float32, pair, rows_contiguous, whole_numbers
+from ._arguments import State, check_out, float32, pair, whole_numbers
 from ._variants import Result
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
@@ -305,13 +305,11 @@ class LSTM:
                 raise ValueError("lengths, out, mask: expected none of them beside a PackedSequence")
             packed: Result = _variants.run_packed(self._core, self.weights, x, state)
             return packed
-        x = rows_contiguous(float32("x", x))
+        x = float32("x", x)
         if lengths is not None:
             lengths = whole_numbers(lengths)
         if out is not None:
             check_out(out)
-            if np.may_share_memory(out, x):
-                x = x.copy()
         repeats = lengths is not None and self.weights.padding == "repeat"
         if mask is not None or repeats or not self._direct:
             return _variants.run(self._core, self.weights, x, self.weights.batch_first, state, lengths, mask, out)
