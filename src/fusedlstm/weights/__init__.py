@@ -1,7 +1,8 @@
 """Trained weights in their neutral form: what every format is read into, and all that the engine takes."""
 
 from ..errors import FormatError
-from .cell import ARRAYS, PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights, FloatArray
+from .cell import ARRAYS, PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights
+from .checked import FloatArray
 from .conv_lstm import ConvLSTMWeights
 from .lstm import ACTIVATIONS, DTYPES, GATES, LSTMWeights, checked_activations, reorder_gates
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .cell import DirectionWeights, expect, float32
+from .cell import DirectionWeights
+from .checked import Checked, expect, expect_type, float32
 
 ACTIVATIONS = {
     "float32": ("float32",),
@@ -47,7 +48,7 @@ def checked_activations(dtype: str, activations: str | None) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class LSTMWeights:
+class LSTMWeights(Checked):
     """A whole LSTM: layers, each with one direction or two.
 
     Parameters
@@ -111,6 +112,7 @@ class LSTMWeights:
         first = layers[0]
         if len(first) not in (1, 2):
             raise ValueError(f"layers[0]: expected one direction or two, found {len(first)}")
+        expect_type("layers[0][0]", first[0], DirectionWeights)
         width = first[0].input_size
         for k, directions in enumerate(layers):
             if len(directions) != len(first):
@@ -118,6 +120,7 @@ class LSTMWeights:
                     f"layers[{k}]: expected {len(first)} direction(s) as in layer 0, found {len(directions)}"
                 )
             for d, one in enumerate(directions):
+                expect_type(f"layers[{k}][{d}]", one, DirectionWeights)
                 where, own = f"layers[{k}][{d}]", directions[0]
                 if one.input_size != width:
                     raise ValueError(f"{where}.weight_ih: expected an input size of {width}, found {one.input_size}")
@@ -160,6 +163,8 @@ class LSTMWeights:
                 raise ValueError(f"residual: expected {self.num_layers} values, found {len(self.residual)}")
         if self.initial_state is not None:
             checked = []
+            if len(self.initial_state) != 2:
+                raise ValueError(f"initial_state: expected a pair (h, c), found {len(self.initial_state)} parts")
             for name, state, size in zip("hc", self.initial_state, ("output_size", "hidden_size")):
                 if len(state) != self.num_layers:
                     raise ValueError(f"initial_state {name}: expected {self.num_layers} arrays, found {len(state)}")

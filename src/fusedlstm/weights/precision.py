@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from .cell import DirectionWeights, FloatArray
+from .cell import DirectionWeights
+from .checked import FloatArray
 from .lstm import DTYPES, LSTMWeights, checked_activations
 
 MATRICES = ("weight_ih", "weight_hh", "weight_hr")
