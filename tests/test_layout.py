@@ -153,7 +153,8 @@ def test_a_room_of_formats_uses_no_other_room():
             if name == "containers":
                 only_uses(path, "errors", "formats/containers")
             else:
-                only_uses(path, "errors", "weights", "formats/containers", "formats/contents", f"formats/{name}")
+                shared = ("_files", "errors", "weights", "formats/containers", "formats/contents")
+                only_uses(path, *shared, f"formats/{name}")
     for path in (PACKAGE / "formats").glob("*.py"):
         only_uses(path, "errors", "weights", "formats/containers/source", "formats/contents")
     for path in (PACKAGE / "weights").glob("*.py"):

@@ -18,12 +18,17 @@ from rich.table import Table
 
 from . import LSTM, ConvLSTM, __version__, formats
 from ._progress import progress_bar
-from ._runfile import open_array, read_state, replacing, run_file, write_state
+from ._runfile import open_array, read_state, run_file, write_state
 from .bench.command import bench
 from .errors import FormatError
 from .weights import ACTIVATIONS, DTYPES, ConvLSTMWeights, LSTMWeights
 from .weights.precision import nbytes
 
+# What `convert` does not write, by the names that people give it.
+FOREIGN = {
+    *(".bin", ".ckpt", ".pt", ".pt2", ".pth", ".ptl", ".pkl", ".pickle", ".h5", ".hdf5", ".keras", ".pb", ".tflite"),
+    *(".onnx", ".ort", ".npz", ".msgpack", ".flax", ".json", ".nam", ".gguf", ".mlmodel", ".xml", ".zip"),
+}
 FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
 prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
 layout_option = click.option(
@@ -178,14 +183,18 @@ def convert(
 
     The native form is a safetensors file that says all there is to know, its layout and precision as well.
     """
+    if target.suffix.lower() in FOREIGN:
+        raise ValueError(
+            f"{target}: expected a name such as {target.with_suffix('.safetensors').name}, found the suffix of another "
+            "format; what is written is a safetensors file"
+        )
     lstm = LSTM.load(source, prefix, batch_first=batch_first, dtype=dtype, activations=activations)
     if target.exists():
         if target.samefile(source):
             raise ValueError(f"{target}: expected another file than IN")
         if not force:
             raise ValueError(f"{target}: exists already; --force overwrites it")
-    with replacing(target) as temporary:
-        lstm.save(temporary)
+    lstm.save(target)
     click.echo(f"{target}: {lstm}, {lstm.weights.num_parameters:,} parameters, {decimal(target.stat().st_size)}")
 
 

@@ -8,14 +8,13 @@ of a lower precision (see `narrow`). A ConvLSTM's have other names (see `conv_ls
 from __future__ import annotations
 
 import os
-import secrets
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..._files import replacing
 from ...errors import FormatError
 from ...weights import ConvLSTMWeights, FloatArray, LSTMWeights
 from ...weights.state_dict import Reader, by_prefix, lstms
@@ -87,14 +86,7 @@ def save_conv(weights: ConvLSTMWeights, path: str | os.PathLike[str]) -> None:
 
 
 def _write(path: str | os.PathLike[str], tensors: dict[str, FloatArray], dtype: str, metadata: dict[str, str]) -> None:
-    target = Path(os.path.realpath(path))  # a link keeps pointing to what it names
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(narrow.serialise(tensors, dtype, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(narrow.serialise(tensors, dtype, metadata))
+        file.flush()
+        os.fsync(file.fileno())
