@@ -28,7 +28,7 @@ void expect(bool fits, const char* what) {
 }
 
 Packed* make(const Contiguous& weight_ih, const Contiguous& weight_hh, const std::optional<Contiguous>& bias,
-              const Pair& strides, const Pair& dilation, bool same, const py::object& cell) {
+             const Pair& strides, const Pair& dilation, bool same, const py::object& cell) {
   expect(weight_ih.ndim() == 4 && weight_hh.ndim() == 4, "rank");
   ConvArrays arrays = {};
   arrays.weight_ih = weight_ih.data();
