@@ -158,7 +158,7 @@ def test_a_room_of_formats_uses_no_other_room():
     for path in (PACKAGE / "formats").glob("*.py"):
         only_uses(path, "errors", "weights", "formats/containers/source", "formats/contents")
     for path in (PACKAGE / "weights").glob("*.py"):
-        only_uses(path, "errors", "weights")
+        only_uses(path, "_renamed", "errors", "weights")
 
 
 def test_only_live_objects_and_saving_pass_by_the_door():

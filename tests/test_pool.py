@@ -14,7 +14,7 @@ import variants
 from conftest import random_weights
 
 import fusedlstm as fl
-from fusedlstm.weights import ACTIVATIONS
+from fusedlstm.weights import PRODUCTS
 
 
 def small(rng=None, **kwargs):
@@ -171,10 +171,10 @@ def test_a_layer_of_each_size():
     assert pool.step([id], x[:1]).tobytes() == pool.step([pool.open(state)], x[:1]).tobytes()
 
 
-@pytest.mark.parametrize("dtype, activations", [(d, a) for d, all_of in ACTIVATIONS.items() for a in all_of])
-def test_low_precision_has_the_bits_of_whole_sequences(dtype, activations):
+@pytest.mark.parametrize("dtype, products", [(d, a) for d, all_of in PRODUCTS.items() for a in all_of])
+def test_low_precision_has_the_bits_of_whole_sequences(dtype, products):
     rng = np.random.default_rng(0)
-    lstm = fl.LSTM(random_weights(rng, 24, 40, 2)).astype(dtype, activations)
+    lstm = fl.LSTM(random_weights(rng, 24, 40, 2)).astype(dtype, products)
     x = rng.standard_normal((30, 6, 24)).astype(np.float32)
     y, _ = lstm(x)
     pool = fl.StreamPool(lstm)

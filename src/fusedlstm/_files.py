@@ -15,6 +15,11 @@ try:
 except ImportError:  # Windows, where nobody can remove a file that a process has open
     fcntl = None  # type: ignore[assignment]
 
+FOREIGN = {
+    *(".bin", ".ckpt", ".pt", ".pt2", ".pth", ".ptl", ".pkl", ".pickle", ".h5", ".hdf5", ".keras", ".pb", ".tflite"),
+    *(".onnx", ".ort", ".npz", ".msgpack", ".flax", ".json", ".nam", ".gguf", ".mlmodel", ".xml", ".zip"),
+}
+"""Suffixes of weights files of other kinds."""
 PREFIX, SUFFIX = ".fusedlstm-", ".tmp"
 
 
@@ -33,6 +38,15 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     if not stat.S_ISREG(mode):
         raise _not_regular(path)
     return path
+
+
+def expect_no_other_format(path: Path) -> None:
+    """Refuse a name under which everybody would look for something else than a safetensors file."""
+    if path.suffix.lower() in FOREIGN:
+        raise ValueError(
+            f"{path}: expected a name such as {path.with_suffix('.safetensors').name}, found the suffix of another "
+            "format; what is written is a safetensors file"
+        )
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def pack(weights: LSTMWeights) -> _core.Lstm:
         weights.reverse,
         weights.residual or [False] * len(layers),
         weights.dtype,
-        weights.activations,
+        weights.products,
     )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from . import _variants, formats
 from ._arguments import State, check_out, float32, pair, whole_numbers
+from ._renamed import renamed
 from ._variants import Result
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
@@ -41,11 +42,12 @@ class LSTM:
     def __init__(self, weights: LSTMWeights) -> None:
         if not isinstance(weights, LSTMWeights):
             raise TypeError(f"weights: expected fusedlstm.LSTMWeights, found {type(weights).__name__}")
-        self.weights = weights = rounded(weights, weights.dtype, weights.activations)
+        self.weights = weights = rounded(weights, weights.dtype, weights.products)
         self._core = _variants.pack(weights)
         self._direct = _variants.direct(weights)
 
     @classmethod
+    @renamed(products="activations")
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -53,7 +55,7 @@ class LSTM:
         *,
         batch_first: bool | None = None,
         dtype: str | None = None,
-        activations: str | None = None,
+        products: str | None = None,
     ) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
@@ -69,7 +71,7 @@ class LSTM:
         batch_first : bool, optional
             Whether x is (batch, time, input) or (time, batch, input), for files that do not say. Default: what the file
             says, else batch first.
-        dtype, activations : str, optional
+        dtype, products : str, optional
             Round the weights, as `astype` does. Default: as the native form says, else float32.
 
         Raises
@@ -84,8 +86,8 @@ class LSTM:
         weights = formats.open(path).load(LSTMWeights, prefix)
         if batch_first is not None:
             weights = replace(weights, batch_first=batch_first)
-        if dtype is not None or activations is not None:
-            weights = rounded(weights, dtype or weights.dtype, activations)
+        if dtype is not None or products is not None:
+            weights = rounded(weights, dtype or weights.dtype, products)
         return cls(weights)
 
     @classmethod
@@ -159,7 +161,8 @@ class LSTM:
 
         return cls(contents(params).load(LSTMWeights, prefix))
 
-    def astype(self, dtype: str, activations: str | None = None) -> LSTM:
+    @renamed(products="activations")
+    def astype(self, dtype: str, products: str | None = None) -> LSTM:
         """Round the weights to another precision; x, y, the states and the biases stay float32.
 
         Speed and errors are in docs/numerics.md.
@@ -168,7 +171,7 @@ class LSTM:
         ----------
         dtype : str
             ``"float32"``, ``"float16"``, ``"bfloat16"``, or ``"int8"`` with a scale for each row of a matrix.
-        activations : str, optional
+        products : str, optional
             What x and h are rounded to when they are multiplied. Beside int8 weights ``"int16"``, the default, or
             ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``. The defaults add no error;
             the others are faster in batches, and have 2 and 1.5 times the error.
@@ -178,7 +181,7 @@ class LSTM:
         ValueError
             A name that does not exist, or weights that are not finite or overflow; the message says where.
         """
-        return LSTM(rounded(self.weights, dtype, activations))
+        return LSTM(rounded(self.weights, dtype, products))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""

@@ -4,14 +4,14 @@ from ..errors import FormatError
 from .cell import ARRAYS, PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights
 from .checked import FloatArray
 from .conv_lstm import ConvLSTMWeights
-from .lstm import ACTIVATIONS, DTYPES, GATES, LSTMWeights, checked_activations, reorder_gates
+from .lstm import DTYPES, GATES, PRODUCTS, LSTMWeights, checked_products, reorder_gates
 
 __all__ = [
-    "ACTIVATIONS",
     "ARRAYS",
     "DTYPES",
     "GATES",
     "PLAIN",
+    "PRODUCTS",
     "SIGMOID",
     "TANH",
     "Activation",
@@ -21,6 +21,6 @@ __all__ = [
     "FloatArray",
     "FormatError",
     "LSTMWeights",
-    "checked_activations",
+    "checked_products",
     "reorder_gates",
 ]

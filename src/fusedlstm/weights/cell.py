@@ -27,7 +27,7 @@ ARRAYS = (
 )
 """The arrays that a direction may have, by field name."""
 
-ACTIVATIONS: dict[str, tuple[float, float]] = {
+FUNCTIONS: dict[str, tuple[float, float]] = {
     "affine": (1.0, 0.0),
     "elu": (1.0, 0.0),
     "exponential": (0.0, 0.0),
@@ -64,9 +64,9 @@ class Activation(Checked):
     Parameters
     ----------
     name : str
-        One of `ACTIVATIONS`.
+        One of `FUNCTIONS`.
     alpha, beta : float, optional
-        Default: those of `ACTIVATIONS`.
+        Default: those of `FUNCTIONS`.
 
     Raises
     ------
@@ -79,9 +79,9 @@ class Activation(Checked):
     beta: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ACTIVATIONS:
-            raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, found {self.name!r}")
-        for name, default in zip(("alpha", "beta"), ACTIVATIONS[self.name]):
+        if self.name not in FUNCTIONS:
+            raise ValueError(f"activation: expected one of {', '.join(FUNCTIONS)}, found {self.name!r}")
+        for name, default in zip(("alpha", "beta"), FUNCTIONS[self.name]):
             value = getattr(self, name)
             object.__setattr__(self, name, default if value is None else float(value))
             if not math.isfinite(getattr(self, name)):
@@ -89,7 +89,7 @@ class Activation(Checked):
 
     def __str__(self) -> str:
         """The name, with the parameters that are not the default ones."""
-        found, usual = {"alpha": self.alpha, "beta": self.beta}, ACTIVATIONS[self.name]
+        found, usual = {"alpha": self.alpha, "beta": self.beta}, FUNCTIONS[self.name]
         unusual = [f"{name}={value:g}" for (name, value), default in zip(found.items(), usual) if value != default]
         return self.name + (f"({', '.join(unusual)})" if unusual else "")
 

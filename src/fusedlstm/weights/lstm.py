@@ -7,46 +7,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from .._renamed import renamed
 from .cell import DirectionWeights
 from .checked import Checked, expect, expect_type, float32
 
-ACTIVATIONS = {
+PRODUCTS = {
     "float32": ("float32",),
     "float16": ("float32",),
     "bfloat16": ("float32", "bfloat16"),
     "int8": ("int16", "int8"),
 }
-"""By what weights may be held in, what x and h may be rounded to where they meet them; the first is the default."""
-DTYPES = tuple(ACTIVATIONS)
+"""By what weights may be held in, what x and h may be rounded to in products with them; the first is the default."""
+DTYPES = tuple(PRODUCTS)
 
 GATES = "ifgo"
 """The canonical gate order, PyTorch's: input, forget, cell (candidate), output."""
 
 
-def checked_activations(dtype: str, activations: str | None) -> str:
-    """What x and h are rounded to beside weights of `dtype`; by default the first of `ACTIVATIONS`.
+def checked_products(dtype: str, products: str | None) -> str:
+    """What x and h are rounded to beside weights of `dtype`; by default the first of `PRODUCTS`.
 
     Raises
     ------
     ValueError
         It does not go with `dtype`.
     """
-    choices = ACTIVATIONS[dtype]
-    if activations and activations not in choices:
-        takers = ", ".join(name for name in DTYPES if activations in ACTIVATIONS[name])
+    choices = PRODUCTS[dtype]
+    if products and products not in choices:
+        takers = ", ".join(name for name in DTYPES if products in PRODUCTS[name])
         hint = f" (it goes with dtype {takers})" if takers else ""
         one_of = "one of " if len(choices) > 1 else ""
         raise ValueError(
-            f"activations: expected {one_of}{', '.join(choices)} beside {dtype} weights, found {activations!r}{hint}"
+            f"products: expected {one_of}{', '.join(choices)} beside {dtype} weights, found {products!r}{hint}"
         )
-    return activations or choices[0]
+    return products or choices[0]
 
 
+@renamed(products="activations")
 @dataclass(frozen=True, eq=False)
 class LSTMWeights(Checked):
     """A whole LSTM: layers, each with one direction or two.
@@ -76,7 +78,7 @@ class LSTMWeights(Checked):
     dtype : str
         What the matrices are held in when this runs: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``. Here
         they are float32 in any case.
-    activations : str
+    products : str
         What x and h are rounded to when they are multiplied: beside int8 weights ``"int16"``, the default, or
         ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``; else ``"float32"``.
 
@@ -102,7 +104,8 @@ class LSTMWeights(Checked):
     residual: Sequence[bool] | None = None
     initial_state: tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] | None = None
     dtype: str = DTYPES[0]
-    activations: str = ""
+    products: str = ""
+    RENAMED: ClassVar[dict[str, str]] = {"activations": "products"}
 
     def __post_init__(self) -> None:
         layers = tuple(tuple(directions) for directions in self.layers)
@@ -146,7 +149,7 @@ class LSTMWeights(Checked):
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {choices}, found {getattr(self, name)!r}")
-        object.__setattr__(self, "activations", checked_activations(self.dtype, self.activations))
+        object.__setattr__(self, "products", checked_products(self.dtype, self.products))
         if self.reverse and self.bidirectional:
             raise ValueError("reverse: expected one direction, found two")
         if self.flip_output and not self.reverse:
@@ -211,8 +214,8 @@ class LSTMWeights(Checked):
     @property
     def precision(self) -> str:
         """Its dtype, and what x and h are rounded to where that is not the default: ``"int8 by int8"``."""
-        default = self.activations == ACTIVATIONS[self.dtype][0]
-        return self.dtype if default else f"{self.dtype} by {self.activations}"
+        default = self.products == PRODUCTS[self.dtype][0]
+        return self.dtype if default else f"{self.dtype} by {self.products}"
 
     @property
     def plain(self) -> bool:
