@@ -96,12 +96,12 @@ def test_arrays_of_any_strides_are_taken():
     turned = {name: np.asfortranarray(array) for name, array in weights.arrays.items()}
     x = rng.standard_normal((2, 5, 3)).astype(f4)
     plain, other = lstm([[dict(weights.arrays)]]), lstm([[turned]])
-    expected = plain.run(x, True, None, None, None, None)[0]
-    assert other.run(x, True, None, None, None, None)[0].tobytes() == expected.tobytes()
+    expected = plain.run(x, True, None, None, None, None, True)[0]
+    assert other.run(x, True, None, None, None, None, True)[0].tobytes() == expected.tobytes()
     wide = np.zeros((2, 5, 6), f4)[..., ::2]  # the engine takes whole rows; others are copied, not misread
     wide[...] = x
-    assert plain.run(wide, True, None, None, None, None)[0].tobytes() == expected.tobytes()
-    assert plain.run(np.asfortranarray(x), True, None, None, None, None)[0].tobytes() == expected.tobytes()
+    assert plain.run(wide, True, None, None, None, None, True)[0].tobytes() == expected.tobytes()
+    assert plain.run(np.asfortranarray(x), True, None, None, None, None, True)[0].tobytes() == expected.tobytes()
 
 
 PLAIN = lstm([[direction(3, 8)]])
@@ -137,6 +137,7 @@ READ_ONLY.flags.writeable = False
 )
 def test_lstm_run(arguments):
     given = {"x": floats(2, 5, 3), "batch_first": True, "h_0": None, "c_0": None, "lengths": None, "out": None}
+    given |= {"stacked": True}
     PLAIN.run(**given)
     with pytest.raises(ERRORS):
         PLAIN.run(**{**given, **arguments})
@@ -266,7 +267,7 @@ def test_find_slots(arguments):
         lambda: _core.zeros(-1, 2),
         lambda: _core.check_out(7),
         lambda: _core.Lstm.__new__(_core.Lstm).handle,
-        lambda: _core.Lstm.__new__(_core.Lstm).run(floats(2, 3), True, None, None, None, None),
+        lambda: _core.Lstm.__new__(_core.Lstm).run(floats(2, 3), True, None, None, None, None, True),
     ],
 )
 def test_the_rest(call):

@@ -1,6 +1,7 @@
 """float16, bfloat16 and int8 weights against NumPy models of each scheme, the same bits, and what is refused."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -357,3 +358,25 @@ def test_astype_leaves_the_original_alone_and_pickles(dtype, products):
     assert back.dtype == "float32" and back.weights.layers[0][0].weight_hh.tobytes() == (
         low.weights.layers[0][0].weight_hh.tobytes()
     )
+
+
+def test_weights_are_rounded_once(monkeypatch, tmp_path):
+    """By `astype` and `load(dtype=)`; whatever else comes in is rounded when an LSTM is made of it."""
+    from fusedlstm import precision
+
+    rounds = []
+    one = precision._ROUND["int8"]
+    monkeypatch.setitem(precision._ROUND, "int8", lambda name, matrix: rounds.append(name) or one(name, matrix))
+    lstm = fl.LSTM(random_weights(np.random.default_rng(0), 3, 4))
+    lstm.save(tmp_path / "model")
+    for make in (
+        lambda: lstm.astype("int8"),
+        lambda: fl.LSTM.load(tmp_path / "model", dtype="int8"),
+        lambda: fl.LSTM(replace(lstm.weights, dtype="int8")),
+    ):
+        rounds.clear()
+        low = make()
+        assert rounds == ["layer 0 weight_ih", "layer 0 weight_hh"]
+        for name, array in low.weights.layers[0][0].arrays.items():
+            expected = one(name, getattr(lstm.weights.layers[0][0], name)) if name.startswith("weight") else array
+            assert array.tobytes() == expected.tobytes()

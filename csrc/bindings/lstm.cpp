@@ -143,18 +143,18 @@ Packed* make(const Layers& layers, const std::string& merge, bool reverse, const
   return ::new Packed(shape, arrays);
 }
 
-// The shape of h or c, where `size` is a member of LayerShape: flat, if layers differ in size.
-arrays::Shape state_shape(const Shape& shape, std::size_t LayerShape::* size, bool batched, py::ssize_t batch) {
+// The shape of h or c, where `size` is a member of LayerShape: one array of all layers, or the numbers of one layer after
+// the other where they differ in size. Which, _states.py says.
+arrays::Shape state_shape(const Shape& shape, std::size_t LayerShape::* size, bool stacked, bool batched,
+                          py::ssize_t batch) {
   std::size_t total = 0;
-  bool equal = true;
-  for (const LayerShape& layer : shape.layers) {
-    total += layer.*size * shape.num_directions;
-    equal = equal && layer.hidden_size == shape.layers[0].hidden_size && layer.output_size == shape.layers[0].output_size;
-  }
-  if (!equal) return {static_cast<py::ssize_t>(total) * batch};
-  const py::ssize_t states = static_cast<py::ssize_t>(shape.layers.size() * shape.num_directions);
-  const py::ssize_t features = static_cast<py::ssize_t>(shape.layers[0].*size);
-  return batched ? arrays::Shape{states, batch, features} : arrays::Shape{states, features};
+  for (const LayerShape& layer : shape.layers) total += layer.*size * shape.num_directions;
+  const std::size_t states = shape.layers.size() * shape.num_directions;
+  const auto count = [](std::size_t number) { return static_cast<py::ssize_t>(number); };
+  if (!stacked) return {count(total) * batch};
+  expect(total % states == 0, "stacked: expected layers of one size");
+  if (batched) return {count(states), batch, count(total / states)};
+  return {count(states), count(total / states)};
 }
 
 // The caller's own numbers, copied before they are checked: he may change them at any time.
@@ -169,7 +169,7 @@ std::vector<std::int64_t> checked_lengths(const Integers& given, py::ssize_t bat
 }
 
 py::tuple run(const Packed& lstm, Strided x, bool batch_first, std::optional<Contiguous> h_0, std::optional<Contiguous> c_0,
-              const std::optional<Integers>& lengths, const std::optional<Strided>& out) {
+              const std::optional<Integers>& lengths, const std::optional<Strided>& out, bool stacked) {
   const Shape& shape = lstm.shape();
   const py::ssize_t width = static_cast<py::ssize_t>(shape.output_size());
   const py::ssize_t rank = x.ndim();
@@ -189,8 +189,8 @@ py::tuple run(const Packed& lstm, Strided x, bool batch_first, std::optional<Con
     throw std::invalid_argument(std::string("x: expected ") + axes + " with at least one time step, found shape " +
                                 text(shape_of(x)));
 
-  const arrays::Shape h_shape = state_shape(shape, &LayerShape::output_size, batched, batch);
-  const arrays::Shape c_shape = state_shape(shape, &LayerShape::hidden_size, batched, batch);
+  const arrays::Shape h_shape = state_shape(shape, &LayerShape::output_size, stacked, batched, batch);
+  const arrays::Shape c_shape = state_shape(shape, &LayerShape::hidden_size, stacked, batched, batch);
   const char* state_axes = batched ? "(layers * directions, batch, size)" : "(layers * directions, size)";
   if (h_0) expect_shape("state h", *h_0, h_shape, state_axes);
   if (c_0) expect_shape("state c", *c_0, c_shape, state_axes);
@@ -239,5 +239,5 @@ void bind_lstm(py::module_& module) {
           "The address that capi.h takes; valid while this object lives.")
       .def("run", &run, py::arg("x").noconvert(), py::arg("batch_first"), py::arg("h_0").none(true),
            py::arg("c_0").none(true), py::arg("lengths").none(true), py::arg("out").noconvert().none(true),
-           "y, h_n, c_n for x; shapes as documented at fusedlstm.LSTM.");
+           py::arg("stacked"), "y, h_n, c_n for x; shapes as documented at fusedlstm.LSTM.");
 }

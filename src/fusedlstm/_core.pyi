@@ -29,6 +29,7 @@ class Lstm:
         c_0: _Floats | None,
         lengths: npt.NDArray[np.int64] | None,
         out: _Floats | None,
+        stacked: bool,
     ) -> tuple[_Floats, _Floats, _Floats]: ...
 
 def find_slots(ids: _Integers, turns: _Integers, apart: int, place: _Integers, slots: _Integers) -> bool: ...

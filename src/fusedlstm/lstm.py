@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from . import _variants, formats
 from ._arguments import State, check_out, float32, pair, whole_numbers
+from ._layer import Layer
+from ._packing import pack
 from ._renamed import renamed
 from ._variants import Result
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
+from .weights.checked import expect_type
 from .weights.precision import rounded
 
 
-class LSTM:
+class LSTM(Layer[LSTMWeights]):
     """A trained LSTM, packed and ready to run. Immutable; any number of threads may call it at once.
 
     Parameters
@@ -34,17 +37,18 @@ class LSTM:
     >>> y, (h, c) = lstm(x)                             # doctest: +SKIP
     """
 
-    __slots__ = ("_core", "_direct", "weights")
+    __slots__ = ("_direct",)
+    _kind = LSTMWeights
 
     weights: LSTMWeights
     """The weights as they run: canonical order, read-only; float32 arrays, rounded to `dtype`."""
 
     def __init__(self, weights: LSTMWeights) -> None:
-        if not isinstance(weights, LSTMWeights):
-            raise TypeError(f"weights: expected fusedlstm.LSTMWeights, found {type(weights).__name__}")
-        self.weights = weights = rounded(weights, weights.dtype, weights.products)
-        self._core = _variants.pack(weights)
-        self._direct = _variants.direct(weights)
+        expect_type("weights", weights, LSTMWeights)
+        self._hold(rounded(weights, weights.dtype, weights.products))
+
+    def _hold(self, weights: LSTMWeights) -> None:
+        self.weights, self._core, self._direct = weights, pack(weights), _variants.direct(weights)
 
     @classmethod
     @renamed(products="activations")
@@ -87,7 +91,7 @@ class LSTM:
         if batch_first is not None:
             weights = replace(weights, batch_first=batch_first)
         if dtype is not None or products is not None:
-            weights = rounded(weights, dtype or weights.dtype, products)
+            return cls._of(rounded(weights, dtype or weights.dtype, products))
         return cls(weights)
 
     @classmethod
@@ -181,13 +185,7 @@ class LSTM:
         ValueError
             A name that does not exist, or weights that are not finite or overflow; the message says where.
         """
-        return LSTM(rounded(self.weights, dtype, products))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats.native.safetensors import save
-
-        save(self.weights, path)
+        return self._of(rounded(self.weights, dtype, products))
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Open a live stream that owns its state: one step at a time, or in chunks, without allocating.
@@ -207,7 +205,7 @@ class LSTM:
     @property
     def handle(self) -> int:
         """The address that the C API (``include/capi.h``) takes; valid while this object lives."""
-        return self._core.handle
+        return int(self._core.handle)
 
     @property
     def input_size(self) -> int:
@@ -244,18 +242,15 @@ class LSTM:
         """The precision of the packed weights: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``."""
         return self.weights.dtype
 
-    def __repr__(self) -> str:
-        """Show the sizes, as PyTorch does, and what differs from PyTorch's LSTM."""
-        extra = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
-        extra += f", proj_size={self.proj_size}" if self.proj_size else ""
-        extra += ", bidirectional=True" if self.bidirectional else ""
-        extra += f", dtype={self.weights.precision}" if self.dtype != "float32" else ""
-        different = "".join(f", {one}" for one in self.weights.differences)
-        return f"LSTM({self.input_size}, {self.hidden_size}{extra}, batch_first={self.batch_first}{different})"
-
-    def __reduce__(self) -> tuple[type[LSTM], tuple[LSTMWeights]]:
-        """Pickle the weights; packing is done again when unpickled."""
-        return LSTM, (self.weights,)
+    def _shown(self) -> list[str]:
+        """The sizes, as PyTorch shows them, and what differs from PyTorch's LSTM."""
+        extra = [f"{name}={getattr(self, name)}" for name in ("proj_size", "bidirectional") if getattr(self, name)]
+        if self.num_layers > 1:
+            extra.insert(0, f"num_layers={self.num_layers}")
+        if self.dtype != "float32":
+            extra.append(f"dtype={self.weights.precision}")
+        sizes = [str(self.input_size), str(self.hidden_size)]
+        return [*sizes, *extra, f"batch_first={self.batch_first}", *self.weights.differences]
 
     def __call__(
         self,
@@ -317,5 +312,5 @@ class LSTM:
         if mask is not None or repeats or not self._direct:
             return _variants.run(self._core, self.weights, x, self.weights.batch_first, state, lengths, mask, out)
         h_0, c_0 = (None, None) if state is None else pair(state)
-        y, h, c = self._core.run(x, self.weights.batch_first, h_0, c_0, lengths, out)
+        y, h, c = self._core.run(x, self.weights.batch_first, h_0, c_0, lengths, out, True)
         return (y if out is None else out), (h, c)

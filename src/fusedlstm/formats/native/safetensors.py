@@ -67,22 +67,20 @@ def _lstms(file: Safetensors) -> dict[str, Reader]:
     return {path: narrow.held_in(reader, precision) for path, reader in found.items()}
 
 
-def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
+def save(weights: LSTMWeights | ConvLSTMWeights, path: str | os.PathLike[str]) -> None:
     """Write the native form; the file is either written whole or left as it was.
 
     Parameters
     ----------
-    weights : LSTMWeights
+    weights : LSTMWeights or ConvLSTMWeights
         Kept bit for bit.
     path : path-like
         An existing file is replaced.
     """
-    _write(path, lstm.tensors(weights), weights.dtype, {lstm.KEY: lstm.metadata(weights)})
-
-
-def save_conv(weights: ConvLSTMWeights, path: str | os.PathLike[str]) -> None:
-    """Write the native form of a ConvLSTM, as `save` does that of an LSTM."""
-    _write(path, conv_lstm.arrays(weights), "float32", conv_lstm.metadata(weights))
+    if isinstance(weights, LSTMWeights):
+        _write(path, lstm.tensors(weights), weights.dtype, {lstm.KEY: lstm.metadata(weights)})
+    else:
+        _write(path, conv_lstm.arrays(weights), "float32", conv_lstm.metadata(weights))
 
 
 def _write(path: str | os.PathLike[str], tensors: dict[str, FloatArray], dtype: str, metadata: dict[str, str]) -> None:
