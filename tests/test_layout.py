@@ -157,11 +157,12 @@ def test_a_room_of_formats_uses_no_other_room():
             if name == "containers":
                 only_uses(path, "errors", "formats/containers")
             else:
-                only_uses(path, "errors", "weights", "formats/containers", "formats/contents", f"formats/{name}")
+                shared = ("_files", "errors", "weights", "formats/containers", "formats/contents")
+                only_uses(path, *shared, f"formats/{name}")
     for path in (PACKAGE / "formats").glob("*.py"):
         only_uses(path, "errors", "weights", "formats/containers/source", "formats/contents")
     for path in (PACKAGE / "weights").glob("*.py"):
-        only_uses(path, "errors", "weights")
+        only_uses(path, "_renamed", "errors", "weights")
 
 
 def test_only_live_objects_and_saving_pass_by_the_door():
@@ -169,7 +170,10 @@ def test_only_live_objects_and_saving_pass_by_the_door():
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] != "formats":
             inside = {name for name in used(path) if name.startswith("formats/")}
-            assert inside <= (beside if path.name in ("lstm.py", "conv_lstm.py") else set()), (path, inside)
+            assert inside <= (beside if path.name in ("lstm.py", "conv_lstm.py", "_layer.py") else set()), (
+                path,
+                inside,
+            )
 
 
 def test_a_format_is_one_function():
@@ -190,7 +194,8 @@ def test_tests_mirror_the_rooms():
 
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
-    allowed = {"._arguments", "._variants", ".formats", ".stream", ".weights", ".weights.precision"}
+    allowed = {"._arguments", "._layer", "._packing", "._renamed", "._variants", ".formats", ".stream"}
+    allowed |= {".weights", ".weights.checked", ".weights.precision"}
     assert {name for name in relative if not name.startswith(".formats")} <= allowed
 
 
