@@ -150,7 +150,7 @@ class Model {
     program_->add(product_step(std::move(weights), tensor(x, false), tensor(y, true), sliding, function));
   }
 
-  void lstm(std::shared_ptr<Lstm> lstm, const py::tuple& given, const py::tuple& made) {
+  void lstm(std::shared_ptr<Whole<Lstm>> lstm, const py::tuple& given, const py::tuple& made) {
     if (given.size() != 4 || made.size() != 3) throw std::invalid_argument("lstm: expected 4 inputs and 3 outputs");
     program_->add(
         lstm_step(std::move(lstm), {tensor(given[0], false), tensor(made[0], true), maybe(given[1]), maybe(given[2]),

@@ -320,7 +320,7 @@ def test_activations_in_the_native_form(tmp_path):
 
     weights = random_weights(np.random.default_rng(0), 2, 3, (3,))
     weights = replace(weights, gate=Activation("hard_sigmoid", 1 / 6, 0.5), output=Activation("relu"))
-    safetensors.save_conv(weights, tmp_path / "m.safetensors")
+    safetensors.save(weights, tmp_path / "m.safetensors")
     again = formats.open(tmp_path / "m.safetensors").load(fl.ConvLSTMWeights)
     assert (again.gate, again.candidate, again.output) == (weights.gate, weights.candidate, weights.output)
 

@@ -1,16 +1,17 @@
 """Trained weights in their neutral form: what every format is read into, and all that the engine takes."""
 
 from ..errors import FormatError
-from .cell import ARRAYS, PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights, FloatArray
+from .cell import ARRAYS, PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights
+from .checked import FloatArray
 from .conv_lstm import ConvLSTMWeights
-from .lstm import ACTIVATIONS, DTYPES, GATES, LSTMWeights, checked_activations, reorder_gates
+from .lstm import DTYPES, GATES, PRODUCTS, LSTMWeights, checked_products, reorder_gates
 
 __all__ = [
-    "ACTIVATIONS",
     "ARRAYS",
     "DTYPES",
     "GATES",
     "PLAIN",
+    "PRODUCTS",
     "SIGMOID",
     "TANH",
     "Activation",
@@ -20,6 +21,6 @@ __all__ = [
     "FloatArray",
     "FormatError",
     "LSTMWeights",
-    "checked_activations",
+    "checked_products",
     "reorder_gates",
 ]

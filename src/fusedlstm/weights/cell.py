@@ -19,10 +19,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float32]
+from .checked import Checked, FloatArray, expect, expect_type, float32
 
 ARRAYS = (
     *("weight_ih", "weight_hh", "bias", "weight_hr", "bias_hr"),
@@ -30,7 +27,7 @@ ARRAYS = (
 )
 """The arrays that a direction may have, by field name."""
 
-ACTIVATIONS: dict[str, tuple[float, float]] = {
+FUNCTIONS: dict[str, tuple[float, float]] = {
     "affine": (1.0, 0.0),
     "elu": (1.0, 0.0),
     "exponential": (0.0, 0.0),
@@ -51,7 +48,7 @@ ACTIVATIONS: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class Activation:
+class Activation(Checked):
     """An element-wise function with up to two parameters.
 
     With a and b for alpha and beta (definitions and defaults:
@@ -67,9 +64,9 @@ class Activation:
     Parameters
     ----------
     name : str
-        One of `ACTIVATIONS`.
+        One of `FUNCTIONS`.
     alpha, beta : float, optional
-        Default: those of `ACTIVATIONS`.
+        Default: those of `FUNCTIONS`.
 
     Raises
     ------
@@ -82,9 +79,9 @@ class Activation:
     beta: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ACTIVATIONS:
-            raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, found {self.name!r}")
-        for name, default in zip(("alpha", "beta"), ACTIVATIONS[self.name]):
+        if self.name not in FUNCTIONS:
+            raise ValueError(f"activation: expected one of {', '.join(FUNCTIONS)}, found {self.name!r}")
+        for name, default in zip(("alpha", "beta"), FUNCTIONS[self.name]):
             value = getattr(self, name)
             object.__setattr__(self, name, default if value is None else float(value))
             if not math.isfinite(getattr(self, name)):
@@ -92,7 +89,7 @@ class Activation:
 
     def __str__(self) -> str:
         """The name, with the parameters that are not the default ones."""
-        found, usual = {"alpha": self.alpha, "beta": self.beta}, ACTIVATIONS[self.name]
+        found, usual = {"alpha": self.alpha, "beta": self.beta}, FUNCTIONS[self.name]
         unusual = [f"{name}={value:g}" for (name, value), default in zip(found.items(), usual) if value != default]
         return self.name + (f"({', '.join(unusual)})" if unusual else "")
 
@@ -101,7 +98,7 @@ SIGMOID, TANH = Activation("sigmoid"), Activation("tanh")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Checked):
     """How one direction of one layer differs from the plain cell; the defaults are the plain cell.
 
     Parameters
@@ -144,6 +141,8 @@ class Cell:
     hidden_zoneout: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("gate", "candidate", "output"):
+            expect_type(name, getattr(self, name), Activation)
         for name, choices in (
             ("coupled", ("", "forget", "input")),
             ("gate_norm", ("", "gates", "sides")),
@@ -170,7 +169,7 @@ PLAIN = Cell()
 
 
 @dataclass(frozen=True, eq=False)
-class DirectionWeights:
+class DirectionWeights(Checked):
     """The weights of one layer in one direction, float32, gates in the order i, f, g, o.
 
     With H the hidden size, P the projection size (P = H without a projection)::
@@ -228,6 +227,7 @@ class DirectionWeights:
     cell: Cell = PLAIN
 
     def __post_init__(self) -> None:
+        expect_type("cell", self.cell, Cell)
         for name in ARRAYS:
             value, rank = getattr(self, name), 2 if name.startswith("weight") else 1
             if value is not None:
@@ -294,25 +294,3 @@ class DirectionWeights:
     def arrays(self) -> dict[str, FloatArray]:
         """The arrays that are present, by field name."""
         return {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
-
-
-def float32(name: str, value: npt.ArrayLike, rank: int) -> FloatArray:
-    """An own, read-only, contiguous copy."""
-    array = np.asarray(value)
-    # Kind "f" excludes integers on purpose: quantised weights without their scale are a wrong answer.
-    if array.dtype.kind != "f":
-        raise TypeError(f"{name}: expected a floating-point array, found dtype {array.dtype}")
-    if array.ndim != rank:
-        raise ValueError(f"{name}: expected {rank} dimension(s), found shape {array.shape}")
-    with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype=np.float32)
-    if converted is value or converted.base is not None or not converted.flags.owndata:
-        converted = converted.copy()  # the caller may change its own array later
-    converted.flags.writeable = False
-    return converted
-
-
-def expect(name: str, array: FloatArray, shape: tuple[int, ...]) -> None:
-    """Check a shape."""
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, found {array.shape}")

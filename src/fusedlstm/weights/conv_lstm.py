@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .cell import SIGMOID, TANH, Activation, FloatArray, expect, float32
+from .cell import SIGMOID, TANH, Activation
+from .checked import Checked, FloatArray, expect, expect_type, float32
 
 _LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
-class ConvLSTMWeights:
+class ConvLSTMWeights(Checked):
     """A ConvLSTM over one or two spatial axes, float32, gates in the order i, f, g, o.
 
     With ``*`` for the convolution of deep learning (the kernel is not turned round), F filters, and at each position
@@ -91,6 +92,8 @@ class ConvLSTMWeights:
             raise ValueError(f"padding: expected 'same' or 'valid', found {self.padding!r}")
         if self.flip_output and not self.reverse:
             raise ValueError("flip_output: expected reverse beside it")
+        for name in ("gate", "candidate", "output"):
+            expect_type(name, getattr(self, name), Activation)
 
     @property
     def plain(self) -> bool:

@@ -7,47 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from .cell import DirectionWeights, expect, float32
+from .._renamed import renamed
+from .cell import DirectionWeights
+from .checked import Checked, expect, expect_type, float32
 
-ACTIVATIONS = {
+PRODUCTS = {
     "float32": ("float32",),
     "float16": ("float32",),
     "bfloat16": ("float32", "bfloat16"),
     "int8": ("int16", "int8"),
 }
-"""By what weights may be held in, what x and h may be rounded to where they meet them; the first is the default."""
-DTYPES = tuple(ACTIVATIONS)
+"""By what weights may be held in, what x and h may be rounded to in products with them; the first is the default."""
+DTYPES = tuple(PRODUCTS)
 
 GATES = "ifgo"
 """The canonical gate order, PyTorch's: input, forget, cell (candidate), output."""
 
 
-def checked_activations(dtype: str, activations: str | None) -> str:
-    """What x and h are rounded to beside weights of `dtype`; by default the first of `ACTIVATIONS`.
+def checked_products(dtype: str, products: str | None) -> str:
+    """What x and h are rounded to beside weights of `dtype`; by default the first of `PRODUCTS`.
 
     Raises
     ------
     ValueError
         It does not go with `dtype`.
     """
-    choices = ACTIVATIONS[dtype]
-    if activations and activations not in choices:
-        takers = ", ".join(name for name in DTYPES if activations in ACTIVATIONS[name])
+    choices = PRODUCTS[dtype]
+    if products and products not in choices:
+        takers = ", ".join(name for name in DTYPES if products in PRODUCTS[name])
         hint = f" (it goes with dtype {takers})" if takers else ""
         one_of = "one of " if len(choices) > 1 else ""
         raise ValueError(
-            f"activations: expected {one_of}{', '.join(choices)} beside {dtype} weights, found {activations!r}{hint}"
+            f"products: expected {one_of}{', '.join(choices)} beside {dtype} weights, found {products!r}{hint}"
         )
-    return activations or choices[0]
+    return products or choices[0]
 
 
+@renamed(products="activations")
 @dataclass(frozen=True, eq=False)
-class LSTMWeights:
+class LSTMWeights(Checked):
     """A whole LSTM: layers, each with one direction or two.
 
     Parameters
@@ -75,7 +78,7 @@ class LSTMWeights:
     dtype : str
         What the matrices are held in when this runs: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``. Here
         they are float32 in any case.
-    activations : str
+    products : str
         What x and h are rounded to when they are multiplied: beside int8 weights ``"int16"``, the default, or
         ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``; else ``"float32"``.
 
@@ -101,7 +104,8 @@ class LSTMWeights:
     residual: Sequence[bool] | None = None
     initial_state: tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] | None = None
     dtype: str = DTYPES[0]
-    activations: str = ""
+    products: str = ""
+    RENAMED: ClassVar[dict[str, str]] = {"activations": "products"}
 
     def __post_init__(self) -> None:
         layers = tuple(tuple(directions) for directions in self.layers)
@@ -111,6 +115,7 @@ class LSTMWeights:
         first = layers[0]
         if len(first) not in (1, 2):
             raise ValueError(f"layers[0]: expected one direction or two, found {len(first)}")
+        expect_type("layers[0][0]", first[0], DirectionWeights)
         width = first[0].input_size
         for k, directions in enumerate(layers):
             if len(directions) != len(first):
@@ -118,6 +123,7 @@ class LSTMWeights:
                     f"layers[{k}]: expected {len(first)} direction(s) as in layer 0, found {len(directions)}"
                 )
             for d, one in enumerate(directions):
+                expect_type(f"layers[{k}][{d}]", one, DirectionWeights)
                 where, own = f"layers[{k}][{d}]", directions[0]
                 if one.input_size != width:
                     raise ValueError(f"{where}.weight_ih: expected an input size of {width}, found {one.input_size}")
@@ -143,7 +149,7 @@ class LSTMWeights:
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}: expected one of {choices}, found {getattr(self, name)!r}")
-        object.__setattr__(self, "activations", checked_activations(self.dtype, self.activations))
+        object.__setattr__(self, "products", checked_products(self.dtype, self.products))
         if self.reverse and self.bidirectional:
             raise ValueError("reverse: expected one direction, found two")
         if self.flip_output and not self.reverse:
@@ -160,6 +166,8 @@ class LSTMWeights:
                 raise ValueError(f"residual: expected {self.num_layers} values, found {len(self.residual)}")
         if self.initial_state is not None:
             checked = []
+            if len(self.initial_state) != 2:
+                raise ValueError(f"initial_state: expected a pair (h, c), found {len(self.initial_state)} parts")
             for name, state, size in zip("hc", self.initial_state, ("output_size", "hidden_size")):
                 if len(state) != self.num_layers:
                     raise ValueError(f"initial_state {name}: expected {self.num_layers} arrays, found {len(state)}")
@@ -206,8 +214,8 @@ class LSTMWeights:
     @property
     def precision(self) -> str:
         """Its dtype, and what x and h are rounded to where that is not the default: ``"int8 by int8"``."""
-        default = self.activations == ACTIVATIONS[self.dtype][0]
-        return self.dtype if default else f"{self.dtype} by {self.activations}"
+        default = self.products == PRODUCTS[self.dtype][0]
+        return self.dtype if default else f"{self.dtype} by {self.products}"
 
     @property
     def plain(self) -> bool:

@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from .cell import DirectionWeights, FloatArray
-from .lstm import DTYPES, LSTMWeights, checked_activations
+from .cell import DirectionWeights
+from .checked import FloatArray
+from .lstm import DTYPES, LSTMWeights, checked_products
 
 MATRICES = ("weight_ih", "weight_hh", "weight_hr")
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
@@ -23,7 +24,7 @@ TINY = np.float32(1e-30)
 """Rows whose weights are all smaller are zero in int8: they could not matter, and their scale would be denormal."""
 
 
-def rounded(weights: LSTMWeights, dtype: str, activations: str | None = None) -> LSTMWeights:
+def rounded(weights: LSTMWeights, dtype: str, products: str | None = None) -> LSTMWeights:
     """Round the matrices to a precision.
 
     Parameters
@@ -32,8 +33,8 @@ def rounded(weights: LSTMWeights, dtype: str, activations: str | None = None) ->
         What to round.
     dtype : str
         ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``.
-    activations : str, optional
-        What x and h are rounded to when they are multiplied, one of ``ACTIVATIONS[dtype]``. Default: the first, which
+    products : str, optional
+        What x and h are rounded to when they are multiplied, one of ``PRODUCTS[dtype]``. Default: the first, which
         adds no error.
 
     Raises
@@ -43,7 +44,7 @@ def rounded(weights: LSTMWeights, dtype: str, activations: str | None = None) ->
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
-    activations = checked_activations(dtype, activations)
+    products = checked_products(dtype, products)
     if dtype == weights.dtype == "float32":
         return weights
     layers = weights.layers
@@ -52,7 +53,7 @@ def rounded(weights: LSTMWeights, dtype: str, activations: str | None = None) ->
             [_direction(one, dtype, f"layer {k}{' backward' if d else ''}") for d, one in enumerate(directions)]
             for k, directions in enumerate(layers)
         ]
-    return replace(weights, layers=layers, dtype=dtype, activations=activations)
+    return replace(weights, layers=layers, dtype=dtype, products=products)
 
 
 def split_int8(matrix: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..errors import FormatError
-from .cell import FloatArray
+from .checked import FloatArray
 
 Shape = tuple[int, ...]
 Tensors = Callable[[str], FloatArray]

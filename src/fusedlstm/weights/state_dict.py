@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
-from .cell import DirectionWeights, FloatArray
+from .cell import DirectionWeights
+from .checked import FloatArray
 from .lstm import LSTMWeights
 from .reparametrised import Shape, Tensors, put_together
 

@@ -12,7 +12,7 @@ import fusedlstm as fl
 from fusedlstm.cli import cli
 
 SCHEMES = [("float16", None), ("bfloat16", None), ("bfloat16", "bfloat16"), ("int8", "int16"), ("int8", "int8")]
-schemes = pytest.mark.parametrize("dtype, activations", SCHEMES)
+schemes = pytest.mark.parametrize("dtype, products", SCHEMES)
 
 
 @pytest.fixture
@@ -26,15 +26,15 @@ def same(first, second):
 
 
 @schemes
-def test_save_keeps_the_precision(tmp_path, model, dtype, activations):
-    low = model.astype(dtype, activations)
+def test_save_keeps_the_precision(tmp_path, model, dtype, products):
+    low = model.astype(dtype, products)
     path = tmp_path / "low.safetensors"
     low.save(path)
     again = fl.LSTM.load(path)
-    assert (again.dtype, again.weights.activations) == (dtype, activations or "float32")
+    assert (again.dtype, again.weights.products) == (dtype, products or "float32")
     assert not again.batch_first and same(again, low) and not same(again, model)
     model.save(tmp_path / "full.safetensors")
-    loaded = fl.LSTM.load(tmp_path / "full.safetensors", dtype=dtype, activations=activations)
+    loaded = fl.LSTM.load(tmp_path / "full.safetensors", dtype=dtype, products=products)
     assert same(loaded, low)
     factor = 0.5 if dtype == "int8" else 0.7  # the header is large beside so small a model
     assert path.stat().st_size < factor * (tmp_path / "full.safetensors").stat().st_size + 2000
@@ -98,7 +98,7 @@ def put_byte(header, body):
         (lambda header, body: about(header, dtype=["int8"]), "dtype to be one of"),
         (
             lambda header, body: about(header, activations="float"),
-            "activations: expected one of int16, int8 beside int8",
+            "products: expected one of int16, int8 beside int8",
         ),
         (lambda header, body: about(header, activations=8), "expected activations to be text"),
         (lambda header, body: about(header, dtype="float16"), "expected F16.*found I8|expected F32.*found I8"),
@@ -147,7 +147,7 @@ def test_convert_and_info(tmp_path, model):
     model.save(tmp_path / "full.safetensors")
     done = command(
         *("convert", tmp_path / "full.safetensors", tmp_path / "low.safetensors"),
-        *("--dtype", "int8", "--activations", "int8"),
+        *("--dtype", "int8", "--products", "int8"),
     )
     assert done.exit_code == 0, done.output
     assert "dtype=int8 by int8" in done.output
@@ -159,8 +159,8 @@ def test_convert_and_info(tmp_path, model):
         for one in layer
         for array in one.arrays.values()
     )
-    assert (found["dtype"], found["activations"], found["bytes"]) == ("int8", "int8", expected)
-    refused = command("convert", tmp_path / "full.safetensors", tmp_path / "x.safetensors", "--activations", "int8")
+    assert (found["dtype"], found["products"], found["bytes"]) == ("int8", "int8", expected)
+    refused = command("convert", tmp_path / "full.safetensors", tmp_path / "x.safetensors", "--products", "int8")
     assert refused.exit_code == 1 and "it goes with dtype int8" in refused.output
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
-from ...weights import ACTIVATIONS, DTYPES, FloatArray, LSTMWeights, checked_activations
+from ...weights import DTYPES, PRODUCTS, FloatArray, LSTMWeights, checked_products
 from ...weights.precision import MATRICES, split_int8
 from ..containers.safetensors import NUMBERS
 
@@ -29,21 +29,21 @@ Reader = Callable[[], LSTMWeights]
 def options(weights: LSTMWeights) -> dict[str, str]:
     """What the metadata say of the precision; nothing of float32."""
     said = {"dtype": weights.dtype} if weights.dtype != "float32" else {}
-    default = weights.activations == ACTIVATIONS[weights.dtype][0]
-    return said if default else said | {"activations": weights.activations}
+    default = weights.products == PRODUCTS[weights.dtype][0]
+    return said if default else said | {"activations": weights.products}
 
 
 def parse(said: Mapping[str, Any]) -> dict[str, str]:
     """The same read back, checked; empty where nothing is said."""
     if not {"dtype", "activations"} & said.keys():
         return {}
-    dtype, activations = said.get("dtype", DTYPES[0]), said.get("activations", "")
+    dtype, products = said.get("dtype", DTYPES[0]), said.get("activations", "")
     if dtype not in DTYPES:
         raise FormatError(f"metadata 'fusedlstm': expected dtype to be one of {DTYPES}, found {str(dtype)[:99]!r}")
-    if not isinstance(activations, str):
-        raise FormatError(f"metadata 'fusedlstm': expected activations to be text, found {str(activations)[:99]!r}")
+    if not isinstance(products, str):
+        raise FormatError(f"metadata 'fusedlstm': expected activations to be text, found {str(products)[:99]!r}")
     try:
-        return {"dtype": dtype, "activations": checked_activations(dtype, activations[:99])}
+        return {"dtype": dtype, "products": checked_products(dtype, products[:99])}
     except ValueError as error:
         raise FormatError(f"metadata 'fusedlstm', {error}") from error
 

@@ -8,14 +8,13 @@ of a lower precision (see `narrow`). A ConvLSTM's have other names (see `conv_ls
 from __future__ import annotations
 
 import os
-import secrets
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..._files import replacing
 from ...errors import FormatError
 from ...weights import ConvLSTMWeights, FloatArray, LSTMWeights
 from ...weights.state_dict import Reader, by_prefix, lstms
@@ -68,33 +67,24 @@ def _lstms(file: Safetensors) -> dict[str, Reader]:
     return {path: narrow.held_in(reader, precision) for path, reader in found.items()}
 
 
-def save(weights: LSTMWeights, path: str | os.PathLike[str]) -> None:
+def save(weights: LSTMWeights | ConvLSTMWeights, path: str | os.PathLike[str]) -> None:
     """Write the native form; the file is either written whole or left as it was.
 
     Parameters
     ----------
-    weights : LSTMWeights
+    weights : LSTMWeights or ConvLSTMWeights
         Kept bit for bit.
     path : path-like
         An existing file is replaced.
     """
-    _write(path, lstm.tensors(weights), weights.dtype, {lstm.KEY: lstm.metadata(weights)})
-
-
-def save_conv(weights: ConvLSTMWeights, path: str | os.PathLike[str]) -> None:
-    """Write the native form of a ConvLSTM, as `save` does that of an LSTM."""
-    _write(path, conv_lstm.arrays(weights), "float32", conv_lstm.metadata(weights))
+    if isinstance(weights, LSTMWeights):
+        _write(path, lstm.tensors(weights), weights.dtype, {lstm.KEY: lstm.metadata(weights)})
+    else:
+        _write(path, conv_lstm.arrays(weights), "float32", conv_lstm.metadata(weights))
 
 
 def _write(path: str | os.PathLike[str], tensors: dict[str, FloatArray], dtype: str, metadata: dict[str, str]) -> None:
-    target = Path(os.path.realpath(path))  # a link keeps pointing to what it names
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(narrow.serialise(tensors, dtype, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(narrow.serialise(tensors, dtype, metadata))
+        file.flush()
+        os.fsync(file.fileno())
