@@ -301,3 +301,12 @@ def test_a_model_that_decides_by_the_value_of_an_input(tmp_path):
     assert np.array_equal(model(x, 16000), [0, 2])
     assert np.array_equal(model(x, 8000), [1, -2])
     assert np.array_equal(model(x=x, sr=16000), [0, 2])
+
+
+def test_summary_and_profile(detector):
+    model = fl.Model.load(detector)
+    assert "fusedlstm.LSTM" in model.summary()
+    times = model.profile(**inputs(np.random.default_rng(0), 1, 8), runs=5)
+    assert {"fusedlstm.LSTM", "fusedlstm.Conv"} <= {one.operator for one in times}
+    assert sum(one.share for one in times) == pytest.approx(1)
+    assert [one.microseconds for one in times] == sorted((one.microseconds for one in times), reverse=True)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,16 @@ class TensorSpec:
 
     shape: tuple[int | None, ...]
     dtype: np.dtype[Any]
+
+
+class NodeTime(NamedTuple):
+    """What one node of a model costs."""
+
+    name: str
+    operator: str
+    microseconds: float
+    share: float
+    """Of the whole call."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +191,34 @@ class Model:
             No states, or more than one way to pair them; the message shows the candidates.
         """
         return ModelStream(self, batch_size, fixed=fixed, states=states, context=context)
+
+    def summary(self) -> str:
+        """What the model computes, a line for each node that is left when it has been simplified."""
+        return str(self._simple)
+
+    def profile(self, *args: npt.ArrayLike, runs: int = 100, **kwargs: npt.ArrayLike) -> list[NodeTime]:
+        """Where the time of a call goes, by the nodes as the file names them, the longest first.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            As for a call.
+        runs : int
+            Calls that are made; the medians of their times are returned.
+        """
+        arrays = self._arrays(args, kwargs)
+        planned = self.planned(arrays)
+        inputs = [arrays[k] for k in planned.inputs]
+        spent = np.median([planned.program.profile(*inputs)[1] for _ in range(max(runs, 1))], axis=0) / 1e3
+        total: dict[str, float] = {}
+        operators = {}
+        for node, time in zip(planned.nodes, spent):
+            name = node.name or node.outputs[0]
+            operators[name] = node.op
+            total[name] = total.get(name, 0.0) + float(time)
+        everything = sum(total.values()) or 1.0
+        found = [NodeTime(name, operators[name], time, time / everything) for name, time in total.items()]
+        return sorted(found, key=lambda one: -one.microseconds)
 
     def _run(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> tuple[Array, ...]:
         arrays = self._arrays(args, named)
