@@ -9,9 +9,6 @@ import sys
 import time
 import wave
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
