@@ -40,14 +40,22 @@ def test_only_simd_includes_intrinsics():
 def test_kernels_use_no_standard_library():
     """An inline function compiled with AVX flags can become the copy that every caller gets."""
     parts = ("activations", "cell", "functions", "general", "many", "integer", "parts", "weights")
-    allowed = {"<cstddef>", "<cstdint>", '"table.hpp"', '"../simd/target.hpp"', *(f'"{part}.inl.hpp"' for part in parts)}
+    allowed = {
+        "<cstddef>",
+        "<cstdint>",
+        '"table.hpp"',
+        '"../simd/target.hpp"',
+        *(f'"{part}.inl.hpp"' for part in parts),
+    }
     for path in (*sources("kernels", ".hpp"), CSRC / "kernels" / "kernels.cpp"):
         if not path.name.startswith("dispatch"):
             assert set(includes(path)) <= allowed, path
     for path in sources("simd", ".hpp"):
         if path.name != "cpuid.hpp":  # baseline code, included by dispatch.cpp alone
             standard = {name for name in includes(path) if name[0] == "<" and not re.search(r"intrin|arm_neon", name)}
-            assert standard <= {"<cstddef>", "<cstdint>", "<cstring>"}, path  # the last for memcpy, not an inline function
+            assert standard <= {"<cstddef>", "<cstdint>", "<cstring>"}, (
+                path
+            )  # the last for memcpy, not an inline function
 
 
 def test_engine_uses_the_table_and_the_standard_library():

@@ -58,4 +58,4 @@ def test_the_same_bits_on_another_processor(here, tmp_path, compiler, cpu, runne
     assert list(found) == (["neon", "scalar"] if cpu == "aarch64" else ["scalar"])
     assert found["scalar"] == here["scalar"]
     if "neon" in found:
-        assert [here[isa] for isa in here if isa != "scalar"][0] == found["neon"]
+        assert next(here[isa] for isa in here if isa != "scalar") == found["neon"]

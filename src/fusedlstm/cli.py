@@ -60,10 +60,9 @@ class OneLineErrors(click.Group):
 
 def _now(token: str) -> str:
     """An option of an earlier version by the name that it has now."""
-    if token != "activations":
-        return token
-    click.echo("--activations is called --products now; the old name goes with version 0.2", err=True)
-    return "products"
+    if token == "activations":
+        click.echo("--activations is called --products now; the old name goes with version 0.2", err=True)
+    return "products" if token == "activations" else token
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _now})

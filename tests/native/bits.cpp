@@ -106,34 +106,37 @@ Activation any_activation(Random& random) {
   return {function, 0.5f + random.within(0.25f), random.within(1.0f)};
 }
 
-// hidden = 0: of a ConvLSTM, which has no arrays.
-CellOptions any_cell(Random& random, Arrays& arrays, std::size_t hidden) {
+// Activations alone, as a ConvLSTM takes them.
+Cell any_activations(Random& random) {
+  Cell cell = {};
+  cell.gate = random.one_in(2) ? Activation{Function::sigmoid, 1.0f, 1.0f} : any_activation(random);
+  cell.candidate = any_activation(random);
+  cell.output = any_activation(random);
+  cell.gate_clip = cell.cell_clip = cell.projection_clip = none;
+  return cell;
+}
+
+void add_any_cell(Random& random, Arrays& arrays, std::size_t hidden, DirectionArrays& to) {
   const auto limit = [&] { return random.one_in(2) ? none : 0.5f + random.within(0.25f); };
-  CellOptions o = {};
-  o.gate = random.one_in(2) ? Activation{Function::sigmoid, 1.0f, 1.0f} : any_activation(random);
-  o.candidate = any_activation(random);
-  o.output = any_activation(random);
-  o.gate_clip = o.cell_clip = o.projection_clip = none;
-  if (hidden == 0) return o;
-  o.coupled = static_cast<Coupled>(random.from_to(0, 2));
-  o.gate_clip = limit();
-  o.cell_clip = 4.0f * limit();
-  o.projection_clip = limit();
-  o.gate_norm = static_cast<GateNorm>(random.from_to(0, 2));
-  o.cell_norm = static_cast<CellNorm>(random.from_to(0, 2));
-  o.norm_epsilon = 1e-3f;
-  o.cell_zoneout = random.one_in(2) ? 0.0f : 0.25f;
-  o.hidden_zoneout = random.one_in(2) ? 0.0f : 0.125f;
-  if (o.gate_norm != GateNorm::none) o.norm_ih = arrays.vector(4 * hidden);
-  if (o.gate_norm == GateNorm::sides) o.norm_hh = arrays.vector(4 * hidden);
-  o.peephole_i = arrays.maybe(hidden);
-  o.peephole_f = arrays.maybe(hidden);
-  o.peephole_o = arrays.maybe(hidden);
-  if (o.cell_norm != CellNorm::none) {
-    o.norm_c = arrays.vector(hidden);
-    o.norm_c_bias = arrays.maybe(hidden);
+  Cell& cell = to.cell.emplace(any_activations(random));
+  cell.coupled = static_cast<Coupled>(random.from_to(0, 2));
+  cell.gate_clip = limit();
+  cell.cell_clip = 4.0f * limit();
+  cell.projection_clip = limit();
+  cell.gate_norm = static_cast<GateNorm>(random.from_to(0, 2));
+  cell.cell_norm = static_cast<CellNorm>(random.from_to(0, 2));
+  cell.norm_epsilon = 1e-3f;
+  cell.cell_zoneout = random.one_in(2) ? 0.0f : 0.25f;
+  cell.hidden_zoneout = random.one_in(2) ? 0.0f : 0.125f;
+  if (cell.gate_norm != GateNorm::none) to.norm_ih = arrays.vector(4 * hidden);
+  if (cell.gate_norm == GateNorm::sides) to.norm_hh = arrays.vector(4 * hidden);
+  to.peephole_i = arrays.maybe(hidden);
+  to.peephole_f = arrays.maybe(hidden);
+  to.peephole_o = arrays.maybe(hidden);
+  if (cell.cell_norm != CellNorm::none) {
+    to.norm_c = arrays.vector(hidden);
+    to.norm_c_bias = arrays.maybe(hidden);
   }
-  return o;
 }
 
 struct Model {
@@ -161,7 +164,7 @@ Model any_model(Random& random, Arrays& arrays, std::size_t largest, bool plain)
       if (outputs < hidden) one.bias_hr = arrays.maybe(outputs);
       one.h_0 = arrays.maybe(outputs);
       one.c_0 = arrays.maybe(hidden);
-      if (!plain) one.options = any_cell(random, arrays, hidden);
+      if (!plain) add_any_cell(random, arrays, hidden, one);
       model.directions.push_back(one);
     }
     inputs = shape.width(layer);
@@ -190,12 +193,11 @@ std::uint64_t lstm(std::uint64_t seed, Precision precision, bool plain) {
           model.shape.num_directions * call.batch * (i % 2 == 0 ? layer.output_size : layer.hidden_size);
       for (std::size_t k = 0; k < size; ++k) states[i].push_back(i < 2 ? random.within(1.0f) : 0.0f);
     }
-  call.x = x.data();
-  call.x_time = static_cast<std::ptrdiff_t>(inputs);
-  call.x_batch = static_cast<std::ptrdiff_t>(call.time * inputs);
-  call.y = y.data();
-  call.y_time = static_cast<std::ptrdiff_t>(outputs);
-  call.y_batch = static_cast<std::ptrdiff_t>(call.time * outputs);
+  const auto along_time = [&](const std::vector<float>& values, std::size_t features) {
+    return sequence(values.data(), static_cast<std::ptrdiff_t>(call.time * features), static_cast<std::ptrdiff_t>(features));
+  };
+  call.x = along_time(x, inputs);
+  call.y = along_time(y, outputs);
   if (random.one_in(2)) call.h_0 = states[0].data(), call.c_0 = states[1].data();
   call.h_n = states[2].data();
   call.c_n = states[3].data();
@@ -213,7 +215,7 @@ std::uint64_t conv_lstm(std::uint64_t seed) {
   conv.channels = random.from_to(1, 5);
   conv.filters = random.from_to(1, 20);
   std::size_t input_window = conv.channels, recurrent_window = conv.filters;
-  ConvCall call = {};
+  Call call = {};
   call.batch = random.from_to(1, 3);
   call.time = random.from_to(1, 4);
   std::size_t frame = call.batch, positions = call.batch;
@@ -230,23 +232,21 @@ std::uint64_t conv_lstm(std::uint64_t seed) {
   conv.weight_ih = arrays.matrix(4 * conv.filters, input_window);
   conv.weight_hh = arrays.matrix(4 * conv.filters, recurrent_window);
   conv.bias = arrays.maybe(4 * conv.filters);
-  if (random.one_in(2)) conv.options = any_cell(random, arrays, 0);
+  if (random.one_in(2)) conv.cell = any_activations(random);
   const ConvLstm engine(conv);
   std::vector<float> x = numbers(random, frame * call.time * conv.channels, 1.0f);
   std::vector<float> results[3] = {std::vector<float>(positions * call.time * conv.filters),
                                    std::vector<float>(positions * conv.filters),
                                    std::vector<float>(positions * conv.filters)};
-  const auto frames = [&](std::vector<float>& values, std::size_t times, std::size_t height, std::size_t width,
-                          std::size_t channels) {
+  const auto frames = [&](std::vector<float>& values, std::size_t height, std::size_t width, std::size_t channels) {
     const auto step = [](std::size_t floats) { return static_cast<std::ptrdiff_t>(floats); };
     const std::size_t one = height * width * channels;
-    return Frames{values.data(), step(times * one), step(one), {step(width * channels), step(channels)}, 1};
+    return Sequence{values.data(), step(call.time * one), step(one), {step(width * channels), step(channels)}, 1};
   };
-  const std::size_t height = conv.input[0].outputs(call.size[0]), width = conv.input[1].outputs(call.size[1]);
-  call.x = frames(x, call.time, call.size[0], call.size[1], conv.channels);
-  call.y = frames(results[0], call.time, height, width, conv.filters);
-  call.h_n = frames(results[1], 1, height, width, conv.filters);
-  call.c_n = frames(results[2], 1, height, width, conv.filters);
+  call.x = frames(x, call.size[0], call.size[1], conv.channels);
+  call.y = frames(results[0], conv.input[0].outputs(call.size[0]), conv.input[1].outputs(call.size[1]), conv.filters);
+  call.h_n = results[1].data();
+  call.c_n = results[2].data();
   engine.run(call);
   Hash hash;
   for (const std::vector<float>& values : results) hash.add(values);
