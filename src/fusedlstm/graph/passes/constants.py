@@ -261,16 +261,15 @@ class Folder:
         for value in graph.inputs:
             self.types.pop(value.name, None)
         self.types.update(carried)
-        try:
-            for inner in graph.nodes:
+        for inner in graph.nodes:
+            try:
                 self.step(inner)
-            nodes = self.nodes
-        except FormatError:  # a branch that is never taken may be wrong
-            nodes = list(graph.nodes)
-            self.forget(graph)
-        finally:
-            self.nodes = outside
-            self.depth -= 1
+            except FormatError as error:  # a branch that is never taken may be wrong
+                reason = str(error).removeprefix(f"{inner.title}: ")
+                inputs = tuple(map(self.find, inner.inputs))
+                self.nodes.append(Node(inner.op, inputs, inner.outputs, {}, inner.name, reason))
+        nodes, self.nodes = self.nodes, outside
+        self.depth -= 1
         outputs = tuple(Value(self.find(value.name)) for value in graph.outputs)
         used = {value.name for value in outputs}
         nodes = prune(nodes, used)
