@@ -42,6 +42,7 @@ const Extension FL_JOIN(FL_ISA, _kernels) = {
 #else
 
 #include "general.inl.hpp"
+#include "gru.inl.hpp"
 
 namespace {
 
@@ -85,6 +86,7 @@ const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
                                                 {project<Integer<By8>>, recur<Integer<By8>>}},
                                                update_cell,
                                                update_hidden,
+                                               update_state,
                                                activate_array,
                                                sigmoid_array,
                                                tanh_array,

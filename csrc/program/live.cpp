@@ -15,17 +15,19 @@ Live::Live(std::shared_ptr<const Program> program, const std::vector<std::size_t
   }
 }
 
-bool Live::step() {
-  if (in_use_.test_and_set(std::memory_order_acquire)) return false;
-  program_->run(run_, memory_);
-  for (const Pair& pair : pairs_) std::swap(memory_[pair.input], memory_[pair.output]);
-  for (const Overlap& one : overlaps_)
-    for (std::size_t row = 0; row < one.rows; ++row) {
-      char* const start = at(one.input) + row * one.row_bytes;
-      std::memmove(start, start + one.row_bytes - one.bytes, one.bytes);
-    }
+Program::Fault Live::step() {
+  if (in_use_.test_and_set(std::memory_order_acquire)) return {busy, 0};
+  const Program::Fault fault = program_->run(run_, memory_);
+  if (fault.what == nullptr) {
+    for (const Pair& pair : pairs_) std::swap(memory_[pair.input], memory_[pair.output]);
+    for (const Overlap& one : overlaps_)
+      for (std::size_t row = 0; row < one.rows; ++row) {
+        char* const start = at(one.input) + row * one.row_bytes;
+        std::memmove(start, start + one.row_bytes - one.bytes, one.bytes);
+      }
+  }
   in_use_.clear(std::memory_order_release);
-  return true;
+  return fault;
 }
 
 }  // namespace fusedlstm

@@ -24,8 +24,9 @@ class Live {
   Live(std::shared_ptr<const Program> program, const std::vector<std::size_t>& sizes, std::vector<Pair> pairs,
        std::vector<Overlap> overlaps);
 
-  // False: another thread is in it, and nothing was done. Allocates nothing.
-  bool step();
+  // Allocates nothing. Where something was wrong with a value, or another thread is in it, the states are as before.
+  Program::Fault step();
+  static constexpr const char* busy = "stream: another thread is using it, and nothing was done";
   // Where an array lies now: a state moves with every step.
   char* at(std::size_t array) const { return static_cast<char*>(memory_[array]); }
 

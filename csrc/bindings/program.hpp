@@ -1,0 +1,60 @@
+// class _core.Program: what a graph was planned to be, and what it must keep alive. Here only memory is kept safe.
+#pragma once
+#include "../program/program.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../program/steps.hpp"
+
+namespace py = pybind11;
+
+std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
+
+class Model {
+ public:
+  Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
+        std::vector<py::array> constants);
+
+  // (base, offset, element, shape, strides): every element must lie within its base.
+  fusedlstm::Tensor tensor(const py::handle& said, bool written) const;
+  std::optional<fusedlstm::Tensor> maybe(const py::handle& said, bool written = false) const {
+    return said.is_none() ? std::optional<fusedlstm::Tensor>() : tensor(said, written);
+  }
+  void add(std::unique_ptr<fusedlstm::Step> step) { program_->add(std::move(step)); }
+
+  py::tuple run(const py::args& arrays) const { return run_with(arrays, nullptr); }
+  py::tuple profile(const py::args& arrays) const;
+
+  // An array that comes in or goes out.
+  struct Slot {
+    fusedlstm::Element element;
+    std::vector<py::ssize_t> shape;
+    std::size_t bytes;
+  };
+  static py::dtype dtype_of(fusedlstm::Element element);
+  const std::shared_ptr<fusedlstm::Program>& program() const { return program_; }
+  std::size_t inputs() const { return inputs_.size(); }
+  std::size_t arrays() const { return inputs_.size() + outputs_.size(); }
+  const Slot& slot(std::size_t array) const;  // inputs, then outputs
+
+ private:
+  static Slot slot_from(const py::tuple& said);
+  py::tuple run_with(const py::args& arrays, std::vector<double>* spent) const;
+
+  std::vector<py::array> constants_;
+  std::vector<Slot> inputs_, outputs_;
+  std::vector<std::size_t> bytes_;  // of each base
+  std::shared_ptr<fusedlstm::Program> program_;
+};
+
+// The steps of each family, as methods.
+using ModelClass = py::class_<Model, std::shared_ptr<Model>>;
+void bind_live(py::module_& module);
+void bind_gru(py::module_& module, ModelClass& model);
+void bind_indexed_steps(ModelClass& model);
