@@ -11,11 +11,12 @@ from .stream import Stream
 from .weights import Activation, Cell, ConvLSTMWeights, DirectionWeights, FormatError, LSTMWeights
 
 if TYPE_CHECKING:
+    from ._model_parts import TensorSpec
     from .batcher import AsyncBatcher
-    from .model import Model, TensorSpec
+    from .model import Model
 else:
     # What takes long to import, and not everybody needs.
-    _LATER = {"AsyncBatcher": "batcher", "Model": "model", "TensorSpec": "model"}
+    _LATER = {"AsyncBatcher": "batcher", "Model": "model", "TensorSpec": "_model_parts"}
 
     def __getattr__(name: str) -> Any:
         """A class, when it is first asked for."""

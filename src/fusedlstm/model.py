@@ -5,69 +5,25 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, formats
+from . import formats
+from ._model_parts import Array, NodeTime, Planned, TensorSpec, cast, spec_of
 from .errors import FormatError
-from .graph.graph import Graph, Node, Value
-from .graph.passes import simplify
+from .graph import Graph, deciding_inputs, simplify, single, specialise
 from .graph.plan import Packed, plan
-from .graph.specialise import deciding_inputs, specialise
 from .graph.tensors import element_of
 from .model_stream import ModelStream
 
-Array = npt.NDArray[Any]
 _NUMPY = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "b": np.dtype(np.bool_)}
-_FLOAT32 = _NUMPY["f"]
 _KINDS = {"f": "floating-point numbers", "i": "whole numbers", "b": "truth values"}
 
 PLANS = 64
 """Plans that a model keeps, the least recently used going first; a plan is for one set of shapes."""
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """An input or output of a model.
-
-    Parameters
-    ----------
-    shape : tuple of int or None
-        None where a size is free.
-    dtype : numpy.dtype
-        As the file has it; floating-point numbers are computed as float32, whatever their dtype.
-    """
-
-    shape: tuple[int | None, ...]
-    dtype: np.dtype[Any]
-
-
-class NodeTime(NamedTuple):
-    """What one node of a model costs."""
-
-    name: str
-    operator: str
-    microseconds: float
-    share: float
-    """Of the whole call."""
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A program for one set of shapes."""
-
-    program: _core.Program
-    nodes: Sequence[Node]
-    inputs: tuple[int, ...]
-    """Which of the model's inputs the program takes: what decided the plan is part of it."""
-    releases: bool
-    """Whether it takes long enough to let other threads run meanwhile."""
-    casts: tuple[tuple[int, np.dtype[Any]], ...]
-    """Outputs whose dtype in the file is not the one they are computed in."""
 
 
 class Model:
@@ -93,11 +49,13 @@ class Model:
         if graph.refusals:
             raise FormatError(_refusal(graph.refusals))
         self.graph = graph
-        self._simple = simplify(graph)
-        self.inputs = {one.name: _spec(one, self._simple) for one in graph.inputs}
-        self.outputs = {one.name: _spec(one, self._simple) for one in self._simple.outputs}
+        self._simple = simplify(single(graph))
+        self.inputs = {one.name: spec_of(one, self._simple) for one in graph.inputs}
+        self.outputs = {one.name: spec_of(one, self._simple) for one in self._simple.outputs}
         self._deciding = frozenset(deciding_inputs(self._simple))
-        self._held = {name: _NUMPY[element_of(spec.dtype)] for name, spec in self.inputs.items()}
+        self._held: dict[str, np.dtype[Any]] = {
+            name: _NUMPY[element_of(spec.dtype)] for name, spec in self.inputs.items()
+        }
         self._packed = Packed()
         self._plans: OrderedDict[Any, Planned] = OrderedDict()
         self._lock = Lock()
@@ -224,7 +182,7 @@ class Model:
         arrays = self._arrays(args, named)
         planned = self.planned(arrays)
         found: tuple[Array, ...] = planned.program.run(*[arrays[k] for k in planned.inputs])
-        return _cast(found, planned.casts) if planned.casts else found
+        return cast(found, planned.casts) if planned.casts else found
 
     def _arrays(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> list[Array]:
         """The inputs in order, as the engine takes them."""
@@ -335,20 +293,6 @@ class Model:
             )
 
         return f"Model({shown(self.inputs)} -> {shown(self.outputs)})"
-
-
-def _spec(value: Value, graph: Graph) -> TensorSpec:
-    kind = graph.types.get(value.name)
-    dtype = value.dtype if value.dtype is not None else kind.dtype if kind is not None else _FLOAT32
-    shape = value.shape if value.shape is not None else kind.shape if kind is not None else ()
-    return TensorSpec(tuple(size if type(size) is int else None for size in shape), dtype)
-
-
-def _cast(arrays: Sequence[Array], casts: Sequence[tuple[int, np.dtype[Any]]]) -> tuple[Array, ...]:
-    found = list(arrays)
-    for k, dtype in casts:
-        found[k] = found[k].astype(dtype)
-    return tuple(found)
 
 
 def _refusal(refusals: Sequence[str]) -> str:

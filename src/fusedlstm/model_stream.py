@@ -97,7 +97,7 @@ class ModelStream:
         else:
             arrays = self._arguments(args, kwargs)
         shapes = tuple([array.shape for array in arrays])
-        live = self._live if self._live is not None and self._live.shapes == shapes else self._switch(shapes)  # type: ignore[assignment]
+        live = self._live if self._live is not None and self._live.shapes == shapes else self._switch(shapes)
         for target, array in zip(live.inputs, arrays):
             target[...] = array
         live.core.step(live.releases)
@@ -187,7 +187,7 @@ class ModelStream:
         if any(size is None for size in shape):
             return None
         more = self._context.get(name, 0)
-        return (*shape[:-1], shape[-1] - more) if more else shape  # type: ignore[return-value, operator]
+        return (*shape[:-1], shape[-1] - more) if more else shape  # type: ignore[return-value, operator, arg-type]
 
     def _zeros(self) -> dict[str, Array]:
         found = {}

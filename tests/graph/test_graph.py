@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from graphs import FLOAT, INT, Builder, random
 
+from fusedlstm.errors import FormatError
 from fusedlstm.graph import Graph, Node, Value, evaluate, node
 from fusedlstm.graph.dims import Dim
 from fusedlstm.graph.passes import simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise
-from fusedlstm.weights import FormatError
 
 X, Y = Value("x", FLOAT, ("batch", 4)), Value("y")
 

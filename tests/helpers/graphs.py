@@ -2,15 +2,9 @@
 
 import numpy as np
 
-from fusedlstm import formats
 from fusedlstm.graph import Graph, Value, evaluate, node
 from fusedlstm.graph.passes import fold, simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise
-
-
-def read_graph(path, outputs=None, external_data=False):
-    return formats.open(path).whole(outputs, external_data)
-
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int64)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..weights import FormatError
+from ..errors import FormatError
 from .dims import known
 from .graph import Graph, Node, Value, captures, graphs_of, node
 from .operators import OPERATORS, Array, Call, Shape, TensorType, UnknownError

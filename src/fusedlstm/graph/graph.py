@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..weights import FormatError
+from ..errors import FormatError
 from .dims import Dim, Size
 from .operators import OPERATORS, Array, DType, TensorType
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import _core
-from ..weights import FormatError
+from ..errors import FormatError
 from .graph import Graph, Node
 from .operators import OPERATORS, Array
 from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of, order_of, place, same_place
@@ -165,16 +166,16 @@ class Plan:
                 for name in one.inputs:
                     size = self.types[name].shape[axis]
                     if one.inputs.count(name) == 1:
-                        into(name, made, lambda whole, part=(axis, start, size): whole.sliced(*part))
+                        into(name, made, partial(_slice, part=(axis, start, size)))
                     start += size
             elif made in self._outputs or made in self._parts:
                 shape = self.types[one.inputs[0]].shape if one.inputs else ()
                 if one.op in ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"):
-                    into(one.inputs[0], made, lambda whole, shape=shape: whole.reshaped(shape))
+                    into(one.inputs[0], made, partial(Tensor.reshaped, shape=shape))
                 elif one.op == "Transpose":
                     perm = one.attributes["perm"] or tuple(range(len(shape)))[::-1]
                     inverse = sorted(range(len(perm)), key=perm.__getitem__)
-                    into(one.inputs[0], made, lambda whole, inverse=inverse: whole.transposed(inverse))
+                    into(one.inputs[0], made, partial(Tensor.transposed, axes=inverse))
 
     def _part(self, name: str) -> Tensor | None:
         found = self._parts.get(name)
@@ -213,6 +214,10 @@ class Plan:
     def nodes(self) -> Sequence[Node]:
         """The node of each step."""
         return self._nodes
+
+
+def _slice(whole: Tensor, part: tuple[int, int, int]) -> Tensor:
+    return whole.sliced(*part)
 
 
 def _dense(storage: Storage, element: str, shape: Sizes) -> Tensor:

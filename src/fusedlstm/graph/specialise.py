@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..weights import FormatError
+from ..errors import FormatError
 from .graph import Graph, check_shape
 from .operators import OPERATORS, Array, TensorType
 from .passes import settle

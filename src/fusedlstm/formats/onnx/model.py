@@ -38,7 +38,7 @@ def read(source: Source) -> Contents | None:
 
     def graph(outputs: Sequence[str] | None, external_data: bool) -> Graph:
         from .tensors import External
-        from .to_graph import from_proto
+        from .whole import from_proto
 
         return from_proto(model, outputs, External(source.path.parent if external_data else None))
 

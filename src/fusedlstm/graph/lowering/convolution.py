@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ... import _core
-from ...weights import FormatError
+from ...errors import FormatError
 from ..graph import Node
 from ..operators import Array
 from ..operators.convolution import geometry
@@ -44,7 +45,7 @@ def _conv(plan: Plan, node: Node) -> None:
         part = weights[g * each : (g + 1) * each][(slice(None), slice(None), *keep)]
         packed = plan.packed.get(
             ("conv", names[1], names[2], g, tuple((one.start, one.stop) for one in keep)),
-            lambda part=part, g=g: _pack(part, None if bias is None else bias[g * each : (g + 1) * each]),
+            partial(_pack, part, None if bias is None else bias[g * each : (g + 1) * each]),
         )
         plan.emit(
             "product",

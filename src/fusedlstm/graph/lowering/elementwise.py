@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...weights import Activation, FormatError
+from ...errors import FormatError
+from ...weights import Activation
 from ..graph import Node
 from ..operators.operator import lowers
 from ..plan import Plan

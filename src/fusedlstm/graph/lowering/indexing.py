@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...weights import FormatError
+from ...errors import FormatError
 from ..graph import Node
 from ..operators.operator import axis_of, lowers
 from ..plan import Plan

@@ -37,8 +37,8 @@ def _expand(plan: Plan, node: Node) -> None:
 def _slice(plan: Plan, node: Node) -> None:
     x = plan.read(node.inputs[0])
     starts, ends, axes, steps = (
-        plan.value(name).reshape(-1).tolist() if name else None  # type: ignore[union-attr]
-        for name in (*node.inputs[1:], "", "")[:4]
+        [] if value is None else value.reshape(-1).tolist()
+        for value in (plan.value(name) if name else None for name in (*node.inputs[1:], "", "")[:4])
     )
     axes = axes or list(range(len(starts)))
     for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(starts)):
@@ -80,7 +80,7 @@ def _reduce(plan: Plan, node: Node) -> None:
     raise NotImplementedError
 
 
-def _count(shape):
+def _count(shape: tuple[int, ...]) -> int:
     n = 1
     for s in shape:
         n *= s

@@ -9,7 +9,8 @@ import numpy as np
 
 from ... import _core
 from ..._packing import pack
-from ...weights import FormatError, LSTMWeights
+from ...errors import FormatError
+from ...weights import LSTMWeights
 from ..graph import Node
 from ..operators import Array
 from ..operators.operator import lowers
@@ -58,7 +59,10 @@ def _gru(plan: Plan, node: Node) -> None:
     a = node.attributes
     key = ("gru", w, r, b, a["direction"], a.get("linear_before_reset"), a["activations"], a["clip"])
     layer = plan.packed.get(key, lambda: _pack(node, [plan.value(name) if name else None for name in (w, r, b)]))
-    turned = (lambda one: one.transposed((1, 0, 2))) if a["layout"] else (lambda one: one)
+
+    def turned(one: Tensor) -> Tensor:
+        return one.transposed((1, 0, 2)) if a["layout"] else one
+
     first = turned(_features_beside(plan, plan.read(x)))
     y_name, h_name = (*node.outputs, "", "")[:2]
     y: Tensor | None = None
@@ -96,9 +100,7 @@ def _pack(node: Node, arrays: list[Array | None]) -> _core.Gru:
         directions.append((*held, functions[0], functions[-1]))
     if a.get("linear_before_reset"):
         kind = "gru_linear"
-    return _core.Gru(
-        kind, directions, a["direction"] == "reverse", a["clip"] or math.inf, "float32", "float32"
-    )
+    return _core.Gru(kind, directions, a["direction"] == "reverse", a["clip"] or math.inf, "float32", "float32")
 
 
 def _features_beside(plan: Plan, x: Tensor) -> Tensor:

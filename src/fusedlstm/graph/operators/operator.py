@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...weights import FormatError
+from ...errors import FormatError
 from ..dims import Dim, Size
 
 Array = Any

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...weights import FormatError
+from ...errors import FormatError
 from ..dims import Dim
 from ..evaluate import compute
 from ..graph import MAX_ELEMENTS, Graph, Node, Value, check_shape, prune

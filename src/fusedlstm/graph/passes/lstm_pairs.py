@@ -111,14 +111,14 @@ def _stack(draft: Draft, one: DraftNode) -> DraftNode | None:
     a, b = one.attributes["weights"], after.attributes["weights"]
     if not (_simple(a) and _simple(b)) or a.bidirectional != b.bidirectional or a.reverse != b.reverse:
         return None
-    if (a.dtype, a.activations) != (b.dtype, b.activations) or one.attributes["y_batch_first"] != after.attributes[
+    if (a.dtype, a.products) != (b.dtype, b.products) or one.attributes["y_batch_first"] != after.attributes[
         "x_batch_first"
     ]:
         return None
     first, second = _inputs(one), _inputs(after)
     if first[3] != second[3] or any(bool(x) != bool(z) for x, z in zip(first[1:3], second[1:3])):
         return None
-    weights = LSTMWeights([*a.layers, *b.layers], reverse=a.reverse, dtype=a.dtype, activations=a.activations)
+    weights = LSTMWeights([*a.layers, *b.layers], reverse=a.reverse, dtype=a.dtype, products=a.products)
     if not weights.equal_layers:
         return None
     steps = draft.types[y].shape[1 if one.attributes["y_batch_first"] else 0] if y in draft.types else None

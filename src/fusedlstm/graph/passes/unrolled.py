@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...weights import FormatError, LSTMWeights
+from ...errors import FormatError
+from ...weights import LSTMWeights
 from ..dims import Dim
 from ..draft import Draft
 from ..evaluate import compute, evaluate

@@ -8,34 +8,43 @@ from typing import Any
 from ...errors import FormatError
 from ...graph.graph import MAX_DEPTH, MAX_NODES, Graph, Node, Value, node
 from ...graph.operators import OPERATORS
+from ..containers.need import need
+from ..containers.protobuf import parse
+from ..containers.source import Source
 from .order import ordered
 from .tensors import Array, External, attributes, dtype_of, to_array
 from .upgrade import NEWEST, OLDEST, Old, upgraded
 
+_MAX_BYTES = 2**31 - 1  # protobuf's own limit
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+
+
+def read_graph(source: Source, outputs: Sequence[str] | None = None, external_data: bool = False) -> Graph:
+    """The model in a file.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    outputs : sequence of str, optional
+        Tensors to cut the graph at; what lies behind them does not matter. By default the file's outputs.
+    external_data : bool
+        Whether tensors may lie in other files beside it.
+
+    Raises
+    ------
+    FormatError
+        A file that is damaged or hostile. Operators that cannot be run are marked in the graph (`Graph.refusals`).
+    """
+    if source.size > _MAX_BYTES:
+        raise FormatError(f"expected at most {_MAX_BYTES} bytes, found {source.size}")
+    model = parse(source.read(), need("onnx", "onnx").ModelProto())
+    return from_proto(model, outputs, External(source.path.parent if external_data else None))
 
 
 def from_proto(model: Any, outputs: Sequence[str] | None = None, external: External | None = None) -> Graph:
     """The graph of a ModelProto."""
-    try:
-        return _Reader(model, external or External(None)).read(outputs)
-    except (TypeError, AttributeError) as error:
-        if _all_text(model):
-            raise
-        raise FormatError("expected names that are text, found other bytes") from error
-
-
-def _all_text(message: Any) -> bool:
-    """Whether every field of text is text: what is no UTF-8 comes as bytes."""
-    waiting = [message]
-    while waiting:
-        for field, value in waiting.pop().ListFields():
-            values = value if hasattr(value, "append") or hasattr(value, "add") else [value]
-            if field.message_type is not None:
-                waiting.extend(values)
-            elif field.type == field.TYPE_STRING and any(isinstance(one, bytes) for one in values):
-                return False
-    return True
+    return _Reader(model, external or External(None)).read(outputs)
 
 
 class _Scope:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import close, ops, random, read_graph
+from graphs import close, ops, random
 
+from fusedlstm.formats.containers.source import Source
+from fusedlstm.formats.onnx.whole import read_graph
 from fusedlstm.graph import evaluate
 from fusedlstm.graph.passes import simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise
@@ -54,7 +56,7 @@ def test_against_onnxruntime(path):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    graph = read_graph(path)
+    graph = read_graph(Source(path))
     assert not graph.refusals
     simple = simplify(graph)
     for batch, steps, rate in ((1, 5, 16000), (3, 16, 16000), (1, 1, 8000)):
@@ -78,7 +80,7 @@ def test_against_onnxruntime(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_shapes_are_settled_quickly(path):
-    graph = simplify(read_graph(path))
+    graph = simplify(read_graph(Source(path)))
     fed = inputs(path.stem, 1, 5, 16000)
     values = {name: fed[name] for name in deciding_inputs(graph)}
     shapes = {name: value.shape for name, value in fed.items()}

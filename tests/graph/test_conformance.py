@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from onnx_models import numpy_helper, onnx
 
-from fusedlstm.formats.onnx.to_graph import from_proto
+from fusedlstm.errors import FormatError
 from fusedlstm.formats.onnx.upgrade import _UPGRADES, NEWEST, OLDEST
+from fusedlstm.formats.onnx.whole import from_proto
 from fusedlstm.graph import OPERATORS, evaluate
 from fusedlstm.graph.passes import fold, simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise
-from fusedlstm.weights import FormatError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

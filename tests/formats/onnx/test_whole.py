@@ -7,12 +7,14 @@ import warnings
 
 import numpy as np
 import pytest
-from graphs import close, ops, random, read_graph
+from graphs import close, ops, random
 from onnx_models import TensorProto, helper, onnx, tensor
 
+from fusedlstm.errors import FormatError
+from fusedlstm.formats.containers.source import Source
+from fusedlstm.formats.onnx.whole import read_graph
 from fusedlstm.graph import evaluate
 from fusedlstm.graph.passes import simplify
-from fusedlstm.weights import FormatError
 
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 
@@ -47,7 +49,7 @@ def matches_runtime(model, tmp_path, **inputs):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    graph = read_graph(path)
+    graph = read_graph(Source(path))
     assert not graph.refusals
     wanted = dict(zip((one.name for one in graph.outputs), session.run(None, inputs)))
     close(evaluate(graph, inputs), wanted)
@@ -158,13 +160,13 @@ def test_one_name_in_two_branches(tmp_path):
 def test_outputs_cut_the_graph(tmp_path):
     nodes = [node("Relu", ["x"], ["h"]), node("Multinomial", ["h"], ["m"]), node("Unheard", ["m"], ["y"], domain="own")]
     path = saved(proto(nodes), tmp_path)
-    refused = read_graph(path).refusals
+    refused = read_graph(Source(path)).refusals
     assert [one.split(":")[0] for one in refused] == ["Multinomial node 'm'", "own.Unheard node 'y'"]
     assert "random" in refused[0]
-    cut = read_graph(path, outputs=["h"])
+    cut = read_graph(Source(path), outputs=["h"])
     assert ops(cut) == ["Relu"] and [one.name for one in cut.outputs] == ["h"]
     with pytest.raises(FormatError, match="output 'nowhere': expected it to be computed"):
-        read_graph(path, outputs=["nowhere"])
+        read_graph(Source(path), outputs=["nowhere"])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_outputs_cut_the_graph(tmp_path):
     ],
 )
 def test_refused_by_name(one, match, tmp_path):
-    graph = read_graph(saved(proto([one], tensors={"s": random(3)}), tmp_path))
+    graph = read_graph(Source(saved(proto([one], tensors={"s": random(3)}), tmp_path)))
     (reason,) = graph.refusals
     assert reason.startswith(f"{(one.domain + '.') * bool(one.domain)}{one.op_type} node 'y': ")
     with contextlib.suppress(AssertionError):
@@ -199,7 +201,7 @@ def test_refused_by_name(one, match, tmp_path):
 
 def damaged(model, tmp_path, match):
     with pytest.raises(FormatError, match=match):
-        simplify(read_graph(saved(model, tmp_path)))
+        simplify(read_graph(Source(saved(model, tmp_path))))
 
 
 def test_names_that_lie(tmp_path):
@@ -216,7 +218,7 @@ def test_names_that_lie(tmp_path):
 
 def test_order_of_nodes_does_not_matter(tmp_path):
     nodes = [node("Relu", ["h"], ["y"]), node("Neg", ["x"], ["h"])]
-    graph = read_graph(saved(proto(nodes), tmp_path))
+    graph = read_graph(Source(saved(proto(nodes), tmp_path)))
     assert ops(graph) == ["Neg", "Relu"]
 
 
@@ -233,7 +235,7 @@ def test_types_and_shapes_that_lie(tmp_path):
     w.dims[0] = 2**40
     model = proto([node("Add", ["x", "w"], ["y"])])
     model.graph.initializer.append(w)
-    assert "expected 4398046511104 bytes" in read_graph(saved(model, tmp_path)).refusals[0]
+    assert "expected 4398046511104 bytes" in read_graph(Source(saved(model, tmp_path))).refusals[0]
 
 
 def quickly(seconds):
@@ -253,7 +255,7 @@ def test_many_nodes(tmp_path):
         damaged(proto(nodes, {"h0": [1]}, ["h100000"]), tmp_path, "expected at most 50000 nodes, found more")
     nodes = nodes[:20_000]
     with quickly(60):
-        simplify(read_graph(saved(proto(nodes, {"h0": [1]}, ["h20000"]), tmp_path)))
+        simplify(read_graph(Source(saved(proto(nodes, {"h0": [1]}, ["h20000"]), tmp_path))))
 
 
 @pytest.mark.parametrize("depth", [20, 45, 90])
@@ -269,7 +271,7 @@ def test_deep_graphs(depth, tmp_path):
     head = model.SerializeToString()
     whole = head + field(7, message)  # protobuf merges the two graphs
     with quickly(20), contextlib.suppress(FormatError):
-        graph = read_graph(saved(whole, tmp_path))
+        graph = read_graph(Source(saved(whole, tmp_path)))
         assert depth < 45
         simplify(graph)
 
@@ -313,7 +315,7 @@ def test_loop_bomb(tmp_path):
     tensors = {"n": np.array(2**62), "t": np.array(True), "w": random(1)}
     model = proto([node("Loop", ["n", "t", "w"], ["h"], body=body), node("Add", ["x", "h"], ["y"])], tensors=tensors)
     with quickly(10):
-        assert "Loop" in ops(simplify(read_graph(saved(model, tmp_path))))
+        assert "Loop" in ops(simplify(read_graph(Source(saved(model, tmp_path)))))
 
 
 def test_concat_bomb(tmp_path):
@@ -329,7 +331,7 @@ def test_products_of_large_constants(tmp_path):
     nodes.append(node("MatMul", ["x", "k200"], ["y"]))
     model = proto(nodes, {"x": [1, 1500]}, tensors={"k0": random(1500, 1500, scale=0.01)})
     with quickly(30):
-        simplify(read_graph(saved(model, tmp_path)))
+        simplify(read_graph(Source(saved(model, tmp_path))))
 
 
 def external(tmp_path, location, keys=()):
@@ -352,17 +354,17 @@ def test_external_data(tmp_path):
     offset = [("offset", "4")]
     for location in ("w.bin", "sub/w.bin"):
         path = external(inside, location, offset)
-        assert "external_data=True alone" in read_graph(path).refusals[0]
-        graph = read_graph(path, external_data=True)
+        assert "external_data=True alone" in read_graph(Source(path)).refusals[0]
+        graph = read_graph(Source(path), external_data=True)
         np.testing.assert_array_equal(graph.constants["w"], w)
     for location in ("../w.bin", str(tmp_path / "w.bin"), "link.bin", "folder/w.bin", "none.bin", "sub", "", "w.bin\0"):
-        graph = read_graph(external(inside, location, offset), external_data=True)
+        graph = read_graph(Source(external(inside, location, offset)), external_data=True)
         assert graph.refusals and "tensor 'w': expected" in graph.refusals[0], location
     for keys in ([("offset", "8")], [("offset", "-4")], [("offset", "x")], [("length", "4")]):
-        assert read_graph(external(inside, "w.bin", keys), external_data=True).refusals
+        assert read_graph(Source(external(inside, "w.bin", keys)), external_data=True).refusals
     os.mkfifo(inside / "fifo")
     with quickly(5):
-        assert read_graph(external(inside, "fifo"), external_data=True).refusals
+        assert read_graph(Source(external(inside, "fifo")), external_data=True).refusals
 
 
 def test_changed_bytes_raise_nothing_else(tmp_path):
@@ -381,4 +383,4 @@ def test_changed_bytes_raise_nothing_else(tmp_path):
         for at in rng.integers(len(whole), size=rng.integers(1, 4)):
             changed[at] = rng.integers(256)
         with contextlib.suppress(FormatError):
-            simplify(read_graph(saved(bytes(changed), tmp_path)))
+            simplify(read_graph(Source(saved(bytes(changed), tmp_path))))

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import close, random, read_graph
+from graphs import close, random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_models import helper, onnx, tensor
 
-from fusedlstm.formats.onnx.to_graph import from_proto
+from fusedlstm.errors import FormatError
+from fusedlstm.formats.containers.source import Source
+from fusedlstm.formats.onnx.whole import from_proto, read_graph
 from fusedlstm.graph import evaluate
 from fusedlstm.graph.passes import simplify
 from fusedlstm.graph.specialise import deciding_inputs, specialise
-from fusedlstm.weights import FormatError
 
 SLOW = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 QUICK = settings(SLOW, max_examples=40)
@@ -286,4 +287,4 @@ def test_changed_files(path, tmp_path):
         file = tmp_path / f"{k % 2}.onnx"
         file.write_bytes(changed)
         with contextlib.suppress(FormatError):
-            simplify(read_graph(file))
+            simplify(read_graph(Source(file)))

@@ -8,7 +8,7 @@ import pytest
 from graphs import ops
 from onnx_models import onnx
 
-from fusedlstm.formats._onnx_to_graph import from_proto
+from fusedlstm.formats.onnx.whole import from_proto
 from fusedlstm.graph import evaluate
 from fusedlstm.graph.passes import simplify
 from fusedlstm.graph.specialise import specialise
