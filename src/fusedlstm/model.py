@@ -19,7 +19,7 @@ from .graph.plan import Packed, plan
 from .graph.tensors import element_of
 from .model_stream import ModelStream
 
-_NUMPY = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "b": np.dtype(np.bool_)}
+_NUMPY: dict[str, np.dtype[Any]] = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "b": np.dtype(np.bool_)}
 _KINDS = {"f": "floating-point numbers", "i": "whole numbers", "b": "truth values"}
 
 PLANS = 64

@@ -12,7 +12,7 @@ from ...errors import FormatError
 from ..graph import Node
 from ..operators import Array
 from ..operators.convolution import geometry
-from ..operators.operator import lowers
+from ..operators.lowers import lowers
 from ..plan import Plan
 from ..tensors import Tensor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import FormatError
 from ...weights import Activation
 from ..graph import Node
-from ..operators.operator import lowers
+from ..operators.lowers import lowers
 from ..plan import Plan
 from ..tensors import Tensor, element_of
 

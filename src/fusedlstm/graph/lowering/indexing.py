@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...errors import FormatError
 from ..graph import Node
-from ..operators.operator import axis_of, lowers
+from ..operators.lowers import lowers
+from ..operators.operator import axis_of
 from ..plan import Plan
 from ..tensors import Tensor
 from .elementwise import narrow

@@ -6,7 +6,7 @@ import numpy as np
 
 from ... import _core
 from ..graph import Node
-from ..operators.operator import lowers
+from ..operators.lowers import lowers
 from ..plan import Plan
 
 

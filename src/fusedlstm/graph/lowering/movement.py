@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..graph import Node
-from ..operators.operator import axis_of, lowers
+from ..operators.lowers import lowers
+from ..operators.operator import axis_of
 from ..plan import Plan
 from ..tensors import Tensor, same_place
 

@@ -13,7 +13,7 @@ from ...errors import FormatError
 from ...weights import LSTMWeights
 from ..graph import Node
 from ..operators import Array
-from ..operators.operator import lowers
+from ..operators.lowers import lowers
 from ..operators.recurrent import activations_of
 from ..plan import Plan
 from ..tensors import Tensor

@@ -244,19 +244,6 @@ def operator(
     return enter
 
 
-def lowers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Enter how operators are lowered: decorates ``lower(plan, node)``, which emits their steps (see `plan.Plan`)."""
-
-    def enter(lower: Callable[..., None]) -> Callable[..., None]:
-        for name in names:
-            if OPERATORS[name].lower is not None:
-                raise RuntimeError(f"operator {name} is lowered twice")
-            object.__setattr__(OPERATORS[name], "lower", lower)
-        return lower
-
-    return enter
-
-
 def same(call: Call) -> list[TensorType]:
     """The shape rule of what leaves shape and dtype as they are."""
     return [TensorType(call.shapes[0], call.dtypes[0])]
