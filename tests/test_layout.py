@@ -66,6 +66,14 @@ def test_engine_uses_the_table_and_the_standard_library():
             assert "pybind11" not in name and "Python.h" not in name, path
 
 
+def test_programs_use_the_engine_and_the_table():
+    for path in sources("program", ".cpp", ".hpp"):
+        for name in includes(path):
+            if name.startswith('"..'):
+                assert re.match(r'"../(engine/\w+|kernels/(table|dispatch))\.hpp"', name), (path, name)
+            assert "pybind11" not in name and "Python.h" not in name, path
+
+
 def parameters(path):
     """Each function's name and how many parameters it has, template arguments aside."""
     text = re.sub(r"//.*|\"[^\"\n]*\"", "", path.read_text())
@@ -100,7 +108,7 @@ def test_stream_reaches_the_engine_through_the_c_api_alone():
 
 
 def test_only_bindings_know_python():
-    for folder in ("simd", "kernels", "engine"):
+    for folder in ("simd", "kernels", "engine", "program"):
         for path in sources(folder, ".cpp", ".hpp"):
             assert "pybind11" not in path.read_text(), path
 
