@@ -231,5 +231,5 @@ void bind_program(py::module_& module) {
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
   bind_gru(module, model);
   bind_live(module);
-  bind_indexed_steps(model);
+  bind_data_steps(model);
 }

@@ -57,4 +57,4 @@ class Model {
 using ModelClass = py::class_<Model, std::shared_ptr<Model>>;
 void bind_live(py::module_& module);
 void bind_gru(py::module_& module, ModelClass& model);
-void bind_indexed_steps(ModelClass& model);
+void bind_data_steps(ModelClass& model);

@@ -141,6 +141,7 @@ void Gru::run_block(const GruCall& call, const Scratch& s, const Block& block) c
     update.y_offset = static_cast<std::ptrdiff_t>(t) * call.y.time;
     back.x = s.h_rows;
     back.z = s.from_h;
+    back.turn = done + 1;
     project(recurrent_, back, s);
     if (shape_.kind == GruKind::gru) {
       update.cell = OneState::gru_reset;

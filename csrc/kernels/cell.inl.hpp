@@ -255,12 +255,14 @@ struct Plan {
   std::size_t set;    // bands
   bool beyond_cache;  // all panels together do not fit into L2
 
-  // inputs: how many k each panel has
-  FL_INLINE Plan(std::size_t rows, std::size_t inputs, std::size_t first_panel, std::size_t last_panel)
+  // inputs: how many k each panel has; fewest: bands, if there are panels enough
+  FL_INLINE Plan(std::size_t rows, std::size_t inputs, std::size_t first_panel, std::size_t last_panel,
+                 std::size_t fewest = 1)
       : first(first_panel),
         groups(rows, parts_of(rows, Kind::rows)),
         bands(last_panel - first_panel,
-              parts_of(last_panel - first_panel, panels_beside<Kind>(static_cast<int>(groups.largest())))),
+              at_least(last_panel - first_panel < fewest ? 1 : fewest,
+                       parts_of(last_panel - first_panel, panels_beside<Kind>(static_cast<int>(groups.largest()))))),
         set(1),
         beyond_cache(false) {
     if (groups.count == 1) return;
@@ -297,8 +299,8 @@ void project(const Projection& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
   if constexpr (Kind::rounds)
     for (std::size_t row = 0; row < a.rows; ++row) Kind::round_row(a.x[row], a.input_size, rounded_row(a.rounded_x, row));
-  const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, a.last_panel);
-  plan.each(false, [&](std::size_t rows, std::size_t panels, const Block& block) {
+  const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, a.last_panel, a.turn > 0 ? 2 : 1);
+  plan.each(a.turn % 2 == 1, [&](std::size_t rows, std::size_t panels, const Block& block) {
     project_blocks<Kind>[rows - 1][panels - 1](a, block);
   });
 }

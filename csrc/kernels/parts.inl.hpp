@@ -8,6 +8,7 @@ namespace {
 
 // The start of part i when count things are cut into parts of nearly equal size.
 FL_INLINE std::size_t cut(std::size_t count, std::size_t parts, std::size_t i) { return count * i / parts; }
+FL_INLINE std::size_t at_least(std::size_t least, std::size_t count) { return count < least ? least : count; }
 FL_INLINE std::size_t parts_of(std::size_t count, int most) {
   const std::size_t limit = static_cast<std::size_t>(most);
   return count <= limit ? 1 : (count + limit - 1) / limit;

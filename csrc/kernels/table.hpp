@@ -68,6 +68,9 @@ struct Projection {
   float* z;
   std::size_t z_row;  // floats from one row of z to the next
   Rounded rounded_x;  // scratch for `rows` rows, where the precision rounds them
+  // The number of a step that multiplies by the same weights, from 1 on: panels are met from either end in turn, so that
+  // what was read last is read first. 0: in order.
+  std::size_t turn;
 };
 
 // `steps` steps of one direction for the panels [first_panel, last_panel) of `rows` rows: gates, cell update and output

@@ -86,6 +86,12 @@ struct Windowing {
 std::unique_ptr<Step> product_step(std::shared_ptr<const PackedWeights> weights, const Tensor& x, const Tensor& y,
                                    const std::optional<Windowing>& windows, const std::optional<Activation>& activation);
 
+// y = x w: x (batch..., rows, inputs), w (batch..., inputs, outputs), all three of one rank and batch.
+struct Factors {
+  Tensor x, w, y;
+};
+std::unique_ptr<Step> matmul_step(const Factors& factors);
+
 struct LstmArrays {
   Tensor x;                 // (batch, time, features)
   std::optional<Tensor> y;  // likewise, if it is wanted

@@ -66,7 +66,7 @@ class Plan:
         self._into_place()
         from . import lowering  # noqa: F401  (enters how operators are lowered)
 
-        self._node: Node | None = None
+        self._node = Node("Identity", (), ())  # of copies where there is none
         for one in graph.nodes:
             self._node = one
             lower = OPERATORS[one.op].lower
@@ -87,6 +87,10 @@ class Plan:
     def shape(self, name: str) -> Sizes:
         """The shape of a tensor."""
         return self.types[name].shape
+
+    def wanted(self, node: Node, count: int) -> list[str]:
+        """The outputs of a node, up to `count`; "" for those that nothing takes."""
+        return [name if name in self.types else "" for name in (*node.outputs, *("",) * count)[:count]]
 
     def read(self, name: str) -> Tensor:
         """A tensor that was computed, is an input, or a constant."""
@@ -134,7 +138,6 @@ class Plan:
         for one in arguments:
             _use(one, index)
         self._steps.append((step, arguments))
-        assert self._node is not None
         self._nodes.append(self._node)
 
     def copy(self, source: Tensor, target: Tensor) -> None:

@@ -61,14 +61,14 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
         found = settle(found)
     types = found.types
     for one in found.nodes:
-        for name in one.outputs:
-            if name and name not in types:
-                if one.refused:
-                    raise FormatError(f"{one.title}: {one.refused}")
-                if one.op in ("Loop", "Scan"):
-                    raise FormatError(f"{one.title}: a {one.op} that is no LSTM is not supported")
-                if OPERATORS[one.op].shape_inputs or one.op == "NonZero":
-                    raise FormatError(f"{one.title}: its shape depends on values that are known only when it runs")
+        if any(name in types for name in one.outputs):  # outputs that nothing takes have none
+            continue
+        if one.refused:
+            raise FormatError(f"{one.title}: {one.refused}")
+        if one.op in ("Loop", "Scan"):
+            raise FormatError(f"{one.title}: a {one.op} that is no LSTM is not supported")
+        if OPERATORS[one.op].shape_inputs or one.op == "NonZero":
+            raise FormatError(f"{one.title}: its shape depends on values that are known only when it runs")
     return found
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...errors import FormatError
 from ..graph import Node
 from ..operators.lowers import lowers
 from ..operators.operator import axis_of
 from ..plan import Plan
 from ..tensors import Tensor
-from .elementwise import narrow
+from .elementwise import emit_map, narrow
 from .movement import reshaped
 
 
@@ -119,9 +121,29 @@ def _running(plan: Plan, node: Node) -> None:
 
 @lowers("TopK")
 def _top(plan: Plan, node: Node) -> None:
-    x, (values, indices) = plan.read(node.inputs[0]), (*node.outputs, "")[:2]
+    x, (values, indices) = plan.read(node.inputs[0]), plan.wanted(node, 2)
     axis = axis_of(node.attributes["axis"], len(x.shape))
     shape = plan.types[values or indices].shape
     first = plan.write(values, like=x) if values else plan.scratch(x.element, shape)
     second = plan.write(indices, like=x) if indices else plan.scratch("i", shape)
     plan.emit("top", x, first, second, axis, bool(node.attributes["largest"]))
+
+
+@lowers("TensorScatter")
+def _tensor_scatter(plan: Plan, node: Node) -> None:
+    past, update, start = (*map(plan.read, node.inputs), None)[:3]
+    axis = axis_of(node.attributes["axis"], len(past.shape))
+    y = plan.write(node.outputs[0], like=past)
+    plan.copy(past, y)
+    batch, count = past.shape[0], update.shape[axis]
+    places = plan.constant(np.arange(count))
+    if start is not None:
+        sums = plan.scratch("i", (batch, count))
+        emit_map(plan, "Add", [start.view((batch, 1), (start.strides[0], 1)), places], sums)
+        places = sums
+    if node.attributes["mode"] == "circular":
+        turned = plan.scratch("i", (batch, count))
+        emit_map(plan, "Mod", [places, plan.constant(np.array(past.shape[axis]))], turned)
+        places = turned
+    picking = (0, axis), _with(axis, len(past.shape))[1]
+    plan.emit("put", places.broadcast((batch, count)), update, y, picking, "none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..graph import Node
 from ..operators.lowers import lowers
+from ..operators.movement import split_sizes
 from ..operators.operator import axis_of
 from ..plan import Plan
 from ..tensors import Tensor, same_place
@@ -53,11 +54,13 @@ def _slice(plan: Plan, node: Node) -> None:
 def _split(plan: Plan, node: Node) -> None:
     x = plan.read(node.inputs[0])
     axis, start = axis_of(node.attributes["axis"], len(x.shape)), 0
-    for name in node.outputs:
+    given = plan.value(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1] else None
+    count = node.attributes["num_outputs"] or len(node.outputs)
+    sizes = split_sizes(x.shape[axis], None if given is None else tuple(given.tolist()), count)
+    for name, size in zip(node.outputs, sizes):
         if name:
-            size = plan.shape(name)[axis]
-            plan.alias(name, x.sliced(axis, start, size))
-            start += size
+            plan.alias(name, x.sliced(axis, start, size))  # type: ignore[arg-type]
+        start += size  # type: ignore[operator]
 
 
 @lowers("Concat")

@@ -30,7 +30,7 @@ def _lstm(plan: Plan, node: Node) -> None:
     shapes = [(states, x.shape[0], size) for size in (last.output_size, last.hidden_size)]
     y: Tensor | None = None
     made, copies = [], []
-    for k, (name, shape) in enumerate(zip((*node.outputs, "", "", "")[:3], (None, *shapes))):
+    for k, (name, shape) in enumerate(zip(plan.wanted(node, 3), (None, *shapes))):
         if k == 0 and not name:
             continue
         target = plan.write(name) if name else plan.scratch("f", shape or ())
@@ -64,7 +64,7 @@ def _gru(plan: Plan, node: Node) -> None:
         return one.transposed((1, 0, 2)) if a["layout"] else one
 
     first = turned(_features_beside(plan, plan.read(x)))
-    y_name, h_name = (*node.outputs, "", "")[:2]
+    y_name, h_name = plan.wanted(node, 2)
     y: Tensor | None = None
     copies: list[tuple[Tensor, Tensor]] = []
 

@@ -188,7 +188,7 @@ def _scan(function: Callable[..., Array]) -> Callable[..., Array]:
 
 _SCANS: dict[str, Callable[..., Array]] = {"CumSum": np.cumsum, "CumProd": np.cumprod}
 for _name, _running in _SCANS.items():
-    operator(_name, same, 2, exclusive=flag(), reverse=flag())(_scan(_running))
+    operator(_name, same, 2, shape_inputs=(1,), exclusive=flag(), reverse=flag())(_scan(_running))
 
 
 def _integers(call: Call) -> list[TensorType]:

@@ -65,7 +65,7 @@ def _gemm(a: Attributes, x: Array, y: Array, c: Array | None = None) -> Array:
     return (product if c is None else product + a["beta"] * wide(c)).astype(x.dtype)
 
 
-def _labels(equation: str, ranks: list[int]) -> tuple[list[list[str]], list[str]]:
+def einsum_labels(equation: str, ranks: list[int]) -> tuple[list[list[str]], list[str]]:
     """The label of each axis of the inputs and of the output; those of an ellipsis are numbers."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -86,7 +86,7 @@ def _labels(equation: str, ranks: list[int]) -> tuple[list[list[str]], list[str]
 
 
 def _einsum_rule(call: Call) -> list[TensorType]:
-    inputs, output = _labels(call.attributes["equation"], [len(shape) for shape in call.shapes])
+    inputs, output = einsum_labels(call.attributes["equation"], [len(shape) for shape in call.shapes])
     sizes: dict[str, Size] = {}
     for labels, shape in zip(inputs, call.shapes):
         if len(labels) != len(shape):

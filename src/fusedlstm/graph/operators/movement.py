@@ -134,7 +134,7 @@ def _concat(a: Attributes, *parts: Array) -> Array:
     return np.concatenate(parts, a["axis"])
 
 
-def _parts(size: Size, sizes: Shape | None, count: int) -> list[Size]:
+def split_sizes(size: Size, sizes: Shape | None, count: int) -> list[Size]:
     """The sizes that Split cuts."""
     if sizes is not None:
         if differ(sum(sizes), size) or any(one < 0 for one in sizes):
@@ -150,7 +150,9 @@ def _parts(size: Size, sizes: Shape | None, count: int) -> list[Size]:
 def _split_rule(call: Call) -> list[TensorType]:
     shape, dtype = call.shapes[0], call.dtypes[0]
     axis = axis_of(call.attributes["axis"], len(shape))
-    parts = _parts(shape[axis], call.ints(1) if call.has(1) else None, call.attributes["num_outputs"] or call.outputs)
+    parts = split_sizes(
+        shape[axis], call.ints(1) if call.has(1) else None, call.attributes["num_outputs"] or call.outputs
+    )
     if len(parts) != call.outputs:
         raise ValueError(f"expected {len(parts)} outputs, found {call.outputs}")
     return [TensorType((*shape[:axis], part, *shape[axis + 1 :]), dtype) for part in parts]
@@ -159,7 +161,7 @@ def _split_rule(call: Call) -> list[TensorType]:
 @operator("Split", _split_rule, (1, 2), (1, MANY), (1,), axis=integer(0), num_outputs=integer(None, least=1))
 def _split(a: Attributes, x: Array, split: Array | None = None) -> list[Array]:
     sizes = None if split is None else tuple(split.tolist())
-    ends = np.cumsum(_parts(x.shape[a["axis"]], sizes, a["num_outputs"] or 1))[:-1]
+    ends = np.cumsum(split_sizes(x.shape[a["axis"]], sizes, a["num_outputs"] or 1))[:-1]
     return np.split(x, ends, a["axis"])
 
 

@@ -1,4 +1,4 @@
-// Steps that pick and order, as methods of _core.Program.
+// Steps that pick, order and multiply what is computed, as methods of _core.Program.
 #include "program.hpp"
 
 #include <pybind11/stl.h>
@@ -35,6 +35,12 @@ void top(Model& model, const py::tuple& x, const py::tuple& values, const py::tu
   model.add(top_step(model.tensor(x, false), {model.tensor(values, true), model.tensor(indices, true), axis, largest}));
 }
 
+void matmul(Model& model, const py::tuple& x, const py::tuple& w, const py::tuple& y) {
+  model.add(matmul_step({model.tensor(x, false), model.tensor(w, false), model.tensor(y, true)}));
+}
+
 }  // namespace
 
-void bind_indexed_steps(ModelClass& model) { model.def("take", &take).def("put", &put).def("scan", &scan).def("top", &top); }
+void bind_data_steps(ModelClass& model) {
+  model.def("take", &take).def("put", &put).def("scan", &scan).def("top", &top).def("matmul", &matmul);
+}
