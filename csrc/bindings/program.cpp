@@ -15,6 +15,7 @@
 #include "../program/steps.hpp"
 #include "bindings.hpp"
 #include "cell.hpp"
+#include "program.hpp"
 
 using namespace fusedlstm;
 
@@ -32,12 +33,6 @@ Element element_from(const std::string& code) {
 py::dtype dtype_of(Element element) {
   if (element == Element::float32) return py::dtype::of<float>();
   return element == Element::int64 ? py::dtype::of<std::int64_t>() : py::dtype::of<bool>();
-}
-
-std::vector<std::ptrdiff_t> numbers(const py::handle& tuple) {
-  std::vector<std::ptrdiff_t> found;
-  for (const py::handle& one : tuple) found.push_back(one.cast<std::ptrdiff_t>());
-  return found;
 }
 
 // An array that comes in or goes out, or is a constant.
@@ -60,7 +55,7 @@ Slot slot_from(const py::tuple& said) {
 }
 
 // A program, what comes in and goes out, and what it must keep alive.
-class Model {
+class Model : public StepList {
  public:
   Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
         std::vector<py::array> constants)
@@ -81,7 +76,7 @@ class Model {
   }
 
   // (base, offset, element, shape, strides): every element must lie within its base.
-  Tensor tensor(const py::handle& said, bool written) const {
+  Tensor tensor(const py::handle& said, bool written) const override {
     const auto parts = py::reinterpret_borrow<py::tuple>(said);
     Tensor found;
     found.base = parts[0].cast<std::size_t>();
@@ -110,9 +105,7 @@ class Model {
       throw std::invalid_argument("tensor: inputs are only read");
     return found;
   }
-  std::optional<Tensor> maybe(const py::handle& said) const {
-    return said.is_none() ? std::optional<Tensor>() : tensor(said, false);
-  }
+  void add(std::unique_ptr<Step> step) override { program_->add(std::move(step)); }
 
   void copy(const py::tuple& x, const py::tuple& y) { program_->add(copy_step(tensor(x, false), tensor(y, true))); }
 
@@ -131,23 +124,9 @@ class Model {
   void product(std::shared_ptr<PackedWeights> weights, const py::tuple& x, const py::tuple& y, const py::object& windows,
                const py::object& activation) {
     std::optional<Windowing> sliding;
-    if (!windows.is_none()) {
-      const auto said = windows.cast<py::tuple>();
-      const std::string edge = said[1].cast<std::string>();
-      sliding.emplace();
-      sliding->edge = edge == "reflect" ? Edge::reflect : edge == "nearest" ? Edge::nearest : Edge::zeros;
-      for (const py::handle& one : said[0]) {
-        const std::vector<std::ptrdiff_t> n = numbers(one);
-        constexpr std::ptrdiff_t most = std::ptrdiff_t{1} << 31;
-        if (n.size() != 5 || n[0] < 1 || n[0] > most || n[1] < 1 || n[1] > most || n[2] < 1 || n[2] > most || n[3] < -most ||
-            n[3] > most || n[4] < 1 || n[4] > most)
-          throw std::invalid_argument("windows: expected kernel, stride, dilation, padding and spread");
-        sliding->axes.push_back({n[0], n[1], n[2], n[3], n[4]});
-      }
-    }
-    std::optional<Activation> function;
-    if (!activation.is_none()) function = activation_from(activation);
-    program_->add(product_step(std::move(weights), tensor(x, false), tensor(y, true), sliding, function));
+    if (!windows.is_none()) sliding = windowing(windows);
+    program_->add(product_step(std::move(weights), tensor(x, false), tensor(y, true), sliding,
+                               maybe_activation(activation)));
   }
 
   void lstm(std::shared_ptr<Lstm> lstm, const py::tuple& given, const py::tuple& made) {
@@ -233,7 +212,8 @@ void bind_program(py::module_& module) {
   py::class_<PackedWeights, std::shared_ptr<PackedWeights>>(module, "PackedWeights",
                                                             "A matrix (outputs, inputs) and a bias, packed once.")
       .def(py::init(&weights_from), py::arg("matrix"), py::arg("bias").none(true), py::arg("dtype"), py::arg("products"));
-  py::class_<Model>(module, "Program", "A flat list of steps for one set of shapes; see graph/plan.py.")
+  bind_steps(module);
+  py::class_<Model, StepList>(module, "Program", "A flat list of steps for one set of shapes; see graph/plan.py.")
       .def(py::init<std::size_t, const std::vector<py::tuple>&, const std::vector<py::tuple>&, std::vector<py::array>>(),
            py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("constants"))
       .def("copy", &Model::copy)

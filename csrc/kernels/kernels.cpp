@@ -29,7 +29,9 @@ const Extension FL_JOIN(FL_ISA, _kernels) = {
 
 #else
 
+#include "elementwise.inl.hpp"
 #include "general.inl.hpp"
+#include "rows.inl.hpp"
 
 namespace {
 
@@ -77,6 +79,14 @@ const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
                                                sigmoid_array,
                                                tanh_array,
                                                sigmoid_times_tanh_array,
+                                               {map_add, map_sub, map_mul, map_div, map_min, map_max, map_multiply_add,
+                                                map_neg, map_abs, map_square, map_square_root, map_reciprocal, map_less,
+                                                map_less_or_equal, map_equal, map_choose},
+                                               reduce,
+                                               reduce_columns,
+                                               softmax,
+                                               normalise,
+                                               channel_products,
                                                enter,
                                                leave,
                                                spin};

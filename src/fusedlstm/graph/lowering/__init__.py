@@ -1,5 +1,31 @@
 """How operators become steps, by family; each function enters itself with `lowers`."""
 
-from . import convolution, elementwise, matrix, movement, recurrent
+from . import (
+    activations,
+    convolution,
+    elementwise,
+    logic,
+    matrix,
+    movement,
+    normalisation,
+    pooling,
+    recurrent,
+    reductions,
+    resize,
+    shapes,
+)
 
-__all__ = ["convolution", "elementwise", "matrix", "movement", "recurrent"]
+__all__ = [
+    "activations",
+    "convolution",
+    "elementwise",
+    "logic",
+    "matrix",
+    "movement",
+    "normalisation",
+    "pooling",
+    "recurrent",
+    "reductions",
+    "resize",
+    "shapes",
+]
