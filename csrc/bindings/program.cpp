@@ -1,21 +1,13 @@
-// class _core.Program: graph/plan.py says what the steps are and where everything lies; here only memory is kept safe.
-#include "../program/program.hpp"
+// class _core.Program, and its steps that came first; graph/plan.py says what they are and where everything lies.
+#include "program.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <limits>
-#include <memory>
-#include <optional>
 #include <stdexcept>
-#include <string>
 #include <utility>
-#include <vector>
 
-#include "../program/steps.hpp"
 #include "bindings.hpp"
 #include "cell.hpp"
-#include "program.hpp"
 
 using namespace fusedlstm;
 
@@ -35,14 +27,15 @@ py::dtype dtype_of(Element element) {
   return element == Element::int64 ? py::dtype::of<std::int64_t>() : py::dtype::of<bool>();
 }
 
-// An array that comes in or goes out, or is a constant.
-struct Slot {
-  Element element;
-  std::vector<py::ssize_t> shape;
-  std::size_t bytes;
-};
+}  // namespace
 
-Slot slot_from(const py::tuple& said) {
+std::vector<std::ptrdiff_t> numbers(const py::handle& tuple) {
+  std::vector<std::ptrdiff_t> found;
+  for (const py::handle& one : tuple) found.push_back(one.cast<std::ptrdiff_t>());
+  return found;
+}
+
+Model::Slot Model::slot_from(const py::tuple& said) {
   Slot slot = {element_from(said[0].cast<std::string>()), {}, 0};
   slot.bytes = size_of(slot.element);
   for (const std::ptrdiff_t size : numbers(said[1])) {
@@ -54,147 +47,140 @@ Slot slot_from(const py::tuple& said) {
   return slot;
 }
 
-// A program, what comes in and goes out, and what it must keep alive.
-class Model : public StepList {
- public:
-  Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
-        std::vector<py::array> constants)
-      : constants_(std::move(constants)) {
-    if (arena > (std::size_t{1} << 40)) throw std::invalid_argument("arena: expected less");
-    bytes_.push_back(arena);
-    for (const py::tuple& one : inputs) inputs_.push_back(slot_from(one));
-    for (const py::tuple& one : outputs) outputs_.push_back(slot_from(one));
-    for (const Slot& one : inputs_) bytes_.push_back(one.bytes);
-    for (const Slot& one : outputs_) bytes_.push_back(one.bytes);
-    std::vector<const void*> places;
-    for (const py::array& one : constants_) {
-      if ((one.flags() & py::array::c_style) == 0) throw std::invalid_argument("constants: expected contiguous arrays");
-      places.push_back(one.data());
-      bytes_.push_back(static_cast<std::size_t>(one.nbytes()));
-    }
-    program_ = std::make_unique<Program>(arena, inputs_.size(), outputs_.size(), std::move(places));
+Model::Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
+             std::vector<py::array> constants)
+    : constants_(std::move(constants)) {
+  if (arena > (std::size_t{1} << 40)) throw std::invalid_argument("arena: expected less");
+  bytes_.push_back(arena);
+  for (const py::tuple& one : inputs) inputs_.push_back(slot_from(one));
+  for (const py::tuple& one : outputs) outputs_.push_back(slot_from(one));
+  for (const Slot& one : inputs_) bytes_.push_back(one.bytes);
+  for (const Slot& one : outputs_) bytes_.push_back(one.bytes);
+  std::vector<const void*> places;
+  for (const py::array& one : constants_) {
+    if ((one.flags() & py::array::c_style) == 0) throw std::invalid_argument("constants: expected contiguous arrays");
+    places.push_back(one.data());
+    bytes_.push_back(static_cast<std::size_t>(one.nbytes()));
   }
+  program_ = std::make_unique<Program>(arena, inputs_.size(), outputs_.size(), std::move(places));
+}
 
-  // (base, offset, element, shape, strides): every element must lie within its base.
-  Tensor tensor(const py::handle& said, bool written) const override {
-    const auto parts = py::reinterpret_borrow<py::tuple>(said);
-    Tensor found;
-    found.base = parts[0].cast<std::size_t>();
-    found.offset = parts[1].cast<std::size_t>();
-    found.element = element_from(parts[2].cast<std::string>());
-    found.shape = numbers(parts[3]);
-    found.strides = numbers(parts[4]);
-    const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(size_of(found.element));
-    const bool within = found.base < bytes_.size() && found.shape.size() == found.strides.size() &&
-                        found.offset % static_cast<std::size_t>(size) == 0 &&
-                        (!written || found.base < 1 + inputs_.size() + outputs_.size());
-    std::ptrdiff_t low = static_cast<std::ptrdiff_t>(found.offset), high = low + size;
-    bool empty = false;
-    constexpr std::ptrdiff_t large = std::ptrdiff_t{1} << 40;
-    for (std::size_t axis = 0; within && axis < found.shape.size(); ++axis) {
-      const std::ptrdiff_t count = found.shape[axis], stride = found.strides[axis];
-      if (count < 0 || count > large || stride > large || stride < -large ||
-          (count > 1 && (stride > large / count || stride < -large / count)))
-        throw std::invalid_argument("tensor: expected sizes that fit into memory");
-      empty = empty || count == 0;
-      if (count > 1) (stride < 0 ? low : high) += (count - 1) * stride * size;
-    }
-    if (!within || (!empty && (low < 0 || high > static_cast<std::ptrdiff_t>(bytes_[found.base]))))
-      throw std::invalid_argument("tensor: expected it to lie within its memory");
-    if (written && found.base > 0 && found.base < 1 + inputs_.size())
-      throw std::invalid_argument("tensor: inputs are only read");
-    return found;
+Tensor Model::tensor(const py::handle& said, bool written) const {
+  const auto parts = py::reinterpret_borrow<py::tuple>(said);
+  Tensor found;
+  found.base = parts[0].cast<std::size_t>();
+  found.offset = parts[1].cast<std::size_t>();
+  found.element = element_from(parts[2].cast<std::string>());
+  found.shape = numbers(parts[3]);
+  found.strides = numbers(parts[4]);
+  const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(size_of(found.element));
+  const bool within = found.base < bytes_.size() && found.shape.size() == found.strides.size() &&
+                      found.offset % static_cast<std::size_t>(size) == 0 &&
+                      (!written || found.base < 1 + inputs_.size() + outputs_.size());
+  std::ptrdiff_t low = static_cast<std::ptrdiff_t>(found.offset), high = low + size;
+  bool empty = false;
+  constexpr std::ptrdiff_t large = std::ptrdiff_t{1} << 40;
+  for (std::size_t axis = 0; within && axis < found.shape.size(); ++axis) {
+    const std::ptrdiff_t count = found.shape[axis], stride = found.strides[axis];
+    if (count < 0 || count > large || stride > large || stride < -large ||
+        (count > 1 && (stride > large / count || stride < -large / count)))
+      throw std::invalid_argument("tensor: expected sizes that fit into memory");
+    empty = empty || count == 0;
+    if (count > 1) (stride < 0 ? low : high) += (count - 1) * stride * size;
   }
-  void add(std::unique_ptr<Step> step) override { program_->add(std::move(step)); }
+  if (!within || (!empty && (low < 0 || high > static_cast<std::ptrdiff_t>(bytes_[found.base]))))
+    throw std::invalid_argument("tensor: expected it to lie within its memory");
+  if (written && found.base > 0 && found.base < 1 + inputs_.size())
+    throw std::invalid_argument("tensor: inputs are only read");
+  return found;
+}
 
-  void copy(const py::tuple& x, const py::tuple& y) { program_->add(copy_step(tensor(x, false), tensor(y, true))); }
+py::tuple Model::profile(const py::args& arrays) const {
+  std::vector<double> spent(program_->steps());
+  const py::tuple outputs = run_with(arrays, &spent);
+  return py::make_tuple(outputs, spent);
+}
 
-  void map(const std::string& operation, const std::vector<py::tuple>& inputs, const py::tuple& y,
-           const std::vector<double>& more) {
-    std::vector<Tensor> found;
-    for (const py::tuple& one : inputs) found.push_back(tensor(one, false));
-    program_->add(map_step(operation, found, tensor(y, true), more));
-  }
+namespace {
 
-  void activate(const py::object& activation, const py::tuple& x, const py::tuple& y) {
-    program_->add(activation_step(activation_from(activation), tensor(x, false), tensor(y, true)));
-  }
-
-  // windows: ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect" or "nearest")
-  void product(std::shared_ptr<PackedWeights> weights, const py::tuple& x, const py::tuple& y, const py::object& windows,
-               const py::object& activation) {
-    std::optional<Windowing> sliding;
-    if (!windows.is_none()) sliding = windowing(windows);
-    program_->add(product_step(std::move(weights), tensor(x, false), tensor(y, true), sliding,
-                               maybe_activation(activation)));
-  }
-
-  void lstm(std::shared_ptr<Lstm> lstm, const py::tuple& given, const py::tuple& made) {
-    if (given.size() != 4 || made.size() != 3) throw std::invalid_argument("lstm: expected 4 inputs and 3 outputs");
-    program_->add(
-        lstm_step(std::move(lstm), {tensor(given[0], false), tensor(made[0], true), maybe(given[1]), maybe(given[2]),
-                                    maybe(given[3]), tensor(made[1], true), tensor(made[2], true)}));
-  }
-
-  py::tuple run(const py::args& arrays) const {
-    std::vector<double> none;
-    return run_with(arrays, nullptr);
-  }
-  py::tuple profile(const py::args& arrays) const {
-    std::vector<double> spent(program_->steps());
-    const py::tuple outputs = run_with(arrays, &spent);
-    return py::make_tuple(outputs, spent);
-  }
-
- private:
-  py::tuple run_with(const py::args& arrays, std::vector<double>* spent) const {
-    if (arrays.size() != inputs_.size()) throw std::invalid_argument("run: expected another number of inputs");
-    std::vector<void*> memory;
-    memory.reserve(inputs_.size() + outputs_.size());
-    for (std::size_t i = 0; i < inputs_.size(); ++i) {
-      const py::handle given = arrays[i];
-      if (!py::isinstance<py::array>(given)) throw std::invalid_argument("run: expected arrays");
-      const auto array = py::reinterpret_borrow<py::array>(given);
-      constexpr int wanted = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-      bool fits = (array.flags() & wanted) == wanted && array.dtype().num() == dtype_of(inputs_[i].element).num() &&
-                  static_cast<std::size_t>(array.ndim()) == inputs_[i].shape.size();
-      for (py::ssize_t axis = 0; fits && axis < array.ndim(); ++axis)
-        fits = array.shape(axis) == inputs_[i].shape[static_cast<std::size_t>(axis)];
-      if (!fits) throw std::invalid_argument("run: expected a contiguous array of the planned type and shape");
-      memory.push_back(const_cast<void*>(array.data()));
-    }
-    py::tuple outputs(outputs_.size());
-    for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      py::array made(dtype_of(outputs_[i].element), outputs_[i].shape);
-      memory.push_back(made.mutable_data());
-      outputs[i] = std::move(made);
-    }
-    const Runs runs(*program_);
-    {
-      py::gil_scoped_release release;
-      if (spent != nullptr)
-        program_->profile(*runs.run, memory, *spent);
-      else
-        program_->run(*runs.run, memory);
-    }
-    return outputs;
-  }
-
-  // A run that is given back, whatever happens.
-  struct Runs {
-    explicit Runs(const Program& of) : program(of), run(of.take()) {}
-    ~Runs() { program.give_back(std::move(run)); }
-    Runs(const Runs&) = delete;
-    Runs& operator=(const Runs&) = delete;
-    const Program& program;
-    mutable std::unique_ptr<Program::Run> run;
-  };
-
-  std::vector<py::array> constants_;
-  std::vector<Slot> inputs_, outputs_;
-  std::vector<std::size_t> bytes_;  // of each base
-  std::unique_ptr<Program> program_;
+// A run that is given back, whatever happens.
+struct Runs {
+  explicit Runs(const Program& of) : program(of), run(of.take()) {}
+  ~Runs() { program.give_back(std::move(run)); }
+  Runs(const Runs&) = delete;
+  Runs& operator=(const Runs&) = delete;
+  const Program& program;
+  mutable std::unique_ptr<Program::Run> run;
 };
+
+}  // namespace
+
+py::tuple Model::run_with(const py::args& arrays, std::vector<double>* spent) const {
+  if (arrays.size() != inputs_.size()) throw std::invalid_argument("run: expected another number of inputs");
+  std::vector<void*> memory;
+  memory.reserve(inputs_.size() + outputs_.size());
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const py::handle given = arrays[i];
+    if (!py::isinstance<py::array>(given)) throw std::invalid_argument("run: expected arrays");
+    const auto array = py::reinterpret_borrow<py::array>(given);
+    constexpr int wanted = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    bool fits = (array.flags() & wanted) == wanted && array.dtype().num() == dtype_of(inputs_[i].element).num() &&
+                static_cast<std::size_t>(array.ndim()) == inputs_[i].shape.size();
+    for (py::ssize_t axis = 0; fits && axis < array.ndim(); ++axis)
+      fits = array.shape(axis) == inputs_[i].shape[static_cast<std::size_t>(axis)];
+    if (!fits) throw std::invalid_argument("run: expected a contiguous array of the planned type and shape");
+    memory.push_back(const_cast<void*>(array.data()));
+  }
+  py::tuple outputs(outputs_.size());
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    py::array made(dtype_of(outputs_[i].element), outputs_[i].shape);
+    memory.push_back(made.mutable_data());
+    outputs[i] = std::move(made);
+  }
+  const Runs runs(*program_);
+  Program::Fault fault;
+  {
+    py::gil_scoped_release release;
+    fault = spent != nullptr ? program_->profile(*runs.run, memory, *spent) : program_->run(*runs.run, memory);
+  }
+  if (fault.what != nullptr) {  // with the number of the step, which plan.py has a node for
+    PyErr_SetObject(PyExc_ValueError, py::make_tuple(fault.what, fault.step).ptr());
+    throw py::error_already_set();
+  }
+  return outputs;
+}
+
+namespace {
+
+void copy(Model& model, const py::tuple& x, const py::tuple& y) {
+  model.add(copy_step(model.tensor(x, false), model.tensor(y, true)));
+}
+
+void map(Model& model, const std::string& operation, const std::vector<py::tuple>& inputs, const py::tuple& y,
+         const std::vector<double>& more) {
+  std::vector<Tensor> found;
+  for (const py::tuple& one : inputs) found.push_back(model.tensor(one, false));
+  model.add(map_step(operation, found, model.tensor(y, true), more));
+}
+
+void activate(Model& model, const py::object& activation, const py::tuple& x, const py::tuple& y) {
+  model.add(activation_step(activation_from(activation), model.tensor(x, false), model.tensor(y, true)));
+}
+
+void product(Model& model, std::shared_ptr<PackedWeights> weights, const py::tuple& x, const py::tuple& y,
+             const py::object& windows, const py::object& activation) {
+  std::optional<Windowing> sliding;
+  if (!windows.is_none()) sliding = windowing(windows);
+  model.add(product_step(std::move(weights), model.tensor(x, false), model.tensor(y, true), sliding,
+                         maybe_activation(activation)));
+}
+
+void lstm(Model& model, std::shared_ptr<Lstm> lstm, const py::tuple& given, const py::tuple& made) {
+  if (given.size() != 4 || made.size() != 3) throw std::invalid_argument("lstm: expected 4 inputs and 3 outputs");
+  model.add(lstm_step(std::move(lstm), {model.tensor(given[0], false), model.maybe(made[0], true), model.maybe(given[1]),
+                                        model.maybe(given[2]), model.maybe(given[3]), model.tensor(made[1], true),
+                                        model.tensor(made[2], true)}));
+}
 
 std::shared_ptr<PackedWeights> weights_from(const Floats& matrix, const std::optional<Floats>& bias,
                                             const std::string& dtype, const std::string& products) {
@@ -212,15 +198,19 @@ void bind_program(py::module_& module) {
   py::class_<PackedWeights, std::shared_ptr<PackedWeights>>(module, "PackedWeights",
                                                             "A matrix (outputs, inputs) and a bias, packed once.")
       .def(py::init(&weights_from), py::arg("matrix"), py::arg("bias").none(true), py::arg("dtype"), py::arg("products"));
-  bind_steps(module);
-  py::class_<Model, StepList>(module, "Program", "A flat list of steps for one set of shapes; see graph/plan.py.")
+  ModelClass model(module, "Program", "A flat list of steps for one set of shapes; see graph/plan.py.");
+  model
       .def(py::init<std::size_t, const std::vector<py::tuple>&, const std::vector<py::tuple>&, std::vector<py::array>>(),
            py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("constants"))
-      .def("copy", &Model::copy)
-      .def("map", &Model::map)
-      .def("activate", &Model::activate)
-      .def("product", &Model::product)
-      .def("lstm", &Model::lstm)
+      .def("copy", &copy)
+      .def("map", &map)
+      .def("activate", &activate)
+      .def("product", &product)
+      .def("lstm", &lstm)
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
+  bind_gru(module, model);
+  bind_indexed_steps(model);
+  bind_row_steps(model);
+  bind_window_steps(module, model);
 }

@@ -1,32 +1,58 @@
-// What the bindings of steps need of a program.
+// class _core.Program: what a graph was planned to be, and what it must keep alive. Here only memory is kept safe.
 #pragma once
+#include "../program/program.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "../program/steps.hpp"
-#include "bindings.hpp"
 
-class StepList {
+namespace py = pybind11;
+
+std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
+// ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect", "nearest" or "wrap")
+fusedlstm::Windowing windowing(const py::handle& said);
+std::optional<fusedlstm::Activation> maybe_activation(const py::handle& said);
+
+class Model {
  public:
-  virtual ~StepList() = default;
-  // (base, offset, element, shape, strides): every element must lie within its base.
-  virtual fusedlstm::Tensor tensor(const py::handle& said, bool written) const = 0;
-  virtual void add(std::unique_ptr<fusedlstm::Step> step) = 0;
+  Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
+        std::vector<py::array> constants);
 
+  // (base, offset, element, shape, strides): every element must lie within its base.
+  fusedlstm::Tensor tensor(const py::handle& said, bool written) const;
   std::optional<fusedlstm::Tensor> maybe(const py::handle& said, bool written = false) const {
     return said.is_none() ? std::optional<fusedlstm::Tensor>() : tensor(said, written);
   }
+  void add(std::unique_ptr<fusedlstm::Step> step) { program_->add(std::move(step)); }
+
+  py::tuple run(const py::args& arrays) const { return run_with(arrays, nullptr); }
+  py::tuple profile(const py::args& arrays) const;
+
+ private:
+  // An array that comes in or goes out.
+  struct Slot {
+    fusedlstm::Element element;
+    std::vector<py::ssize_t> shape;
+    std::size_t bytes;
+  };
+  static Slot slot_from(const py::tuple& said);
+  py::tuple run_with(const py::args& arrays, std::vector<double>* spent) const;
+
+  std::vector<py::array> constants_;
+  std::vector<Slot> inputs_, outputs_;
+  std::vector<std::size_t> bytes_;  // of each base
+  std::unique_ptr<fusedlstm::Program> program_;
 };
 
-std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
-// (kernel, stride, dilation, before, spread) for each axis
-std::vector<fusedlstm::Sliding> slidings(const py::handle& said);
-// (slidings, "zeros", "reflect", "nearest" or "wrap")
-fusedlstm::Windowing windowing(const py::handle& said);
-fusedlstm::Edge edge_named(const std::string& name);
-std::optional<fusedlstm::Activation> maybe_activation(const py::handle& said);
-
-// Steps along rows, of windows and by places: bindings/steps.cpp.
-void bind_steps(py::module_& module);
+// The steps of each family, as methods.
+using ModelClass = py::class_<Model>;
+void bind_gru(py::module_& module, ModelClass& model);
+void bind_indexed_steps(ModelClass& model);
+void bind_row_steps(ModelClass& model);
+void bind_window_steps(py::module_& module, ModelClass& model);

@@ -260,7 +260,7 @@ void DirectionPass::copy_projected(const float* h, std::size_t active, const Row
   const std::size_t panel = 4 * rows_.table.lanes, panels = packed_.projection.panels;
   const std::size_t begin = group.share_of(panels, group.id) * panel;
   const std::size_t end = std::min(group.share_of(panels, group.id + 1) * panel, shape_.output_size);
-  if (begin >= end) return;
+  if (begin >= end || out.rows == nullptr) return;
   for (std::size_t b = 0; b < active; ++b)
     std::memcpy(out.at(b, t) + begin, h + b * h_row_ + begin, (end - begin) * sizeof(float));
 }

@@ -27,7 +27,7 @@ inline Sequence sequence(const float* data, std::ptrdiff_t batch, std::ptrdiff_t
 struct Call {
   std::size_t batch, time;
   std::size_t size[2];  // of a frame of x: height and width; an LSTM has none
-  Sequence x, y;        // x is only read; y may not overlap it
+  Sequence x, y;        // x is only read; y may not overlap it, and is not wanted where its data is null (LSTMs)
   // (directions, batch, size of h or c) for each layer, one layer after the other, the size of a frame being all its
   // positions and channels; null for the layer's own, or zeros.
   const float *h_0, *c_0;

@@ -108,7 +108,8 @@ void LstmPass::run(std::size_t member) {
 void LstmPass::run_layer(std::size_t layer, std::size_t first, std::size_t last, std::size_t member) {
   const bool is_last = layer + 1 == shape_.layers.size(), merged = shape_.merge != Merge::concat;
   const RowView in = layer == 0 ? RowView{x_rows_, call_.x.time, 0} : between_[layer - 1].view(first);
-  const RowView out = is_last ? RowView{y_rows_, call_.y.time, 0} : between_[layer].view(first);
+  const bool unseen = is_last && call_.y.data == nullptr;
+  const RowView out = !is_last ? between_[layer].view(first) : RowView{unseen ? nullptr : y_rows_, call_.y.time, 0};
   const RowView second = merged ? second_[layer].view(first) : out;
   for (std::size_t d = 0; d < shape_.num_directions; ++d) {
     if (groups_ == 2 && d != member % 2) continue;
@@ -118,7 +119,7 @@ void LstmPass::run_layer(std::size_t layer, std::size_t first, std::size_t last,
   }
   all_.wait(rows_.table, member);
   const bool residual = shape_.layers[layer].residual;
-  if (!merged && !residual) return;
+  if ((!merged && !residual) || unseen) return;
   join({shape_.merge, residual, shape_.width(layer), in, out, second, first, last, member, members_}, rows_);
   all_.wait(rows_.table, member);
 }
@@ -130,15 +131,19 @@ void LstmPass::bind() {
     const std::ptrdiff_t start = call_.starts == nullptr ? 0 : static_cast<std::ptrdiff_t>(call_.starts[row]);
     const std::ptrdiff_t apart = call_.starts == nullptr ? static_cast<std::ptrdiff_t>(row) : 0;
     x_rows_[b] = call_.x.data + apart * call_.x.batch + start * call_.x.time;
-    y_rows_[b] = call_.y.data + apart * call_.y.batch + start * call_.y.time;
+    if (call_.y.data != nullptr) y_rows_[b] = call_.y.data + apart * call_.y.batch + start * call_.y.time;
     rows_.lengths[b] = call_.lengths == nullptr ? call_.time : static_cast<std::size_t>(call_.lengths[row]);
     rows_.longest = std::max(rows_.longest, rows_.lengths[b]);
   }
 }
 
 void LstmPass::start() {
+  if (call_.lengths != nullptr)  // a lasting pass meets new ones with each call
+    std::sort(of_call_.begin(), of_call_.end(), [&](std::size_t a, std::size_t b) {
+      return call_.lengths[a] != call_.lengths[b] ? call_.lengths[a] > call_.lengths[b] : a < b;
+    });
   bind();
-  if (call_.starts == nullptr)  // zeros past the lengths
+  if (call_.starts == nullptr && call_.y.data != nullptr)  // zeros past the lengths
     for (std::size_t b = 0; b < rows_.count(); ++b)
       for (std::size_t t = rows_.lengths[b]; t < call_.time; ++t)
         std::memset(y_rows_[b] + static_cast<std::ptrdiff_t>(t) * call_.y.time, 0, shape_.output_size() * sizeof(float));

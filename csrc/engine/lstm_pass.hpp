@@ -52,7 +52,7 @@ class LstmPass : public Pass {
   const Lstm& lstm_;
   const Shape& shape_;
   const Call& call_;
-  const std::vector<std::size_t> of_call_;  // rows of the call
+  std::vector<std::size_t> of_call_;  // rows of the call
   const std::size_t members_, groups_;
   Rows rows_;
   std::deque<DirectionPass> directions_;  // layer by layer

@@ -162,12 +162,13 @@ void update_hidden(const HiddenUpdate& a) noexcept {
   const float limit = a.cell->projection_clip, zoneout = a.cell->hidden_zoneout;
   for (std::size_t row = a.first_row; row < a.last_row; ++row) {
     float* h = a.h + row * a.h_row;
-    float* y = a.y[row] + a.y_offset;
+    float* y = a.y == nullptr ? nullptr : a.y[row] + a.y_offset;
     for (std::size_t unit = a.first; unit < a.last; unit += lanes) {
       vec v = clip({{load(h + unit)}}, -limit, limit).at[0];
       if (zoneout > 0.0f)
         v = fma(broadcast(zoneout), load(a.h_before + row * a.h_row + unit), mul(broadcast(1.0f - zoneout), v));
       store(h + unit, v);
+      if (y == nullptr) continue;
       if (a.last - unit >= lanes)
         store(y + unit, v);
       else

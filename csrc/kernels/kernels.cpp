@@ -31,6 +31,7 @@ const Extension FL_JOIN(FL_ISA, _kernels) = {
 
 #include "elementwise.inl.hpp"
 #include "general.inl.hpp"
+#include "gru.inl.hpp"
 #include "rows.inl.hpp"
 
 namespace {
@@ -75,6 +76,7 @@ const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
                                                 {project<Integer<By8>>, recur<Integer<By8>>}},
                                                update_cell,
                                                update_hidden,
+                                               update_state,
                                                activate_array,
                                                sigmoid_array,
                                                tanh_array,

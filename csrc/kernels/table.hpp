@@ -170,10 +170,34 @@ struct HiddenUpdate {
   const float* h_before;
   float* h;
   std::size_t h_row;
-  float* const* y;  // y[row] + y_offset
+  float* const* y;  // y[row] + y_offset; null: no y
   std::ptrdiff_t y_offset;
   std::size_t first, last, first_row, last_row;
 };
+
+// Cells of one state, h. A row's pre-activations lie gate by gate, those of a GRU in the order z, r, n; past the last unit
+// rows of any of them can be read for one vector more.
+enum class OneState {
+  rnn,        // h = candidate(x + R h)
+  gru,        // n = candidate(x_n + r (R_n h + b_n)); h = z h + (1 - z) n
+  gru_reset,  // n = candidate(x_n + R_n (r h)): first r h, into `reset`,
+  gru_after,  // then, with R_n of it in from_n, h
+};
+struct StateUpdate {
+  OneState cell;
+  Activation gate, candidate;
+  float clip;           // of pre-activations
+  const float* from_x;  // W x + b
+  std::size_t from_x_row;
+  const float* from_h;  // R h
+  std::size_t from_h_row;
+  const float* from_n;  // of that the part of n
+  std::size_t from_n_row;
+  float* const* h;  // one pointer a row, in whole vectors; updated in place
+  float* const* reset;
+  float* const* y;  // y[row] + y_offset; null: no y
+  std::ptrdiff_t y_offset;
+  std::size_t units, rows;
 
 // One line of element-wise work: y[i] = f(inputs[0][i], ...), floats but for the truth values (bytes) that comparisons make
 // and `choose` takes first. An input may be one number for all i; y may be one of the inputs.
@@ -266,6 +290,7 @@ struct KernelTable {
   Kernels of[precisions];
   void (*update_cell)(const CellUpdate&) noexcept;
   void (*update_hidden)(const HiddenUpdate&) noexcept;
+  void (*update_state)(const StateUpdate&) noexcept;
   void (*activate)(const Activation&, const float* x, float* y, std::size_t count) noexcept;
   void (*sigmoid)(const float* x, float* y, std::size_t count) noexcept;
   void (*tanh)(const float* x, float* y, std::size_t count) noexcept;

@@ -24,9 +24,7 @@ class Copy : public Step {
   }
 
   void run(const Memory& memory, State*) const override {
-    const auto line = x_.element == Element::float32 ? copy_line<float>
-                      : x_.element == Element::int64 ? copy_line<std::int64_t>
-                                                     : copy_line<char>;
+    const CopyLine line = copy_line_of(x_.element);
     walk_.each({y_.at<char>(memory), x_.at<char>(memory)}, [&](const auto& at, std::ptrdiff_t count, const auto& strides) {
       line(at[1], at[0], count, strides[1], strides[0]);
     });
@@ -38,6 +36,12 @@ class Copy : public Step {
 };
 
 }  // namespace
+
+CopyLine copy_line_of(Element element) {
+  return element == Element::float32 ? copy_line<float>
+         : element == Element::int64 ? copy_line<std::int64_t>
+                                     : copy_line<char>;
+}
 
 std::unique_ptr<Step> copy_step(const Tensor& x, const Tensor& y) { return std::make_unique<Copy>(x, y); }
 

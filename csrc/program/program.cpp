@@ -58,23 +58,31 @@ void Program::give_back(std::unique_ptr<Run> run) const {
   idle_.push_back(std::move(run));
 }
 
-void Program::run(Run& run, const std::vector<void*>& memory) const {
+Program::Fault Program::run(Run& run, const std::vector<void*>& memory) const {
   for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
-  const Memory at = {run.bases_.data(), run.scratch_.chars()};
+  Fault fault = {nullptr, 0};
+  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what};
   const FlushToZero flush;
-  for (std::size_t i = 0; i < steps_.size(); ++i) steps_[i]->run(at, run.states_[i].get());
+  for (; fault.step < steps_.size(); ++fault.step) {
+    steps_[fault.step]->run(at, run.states_[fault.step].get());
+    if (fault.what != nullptr) break;
+  }
+  return fault;
 }
 
-void Program::profile(Run& run, const std::vector<void*>& memory, std::vector<double>& spent) const {
+Program::Fault Program::profile(Run& run, const std::vector<void*>& memory, std::vector<double>& spent) const {
   using Clock = std::chrono::steady_clock;
   for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
-  const Memory at = {run.bases_.data(), run.scratch_.chars()};
+  Fault fault = {nullptr, 0};
+  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what};
   const FlushToZero flush;
-  for (std::size_t i = 0; i < steps_.size(); ++i) {
+  for (; fault.step < steps_.size(); ++fault.step) {
     const Clock::time_point before = Clock::now();
-    steps_[i]->run(at, run.states_[i].get());
-    spent[i] += std::chrono::duration<double, std::nano>(Clock::now() - before).count();
+    steps_[fault.step]->run(at, run.states_[fault.step].get());
+    spent[fault.step] += std::chrono::duration<double, std::nano>(Clock::now() - before).count();
+    if (fault.what != nullptr) break;
   }
+  return fault;
 }
 
 }  // namespace fusedlstm

@@ -1,5 +1,6 @@
 // A whole model for one set of shapes: a flat list of steps on one arena, everything resolved when it is made. Running it
-// looks nothing up, allocates nothing and throws nothing.
+// looks nothing up, allocates nothing and throws nothing; values that make no sense (an index out of range) end it early,
+// and are told.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -43,10 +44,15 @@ class Program {
   };
   std::unique_ptr<Run> take() const;
   void give_back(std::unique_ptr<Run> run) const;
+  // What was wrong with the values that a step was given; null: nothing.
+  struct Fault {
+    const char* what;
+    std::size_t step;
+  };
   // memory: of the inputs, then of the outputs.
-  void run(Run& run, const std::vector<void*>& memory) const;
+  Fault run(Run& run, const std::vector<void*>& memory) const;
   // The same with the time of each step in nanoseconds added to `spent`.
-  void profile(Run& run, const std::vector<void*>& memory, std::vector<double>& spent) const;
+  Fault profile(Run& run, const std::vector<void*>& memory, std::vector<double>& spent) const;
 
   std::size_t arena() const { return arena_; }
   std::size_t arrays() const { return arrays_; }

@@ -1,8 +1,7 @@
-// Rows that become rows: softmax and its like, normalisations, the largest elements.
+// Rows that become rows: softmax and its like, normalisations.
 #include "rows.hpp"
 
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "../kernels/dispatch.hpp"
@@ -103,52 +102,6 @@ class OfRows : public Step {
   Walk<4> walk_;
 };
 
-// The first k of a row in order, and their places. Of equal elements the first comes first; NaN is the largest.
-template <class T>
-class Top : public Step {
- public:
-  Top(const Tensor& x, const Tensor& values, const std::optional<Tensor>& places, bool largest)
-      : x_(x), values_(values), places_(places ? *places : values), write_places_(places), largest_(largest) {
-    const View kept = kept_of(x_, 1), first = kept_of(values_, 1), second = kept_of(places_, 1);
-    walk_ = Walk<3>(kept.shape, {&first, &kept, &second}, {sizeof(T), sizeof(T), write_places_ ? 8 : sizeof(T)});
-  }
-
-  std::size_t scratch() const override { return static_cast<std::size_t>(x_.shape.back()) * sizeof(std::int64_t); }
-
-  void run(const Memory& memory, State*) const override {
-    std::int64_t* const order = reinterpret_cast<std::int64_t*>(memory.scratch);
-    const std::ptrdiff_t size = x_.shape.back(), k = values_.shape.back();
-    const std::ptrdiff_t step = x_.strides.back(), to = values_.strides.back(), place_to = places_.strides.back();
-    walk_.each({values_.at<char>(memory), x_.at<char>(memory), places_.at<char>(memory)},
-               [&](const auto& at, std::ptrdiff_t count, const auto& steps) {
-                 for (std::ptrdiff_t i = 0; i < count; ++i) {
-                   const T* const x = reinterpret_cast<const T*>(at[1] + i * steps[1]);
-                   std::iota(order, order + size, std::int64_t{0});
-                   std::partial_sort(order, order + k, order + size, [&](std::int64_t a, std::int64_t b) {
-                     const T left = x[a * step], right = x[b * step];
-                     const int ahead = compare(left, right);
-                     return ahead != 0 ? ahead < 0 : a < b;
-                   });
-                   for (std::ptrdiff_t n = 0; n < k; ++n) {
-                     reinterpret_cast<T*>(at[0] + i * steps[0])[n * to] = x[order[n] * step];
-                     if (write_places_) reinterpret_cast<std::int64_t*>(at[2] + i * steps[2])[n * place_to] = order[n];
-                   }
-                 }
-               });
-  }
-
- private:
-  int compare(T left, T right) const {
-    const bool left_nan = left != left, right_nan = right != right;
-    int order = left_nan || right_nan ? int{left_nan} - int{right_nan} : left < right ? -1 : right < left ? 1 : 0;
-    return largest_ ? -order : order;
-  }
-
-  Tensor x_, values_, places_;
-  bool write_places_, largest_;
-  Walk<3> walk_;
-};
-
 }  // namespace
 
 std::unique_ptr<Step> softmax_step(const std::string& kind, const Tensor& x, const Tensor& y) {
@@ -159,16 +112,6 @@ std::unique_ptr<Step> softmax_step(const std::string& kind, const Tensor& x, con
 
 std::unique_ptr<Step> normalise_step(const Tensor& x, const Tensor& y, std::size_t along, const Normalising& how) {
   return std::make_unique<OfRows>(Kind::normalise, x, y, along, how);
-}
-
-std::unique_ptr<Step> top_step(const Tensor& x, const Tensor& values, const std::optional<Tensor>& places, bool largest) {
-  const bool fits = x.rank() >= 1 && values.rank() == x.rank() && values.element == x.element &&
-                    kept_of(x, 1).shape == kept_of(values, 1).shape && values.shape.back() <= x.shape.back() &&
-                    (!places || (places->element == Element::int64 && places->shape == values.shape));
-  if (!fits) throw std::invalid_argument("top: expected at most as many as there are");
-  if (x.element == Element::float32) return std::make_unique<Top<float>>(x, values, places, largest);
-  if (x.element == Element::int64) return std::make_unique<Top<std::int64_t>>(x, values, places, largest);
-  return std::make_unique<Top<std::uint8_t>>(x, values, places, largest);
 }
 
 }  // namespace fusedlstm

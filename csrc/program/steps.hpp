@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "../engine/gru.hpp"
 #include "../engine/lstm.hpp"
 #include "program.hpp"
 
@@ -21,6 +22,11 @@ struct Tensor : View {
   Element element = Element::float32;
 };
 
+// Elements along a line, steps in bytes.
+using CopyLine = void (*)(const char* from, char* to, std::ptrdiff_t count, std::ptrdiff_t from_step,
+                          std::ptrdiff_t to_step);
+CopyLine copy_line_of(Element element);
+
 // y = x, wherever they lie.
 std::unique_ptr<Step> copy_step(const Tensor& x, const Tensor& y);
 
@@ -29,6 +35,33 @@ std::unique_ptr<Step> copy_step(const Tensor& x, const Tensor& y);
 std::unique_ptr<Step> map_step(const std::string& operation, const std::vector<Tensor>& inputs, const Tensor& y,
                                const std::vector<double>& more);
 std::unique_ptr<Step> activation_step(const Activation& activation, const Tensor& x, const Tensor& y);
+
+// How a tensor of indices picks of another one, element by element of a third (what is taken, or put): for each axis of the
+// indices, and of what is picked from, the axis of the third that it follows; -1 are the coordinates of an index, and the
+// axes that they pick along, in their order. Without such an axis an index is one coordinate.
+struct Picking {
+  std::vector<std::ptrdiff_t> indices, picked;
+};
+// y = x[index]. Indices count from the end below 0; one that is out of range is a fault.
+std::unique_ptr<Step> take_step(const Tensor& x, const Tensor& index, const Tensor& y, const Picking& picking);
+// y[index] = updates, or reduced with what is there: "none", "add", "mul", "max" or "min"; with "skip" as "none", where an
+// index that is out of range puts nothing.
+std::unique_ptr<Step> put_step(const Tensor& index, const Tensor& updates, const Tensor& y, const Picking& picking,
+                               const std::string& reduction);
+
+// Running sums or products along an axis, from its end on, or without the element itself.
+struct Scan {
+  std::size_t axis;
+  bool product, exclusive, reverse;
+};
+std::unique_ptr<Step> scan_step(const Tensor& x, const Tensor& y, const Scan& scan);
+// The first elements along an axis, the largest or the smallest first, and where they are; of equal ones the first.
+struct Top {
+  Tensor values, indices;
+  std::size_t axis;
+  bool largest;
+};
+std::unique_ptr<Step> top_step(const Tensor& x, const Top& top);
 
 // A matrix product with rows of x, or windows over them, and what is done to each row of y. See product.cpp.
 struct PackedWeights {
@@ -69,8 +102,6 @@ std::unique_ptr<Step> overlap_step(const Tensor& x, const Tensor& y, const std::
 std::unique_ptr<Step> reduce_step(const std::string& name, const Tensor& x, const Tensor& y, std::size_t along);
 // Where along the last axis the first or last of the largest or smallest is.
 std::unique_ptr<Step> arg_step(const Tensor& x, const Tensor& y, bool largest, bool last);
-// The largest or smallest along the last axis in order, as many as `values` has, and their places.
-std::unique_ptr<Step> top_step(const Tensor& x, const Tensor& values, const std::optional<Tensor>& places, bool largest);
 
 // Softmax, LogSoftmax or Hardmax along the last axis.
 std::unique_ptr<Step> softmax_step(const std::string& kind, const Tensor& x, const Tensor& y);
@@ -115,10 +146,25 @@ std::unique_ptr<Step> turn_step(const Tensor& x, const Tensor& y, const Tensor& 
 std::unique_ptr<Step> triangle_step(const Tensor& x, const Tensor& y, const std::optional<Tensor>& diagonal, bool upper);
 
 struct LstmArrays {
-  Tensor x, y;  // (batch, time, features)
+  Tensor x;                 // (batch, time, features)
+  std::optional<Tensor> y;  // likewise, if it is wanted
   std::optional<Tensor> h_0, c_0, lengths;
   Tensor h_n, c_n;  // contiguous, as Lstm has them
 };
 std::unique_ptr<Step> lstm_step(std::shared_ptr<const Lstm> lstm, const LstmArrays& arrays);
+
+// Directions of a GRU or an RNN, the second one backward, or the only one.
+struct GruLayer {
+  std::vector<Gru> directions;
+  bool reverse;
+};
+struct GruStates {
+  Tensor x;                   // (time, batch, features)
+  std::optional<Tensor> y;    // (time, directions, batch, units), if it is wanted
+  std::optional<Tensor> h_0;  // (directions, batch, units)
+  std::optional<Tensor> lengths;
+  Tensor h_n;
+};
+std::unique_ptr<Step> gru_step(std::shared_ptr<const GruLayer> layer, const GruStates& arrays);
 
 }  // namespace fusedlstm

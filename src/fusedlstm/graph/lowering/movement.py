@@ -77,19 +77,6 @@ def _concat(plan: Plan, node: Node) -> None:
         start += x.shape[axis]
 
 
-@lowers("Gather")
-def _gather(plan: Plan, node: Node) -> None:
-    x, index = plan.read(node.inputs[0]), plan.value(node.inputs[1])
-    axis = axis_of(node.attributes["axis"], len(x.shape))
-    if index is not None and index.size == 1:
-        at = int(index.reshape(-1)[0]) % x.shape[axis]
-        part = x.sliced(axis, at, 1)
-        plan.alias(node.outputs[0], reshaped(plan, part, plan.shape(node.outputs[0])))
-        return
-    y = plan.write(node.outputs[0])
-    plan.emit("take", x, plan.read(node.inputs[1]), y, axis)
-
-
 _EDGES = {"constant": "zeros", "reflect": "reflect", "edge": "nearest", "wrap": "wrap"}
 
 

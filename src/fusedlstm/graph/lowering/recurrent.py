@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
+
+from ... import _core
 from ...lstm import LSTM
-from ...weights import LSTMWeights
+from ...weights import FormatError, LSTMWeights
 from ..graph import Node
+from ..operators import Array
 from ..operators.operator import lowers
+from ..operators.recurrent import activations_of
 from ..plan import Plan
 from ..tensors import Tensor
 
@@ -19,29 +25,80 @@ def _lstm(plan: Plan, node: Node) -> None:
     names = (*node.inputs, "", "", "")[:4]
     x = _features_beside(plan, plan.read(names[0]))
     x = x if node.attributes["x_batch_first"] else x.transposed((1, 0, 2))
-    given: list[Any] = [x]
-    given += [plan.dense(plan.read(name)) if name else None for name in names[1:]]
-    batch_first = node.attributes["y_batch_first"]
-    made: list[Tensor] = []
-    copies = []
-    states = weights.num_layers * (2 if weights.bidirectional else 1)
-    last = weights.layers[-1][0]
-    shapes = [
-        (x.shape[0], x.shape[1], weights.output_size) if batch_first else (x.shape[1], x.shape[0], weights.output_size),
-        (states, x.shape[0], last.output_size),
-        (states, x.shape[0], last.hidden_size),
-    ]
-    for k, (name, shape) in enumerate(zip((*node.outputs, "", "", "")[:3], shapes)):
-        target = plan.write(name) if name else plan.scratch("f", shape)
-        fits = target.contiguous if k else target.strides[-1] == 1 or target.shape[-1] == 1
-        if not fits:
-            copies.append((plan.scratch("f", shape), target))
+    states, last = weights.num_layers * (2 if weights.bidirectional else 1), weights.layers[-1][0]
+    shapes = [(states, x.shape[0], size) for size in (last.output_size, last.hidden_size)]
+    y: Tensor | None = None
+    made, copies = [], []
+    for k, (name, shape) in enumerate(zip((*node.outputs, "", "", "")[:3], (None, *shapes))):
+        if k == 0 and not name:
+            continue
+        target = plan.write(name) if name else plan.scratch("f", shape or ())
+        if not (target.contiguous if k else target.strides[-1] == 1 or target.shape[-1] == 1):
+            copies.append((plan.scratch("f", target.shape), target))
             target = copies[-1][0]
-        made.append(target)
-    made[0] = made[0] if batch_first else made[0].transposed((1, 0, 2))
-    plan.emit("lstm", core, tuple(given), tuple(made))
+        if k:
+            made.append(target)
+        else:
+            y = target if node.attributes["y_batch_first"] else target.transposed((1, 0, 2))
+    given: list[Any] = [plan.dense(plan.read(name)) if name else None for name in names[1:]]
+    plan.emit("lstm", core, (x, *given), (y, *made))
     for one in copies:
         plan.copy(*one)
+
+
+@lowers("LSTM")
+def _with_computed_weights(plan: Plan, node: Node) -> None:
+    raise FormatError("weights that are computed are not supported")
+
+
+@lowers("GRU", "RNN")
+def _gru(plan: Plan, node: Node) -> None:
+    """With the axes that ONNX has; what moves them afterwards is a view."""
+    x, w, r, b, lengths, h_0 = (*node.inputs, "", "", "")[:6]
+    a = node.attributes
+    key = ("gru", w, r, b, a["direction"], a.get("linear_before_reset"), a["activations"], a["clip"])
+    layer = plan.packed.get(key, lambda: _pack(node, [plan.value(name) if name else None for name in (w, r, b)]))
+    turned = (lambda one: one.transposed((1, 0, 2))) if a["layout"] else (lambda one: one)
+    first = turned(_features_beside(plan, plan.read(x)))
+    y_name, h_name = (*node.outputs, "", "")[:2]
+    y: Tensor | None = None
+    copies: list[tuple[Tensor, Tensor]] = []
+
+    def target(name: str, order: tuple[int, ...]) -> Tensor:
+        found = plan.write(name, order)
+        if found.strides[-1] == 1 or found.shape[-1] == 1:
+            return found
+        copies.append((plan.scratch("f", found.shape, order), found))
+        return copies[-1][0]
+
+    if y_name:  # the directions of a step beside each other
+        y = target(y_name, (0, 1, 2, 3) if a["layout"] else (0, 2, 1, 3))
+        y = y.transposed((1, 2, 0, 3)) if a["layout"] else y
+    hidden, directions = plan.shape(r)[2], plan.shape(r)[0]
+    h_n = turned(target(h_name, (0, 1, 2))) if h_name else plan.scratch("f", (directions, first.shape[1], hidden))
+    state = turned(_features_beside(plan, plan.read(h_0))) if h_0 else None
+    plan.emit("gru", layer, (first, state, plan.dense(plan.read(lengths)) if lengths else None), (y, h_n))
+    for one in copies:
+        plan.copy(*one)
+
+
+def _pack(node: Node, arrays: list[Array | None]) -> _core.Gru:
+    a, kind = node.attributes, node.op.lower()
+    w, r, b = arrays
+    if w is None or r is None or (b is None and len(node.inputs) > 3 and node.inputs[3]):
+        raise FormatError("weights that are computed are not supported")
+    usual = ("sigmoid", "tanh") if kind == "gru" else ("tanh",)
+    directions = []
+    for d, functions in enumerate(activations_of(a, usual)):
+        half = len(r[d])
+        biases = (None, None) if b is None else (b[d, :half], b[d, half:])
+        held = (None if one is None else np.ascontiguousarray(one, np.float32) for one in (w[d], r[d], *biases))
+        directions.append((*held, functions[0], functions[-1]))
+    if a.get("linear_before_reset"):
+        kind = "gru_linear"
+    return _core.Gru(
+        kind, directions, a["direction"] == "reverse", a["clip"] or math.inf, "float32", "float32"
+    )
 
 
 def _features_beside(plan: Plan, x: Tensor) -> Tensor:

@@ -58,15 +58,3 @@ def _arg(plan: Plan, node: Node) -> None:
     axis = axis_of(node.attributes["axis"], len(x.shape))
     made = kept(y, (axis,)) if len(y.shape) == len(x.shape) else y
     plan.emit("arg", rows(x, (axis,)), made, node.op == "ArgMax", bool(node.attributes["select_last_index"]))
-
-
-@lowers("TopK")
-def _top(plan: Plan, node: Node) -> None:
-    x, shape = plan.read(node.inputs[0]), plan.shape(next(filter(None, node.outputs)))
-    if plan.types[node.inputs[0]].dtype.name == "uint64":
-        raise FormatError("arithmetic on uint64 is not supported")
-    values, places = (*node.outputs, "")[:2]
-    axis = axis_of(node.attributes["axis"], len(x.shape))
-    y = plan.write(values) if values else plan.scratch(x.element, shape)
-    at = rows(plan.write(places), (axis,)) if places else None
-    plan.emit("top", rows(x, (axis,)), rows(y, (axis,)), at, bool(node.attributes["largest"]))

@@ -1,24 +1,14 @@
-// Methods of _core.Program that add steps along rows, of windows and by places; see graph/lowering.
-#include "../program/steps.hpp"
-
-#include <pybind11/numpy.h>
+// Steps of windows and of moved elements, as methods of _core.Program.
 #include <pybind11/stl.h>
 
-#include <limits>
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
-#include "bindings.hpp"
 #include "cell.hpp"
 #include "program.hpp"
 
 using namespace fusedlstm;
-
-std::vector<std::ptrdiff_t> numbers(const py::handle& tuple) {
-  std::vector<std::ptrdiff_t> found;
-  for (const py::handle& one : tuple) found.push_back(one.cast<std::ptrdiff_t>());
-  return found;
-}
 
 Edge edge_named(const std::string& name) {
   if (name == "zeros") return Edge::zeros;
@@ -55,27 +45,6 @@ namespace {
 using Floats = py::array_t<float, py::array::c_style>;
 using Wholes = py::array_t<std::int64_t, py::array::c_style>;
 
-void reduce(StepList& steps, const std::string& name, const py::tuple& x, const py::tuple& y, std::size_t along) {
-  steps.add(reduce_step(name, steps.tensor(x, false), steps.tensor(y, true), along));
-}
-void arg(StepList& steps, const py::tuple& x, const py::tuple& y, bool largest, bool last) {
-  steps.add(arg_step(steps.tensor(x, false), steps.tensor(y, true), largest, last));
-}
-void top(StepList& steps, const py::tuple& x, const py::tuple& values, const py::object& places, bool largest) {
-  steps.add(top_step(steps.tensor(x, false), steps.tensor(values, true), steps.maybe(places, true), largest));
-}
-void softmax(StepList& steps, const std::string& kind, const py::tuple& x, const py::tuple& y) {
-  steps.add(softmax_step(kind, steps.tensor(x, false), steps.tensor(y, true)));
-}
-// how: (gain, bias, mean, inverse, epsilon, floor, centred), the first four may be None
-void normalise(StepList& steps, const py::tuple& x, const py::tuple& y, std::size_t along, const py::tuple& how) {
-  if (how.size() != 7) throw std::invalid_argument("normalise: expected seven options");
-  const Normalising found = {steps.maybe(how[0]),       steps.maybe(how[1]),       steps.maybe(how[2], true),
-                             steps.maybe(how[3], true), how[4].cast<float>(),      how[5].cast<float>(),
-                             how[6].cast<bool>()};
-  steps.add(normalise_step(steps.tensor(x, false), steps.tensor(y, true), along, found));
-}
-
 // how: (slidings, (counted before, counted after) for each axis, p of a norm, least whole number)
 Pooling pooling(Pooled kind, const py::tuple& how) {
   if (how.size() != 4) throw std::invalid_argument("pool: expected four options");
@@ -87,52 +56,49 @@ Pooling pooling(Pooled kind, const py::tuple& how) {
   }
   return found;
 }
-void pool(StepList& steps, const std::string& kind, const py::tuple& x, const py::tuple& y, const py::tuple& how) {
+void pool(Model& model, const std::string& kind, const py::tuple& x, const py::tuple& y, const py::tuple& how) {
   const Pooled found = kind == "largest" ? Pooled::largest : kind == "average" ? Pooled::average : Pooled::norm;
-  steps.add(pool_step(pooling(found, how), steps.tensor(x, false), steps.tensor(y, true)));
+  model.add(pool_step(pooling(found, how), model.tensor(x, false), model.tensor(y, true)));
 }
-void largest(StepList& steps, const py::tuple& x, const py::tuple& made, const py::tuple& how, bool column_major) {
+void largest(Model& model, const py::tuple& x, const py::tuple& made, const py::tuple& how, bool column_major) {
   if (made.size() != 2) throw std::invalid_argument("pool: expected values and places");
-  steps.add(largest_step(pooling(Pooled::largest, how), steps.tensor(x, false), steps.tensor(made[0], true),
-                         steps.maybe(made[1], true), column_major));
+  model.add(largest_step(pooling(Pooled::largest, how), model.tensor(x, false), model.tensor(made[0], true),
+                         model.maybe(made[1], true), column_major));
 }
-
-void channels(StepList& steps, std::shared_ptr<ChannelWeights> weights, const py::tuple& tensors, const py::tuple& windows,
+void channels(Model& model, std::shared_ptr<ChannelWeights> weights, const py::tuple& tensors, const py::tuple& windows,
               const py::object& activation) {
-  steps.add(channels_step(std::move(weights), steps.tensor(tensors[0], false), steps.tensor(tensors[1], true),
+  model.add(channels_step(std::move(weights), model.tensor(tensors[0], false), model.tensor(tensors[1], true),
                           windowing(windows), maybe_activation(activation)));
 }
-void overlap(StepList& steps, const py::tuple& x, const py::tuple& y, const py::object& bias, const py::tuple& axes) {
-  steps.add(overlap_step(steps.tensor(x, false), steps.tensor(y, true), steps.maybe(bias), slidings(axes)));
+void overlap(Model& model, const py::tuple& x, const py::tuple& y, const py::object& bias, const py::tuple& axes) {
+  model.add(overlap_step(model.tensor(x, false), model.tensor(y, true), model.maybe(bias), slidings(axes)));
 }
-
-void pad(StepList& steps, const py::tuple& tensors, const py::tuple& before, const std::string& edge, const py::object& fill) {
-  steps.add(pad_step(steps.tensor(tensors[0], false), steps.tensor(tensors[1], true), numbers(before), edge_named(edge),
-                     steps.maybe(fill)));
+void pad(Model& model, const py::tuple& tensors, const py::tuple& before, const std::string& edge, const py::object& fill) {
+  model.add(pad_step(model.tensor(tensors[0], false), model.tensor(tensors[1], true), numbers(before), edge_named(edge),
+                     model.maybe(fill)));
 }
 std::vector<std::ptrdiff_t> places_in(const Wholes& array) {
   return {array.data(), array.data() + array.size()};
 }
-void pick(StepList& steps, const py::tuple& x, const py::tuple& y, const std::vector<Wholes>& places) {
+void pick(Model& model, const py::tuple& x, const py::tuple& y, const std::vector<Wholes>& places) {
   std::vector<std::vector<std::ptrdiff_t>> found;
   for (const Wholes& one : places) found.push_back(places_in(one));
-  steps.add(pick_step(steps.tensor(x, false), steps.tensor(y, true), found));
+  model.add(pick_step(model.tensor(x, false), model.tensor(y, true), found));
 }
 // taps: places and weights (outputs, taps)
-void resample(StepList& steps, const py::tuple& x, const py::tuple& y, std::size_t axis, const std::pair<Wholes, Floats>& taps) {
+void resample(Model& model, const py::tuple& x, const py::tuple& y, std::size_t axis, const std::pair<Wholes, Floats>& taps) {
   if (taps.first.ndim() != 2 || taps.second.ndim() != 2 || taps.first.size() != taps.second.size())
     throw std::invalid_argument("resample: expected places and weights (outputs, taps)");
   Taps found = {static_cast<std::size_t>(taps.first.shape(1)), places_in(taps.first),
                 {taps.second.data(), taps.second.data() + taps.second.size()}};
-  steps.add(resample_step(steps.tensor(x, false), steps.tensor(y, true), axis, std::move(found)));
+  model.add(resample_step(model.tensor(x, false), model.tensor(y, true), axis, std::move(found)));
 }
-void turn(StepList& steps, const py::tuple& x, const py::tuple& y, const py::tuple& lengths) {
-  steps.add(turn_step(steps.tensor(x, false), steps.tensor(y, true), steps.tensor(lengths, false)));
+void turn(Model& model, const py::tuple& x, const py::tuple& y, const py::tuple& lengths) {
+  model.add(turn_step(model.tensor(x, false), model.tensor(y, true), model.tensor(lengths, false)));
 }
-void triangle(StepList& steps, const py::tuple& x, const py::tuple& y, const py::object& diagonal, bool upper) {
-  steps.add(triangle_step(steps.tensor(x, false), steps.tensor(y, true), steps.maybe(diagonal), upper));
+void triangle(Model& model, const py::tuple& x, const py::tuple& y, const py::object& diagonal, bool upper) {
+  model.add(triangle_step(model.tensor(x, false), model.tensor(y, true), model.maybe(diagonal), upper));
 }
-
 std::shared_ptr<ChannelWeights> channel_weights(const Floats& matrix, const std::optional<Floats>& bias) {
   if (matrix.ndim() != 2 || (bias && (bias->ndim() != 1 || bias->shape(0) != matrix.shape(1))))
     throw std::invalid_argument("weights: expected (count, outputs) and a bias (outputs,)");
@@ -147,17 +113,11 @@ std::shared_ptr<ChannelWeights> channel_weights(const Floats& matrix, const std:
 
 }  // namespace
 
-void bind_steps(py::module_& module) {
+void bind_window_steps(py::module_& module, ModelClass& model) {
   py::class_<ChannelWeights, std::shared_ptr<ChannelWeights>>(module, "ChannelWeights",
                                                               "Weights (count, outputs) and a bias, by output.")
       .def(py::init(&channel_weights), py::arg("matrix"), py::arg("bias").none(true));
-  py::class_<StepList>(module, "StepList", "What steps are added to; see graph/lowering.")
-      .def("reduce", &reduce)
-      .def("arg", &arg)
-      .def("top", &top)
-      .def("softmax", &softmax)
-      .def("normalise", &normalise)
-      .def("pool", &pool)
+  model.def("pool", &pool)
       .def("largest", &largest)
       .def("channels", &channels)
       .def("overlap", &overlap)
