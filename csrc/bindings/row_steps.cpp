@@ -19,8 +19,8 @@ void softmax(Model& model, const std::string& kind, const py::tuple& x, const py
 // how: (gain, bias, mean, inverse, epsilon, floor, centred), the first four may be None
 void normalise(Model& model, const py::tuple& x, const py::tuple& y, std::size_t along, const py::tuple& how) {
   if (how.size() != 7) throw std::invalid_argument("normalise: expected seven options");
-  const Normalising found = {model.maybe(how[0]),       model.maybe(how[1]),       model.maybe(how[2], true),
-                             model.maybe(how[3], true), how[4].cast<float>(),      how[5].cast<float>(),
+  const Normalising found = {model.maybe(how[0]),       model.maybe(how[1]),  model.maybe(how[2], true),
+                             model.maybe(how[3], true), how[4].cast<float>(), how[5].cast<float>(),
                              how[6].cast<bool>()};
   model.add(normalise_step(model.tensor(x, false), model.tensor(y, true), along, found));
 }

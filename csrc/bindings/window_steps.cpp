@@ -77,19 +77,19 @@ void pad(Model& model, const py::tuple& tensors, const py::tuple& before, const 
   model.add(pad_step(model.tensor(tensors[0], false), model.tensor(tensors[1], true), numbers(before), edge_named(edge),
                      model.maybe(fill)));
 }
-std::vector<std::ptrdiff_t> places_in(const Wholes& array) {
-  return {array.data(), array.data() + array.size()};
-}
+std::vector<std::ptrdiff_t> places_in(const Wholes& array) { return {array.data(), array.data() + array.size()}; }
 void pick(Model& model, const py::tuple& x, const py::tuple& y, const std::vector<Wholes>& places) {
   std::vector<std::vector<std::ptrdiff_t>> found;
   for (const Wholes& one : places) found.push_back(places_in(one));
   model.add(pick_step(model.tensor(x, false), model.tensor(y, true), found));
 }
 // taps: places and weights (outputs, taps)
-void resample(Model& model, const py::tuple& x, const py::tuple& y, std::size_t axis, const std::pair<Wholes, Floats>& taps) {
+void resample(Model& model, const py::tuple& x, const py::tuple& y, std::size_t axis,
+              const std::pair<Wholes, Floats>& taps) {
   if (taps.first.ndim() != 2 || taps.second.ndim() != 2 || taps.first.size() != taps.second.size())
     throw std::invalid_argument("resample: expected places and weights (outputs, taps)");
-  Taps found = {static_cast<std::size_t>(taps.first.shape(1)), places_in(taps.first),
+  Taps found = {static_cast<std::size_t>(taps.first.shape(1)),
+                places_in(taps.first),
                 {taps.second.data(), taps.second.data() + taps.second.size()}};
   model.add(resample_step(model.tensor(x, false), model.tensor(y, true), axis, std::move(found)));
 }
@@ -103,7 +103,8 @@ std::shared_ptr<ChannelWeights> channel_weights(const Floats& matrix, const std:
   if (matrix.ndim() != 2 || (bias && (bias->ndim() != 1 || bias->shape(0) != matrix.shape(1))))
     throw std::invalid_argument("weights: expected (count, outputs) and a bias (outputs,)");
   const std::size_t outputs = static_cast<std::size_t>(matrix.shape(1)), size = static_cast<std::size_t>(matrix.size());
-  auto made = std::make_shared<ChannelWeights>(ChannelWeights{Buffer((size + 1) * sizeof(float)), Buffer((outputs + 1) * sizeof(float)),
+  auto made = std::make_shared<ChannelWeights>(ChannelWeights{Buffer((size + 1) * sizeof(float)),
+                                                              Buffer((outputs + 1) * sizeof(float)),
                                                               static_cast<std::size_t>(matrix.shape(0)), outputs});
   std::copy_n(matrix.data(), size, made->matrix.floats());
   std::fill_n(made->bias.floats(), outputs, 0.0f);

@@ -68,8 +68,8 @@ FL_INLINE One larger(const One& a, const One& b) { return add(max_or_nan(a, b), 
 FL_INLINE One smaller(const One& a, const One& b) { return add(min_or_nan(a, b), zero_or_nan(a)); }
 FL_INLINE One root(const One& a) { return {{square_root(a.at[0])}}; }
 
-#define FL_LINE(name, inputs, expression)       \
-  void map_##name(const MapLine& a) noexcept {  \
+#define FL_LINE(name, inputs, expression)                          \
+  void map_##name(const MapLine& a) noexcept {                     \
     over_line<inputs>(a, [](const One* v) { return expression; }); \
   }
 FL_LINE(add, 2, add(v[0], v[1]))

@@ -214,9 +214,7 @@ void normalise(const NormaliseRow& a) noexcept {
   }
   const vec scale = broadcast(inverse);
   along_row(a.x, a.y, a.count, [&](vec v, std::size_t k, std::size_t width) {
-    const auto of = [&](const float* array) {
-      return width == lanes ? load(array + k) : load_first(array + k, width);
-    };
+    const auto of = [&](const float* array) { return width == lanes ? load(array + k) : load_first(array + k, width); };
     v = mul(centred(v), scale);
     if (a.gain == nullptr) return a.bias == nullptr ? v : add(v, of(a.bias));
     return a.bias == nullptr ? mul(v, of(a.gain)) : fma(v, of(a.gain), of(a.bias));

@@ -198,9 +198,10 @@ struct StateUpdate {
   float* const* y;  // y[row] + y_offset; null: no y
   std::ptrdiff_t y_offset;
   std::size_t units, rows;
+};
 
-// One line of element-wise work: y[i] = f(inputs[0][i], ...), floats but for the truth values (bytes) that comparisons make
-// and `choose` takes first. An input may be one number for all i; y may be one of the inputs.
+// One line of element-wise work: y[i] = f(inputs[0][i], ...), floats but for the truth values (bytes) that comparisons
+// make and `choose` takes first. An input may be one number for all i; y may be one of the inputs.
 struct MapLine {
   void* y;
   const void* inputs[3];
@@ -230,7 +231,8 @@ enum class MapKernel {
 constexpr std::size_t map_kernels = 16;
 
 // What becomes of a row of floats. Its terms go into sixteen partial sums, term k into number k % 16; those of 1024 terms
-// are added in pairs, and that to the total, in double. Neither the width of the vectors nor where the rows lie changes that.
+// are added in pairs, and that to the total, in double. Neither the width of the vectors nor where the rows lie changes
+// that.
 enum class Reduction { sum, sum_abs, sum_squares, sum_exp, product, max, min };
 struct Reducing {
   Reduction kind;
@@ -245,8 +247,8 @@ struct ReduceColumns {
   double* y;
 };
 
-// y = (x - mean) / deviation * gain + bias. deviation: sqrt(variance + epsilon) + floor, of the squares of x itself where it
-// is not centred. gain, bias, and mean and 1 / deviation: null where not wanted. y may be x.
+// y = (x - mean) / deviation * gain + bias. deviation: sqrt(variance + epsilon) + floor, of the squares of x itself where
+// it is not centred. gain, bias, and mean and 1 / deviation: null where not wanted. y may be x.
 struct NormaliseRow {
   const float* x;
   float* y;
@@ -257,8 +259,8 @@ struct NormaliseRow {
   float* statistics;
 };
 
-// One position of a convolution that sees one input channel for each output channel and k: y[c] = bias[c] + the sum over k of
-// weights[k][c] x[k][c], in the order of the other products; x[k] is null where a window leaves the input.
+// One position of a convolution that sees one input channel for each output channel and k: y[c] = bias[c] + the sum over k
+// of weights[k][c] x[k][c], in the order of the other products; x[k] is null where a window leaves the input.
 struct ChannelProducts {
   const float* const* x;
   const float* weights;  // rows of `channels`

@@ -16,8 +16,8 @@ class Channels : public Step {
       : table_(kernels()), weights_(std::move(weights)), x_(x), y_(y), activation_(activation), axes_(windows.axes.size()) {
     const std::ptrdiff_t outputs = static_cast<std::ptrdiff_t>(weights_->outputs);
     if (x.rank() != axes_ + 3 || y.rank() != axes_ + 2 || x.rank() > most_axes || x.element != Element::float32 ||
-        y.element != Element::float32 || x.shape[0] != y.shape[0] || x.shape.back() != outputs || y.shape.back() != outputs ||
-        (outputs > 1 && x.strides.back() != 1))
+        y.element != Element::float32 || x.shape[0] != y.shape[0] || x.shape.back() != outputs ||
+        y.shape.back() != outputs || (outputs > 1 && x.strides.back() != 1))
       throw std::invalid_argument("channels: expected x (batch, spatial..., k, outputs) and y (batch, spatial..., outputs)");
     std::size_t taps = 1;
     for (std::size_t axis = 0; axis < axes_; ++axis) {
@@ -53,10 +53,12 @@ class Channels : public Step {
       for (std::size_t axis = 0; axis <= axes_; ++axis) to += index[axis] * y_.strides[axis];
       find(x + index[0] * x_.strides[0], index, s.x);
       float* const z = direct ? y + to : s.z;
-      table_.channel_products({s.x, weights_->matrix.floats(), weights_->bias.floats(), z, weights_->count, weights_->outputs});
+      table_.channel_products(
+          {s.x, weights_->matrix.floats(), weights_->bias.floats(), z, weights_->count, weights_->outputs});
       if (activation_) table_.activate(*activation_, z, z, weights_->outputs);
       if (!direct)
-        for (std::size_t c = 0; c < weights_->outputs; ++c) y[to + static_cast<std::ptrdiff_t>(c) * y_.strides.back()] = z[c];
+        for (std::size_t c = 0; c < weights_->outputs; ++c)
+          y[to + static_cast<std::ptrdiff_t>(c) * y_.strides.back()] = z[c];
     });
   }
 
@@ -83,8 +85,7 @@ class Channels : public Step {
         inside = inside && one != nothing;
         at += inside ? one : 0;
       }
-      for (std::size_t k = 0; k < beside_; ++k)
-        *found++ = inside ? x + at + static_cast<std::ptrdiff_t>(k) * step : nullptr;
+      for (std::size_t k = 0; k < beside_; ++k) *found++ = inside ? x + at + static_cast<std::ptrdiff_t>(k) * step : nullptr;
     });
   }
 
@@ -111,7 +112,8 @@ class Overlap : public Step {
                       (y.strides.back() == 1 || outputs_ == 1);
     if (!fits || (bias && (bias->element != Element::float32 || !bias->contiguous() ||
                            bias->size() != static_cast<std::size_t>(outputs_))))
-      throw std::invalid_argument("overlap: expected x (batch, spatial..., taps outputs) and y (batch, spatial..., outputs)");
+      throw std::invalid_argument(
+          "overlap: expected x (batch, spatial..., taps outputs) and y (batch, spatial..., outputs)");
     dense_ = axes_.back().dilation == 1 && (y.strides[space_] == outputs_ || y.shape[space_] == 1);
   }
 

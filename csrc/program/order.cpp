@@ -76,8 +76,7 @@ class Triangle : public Step {
   void run(const Memory& memory, State*) const override {
     const std::ptrdiff_t rows = x_.shape[x_.rank() - 2], columns = x_.shape.back();
     const std::ptrdiff_t limit = rows + columns;
-    const std::ptrdiff_t k =
-        diagonal_ ? std::clamp<std::ptrdiff_t>(*diagonal_->at<std::int64_t>(memory), -limit, limit) : 0;
+    const std::ptrdiff_t k = diagonal_ ? std::clamp<std::ptrdiff_t>(*diagonal_->at<std::int64_t>(memory), -limit, limit) : 0;
     walk_.each({y_.at<char>(memory), x_.at<char>(memory)}, [&](const auto& at, std::ptrdiff_t count, const auto& steps) {
       for (std::ptrdiff_t i = 0; i < count; ++i)
         for (std::ptrdiff_t r = 0; r < rows; ++r)

@@ -80,9 +80,7 @@ class Reduce : public Step {
     char* scratch;
 
     const float* row(std::size_t i) const { return x + static_cast<std::ptrdiff_t>(i) * x_step; }
-    void put(std::size_t i, double value) const {
-      y[static_cast<std::ptrdiff_t>(i) * y_step] = static_cast<float>(value);
-    }
+    void put(std::size_t i, double value) const { y[static_cast<std::ptrdiff_t>(i) * y_step] = static_cast<float>(value); }
   };
 
   double finished(double value) const { return how_.finish(value, static_cast<double>(axes_.count())); }
@@ -127,8 +125,8 @@ template <class T>
 i64 whole_row(const std::string& name, const T* x, const RowAxes& axes) {
   const bool extreme = name == "Max" || name == "Min", sign = name == "Min";
   std::uint64_t total = name == "Prod" ? 1 : 0;
-  i64 most = sign ? (sizeof(T) == 1 ? 1 : std::numeric_limits<i64>::max())
-                  : (sizeof(T) == 1 ? 0 : std::numeric_limits<i64>::min());
+  i64 most =
+      sign ? (sizeof(T) == 1 ? 1 : std::numeric_limits<i64>::max()) : (sizeof(T) == 1 ? 0 : std::numeric_limits<i64>::min());
   double sum = 0.0, shift = 0.0;
   const bool exponential = name == "LogSumExp";
   const auto each = [&](auto run) {
@@ -156,7 +154,9 @@ i64 whole_row(const std::string& name, const T* x, const RowAxes& axes) {
     sum += exponential ? std::exp(static_cast<double>(a) - shift) : 0.0;
   });
   const double whole = static_cast<double>(static_cast<i64>(total));
-  const auto cut = [](double a) { return a > -9.2e18 && a < 9.2e18 ? static_cast<i64>(a) : std::numeric_limits<i64>::min(); };
+  const auto cut = [](double a) {
+    return a > -9.2e18 && a < 9.2e18 ? static_cast<i64>(a) : std::numeric_limits<i64>::min();
+  };
   if (extreme) return most;
   if (name == "Mean") return cut(whole / static_cast<double>(axes.count()));
   if (name == "L2") return cut(std::sqrt(whole));
@@ -219,7 +219,8 @@ std::unique_ptr<Step> reduce_step(const std::string& name, const Tensor& x, cons
   if (x.element != y.element) throw std::invalid_argument("reduce: expected results of the rows' kind");
   if (x.element == Element::float32) return std::make_unique<Reduce>(how, x, y, along);
   if (x.element == Element::int64)
-    return row_by_row<i64, i64>(x, y, along, [name](const i64* row, const RowAxes& axes) { return whole_row(name, row, axes); });
+    return row_by_row<i64, i64>(x, y, along,
+                                [name](const i64* row, const RowAxes& axes) { return whole_row(name, row, axes); });
   if (how.kind != Reduction::max && how.kind != Reduction::min)
     throw std::invalid_argument("reduce: expected numbers, found truth values");
   return row_by_row<u8, u8>(x, y, along, [name](const u8* row, const RowAxes& axes) { return whole_row(name, row, axes); });
@@ -232,8 +233,8 @@ std::unique_ptr<Step> arg_step(const Tensor& x, const Tensor& y, bool largest, b
     return row_by_row<float, i64>(
         x, y, 1, [=](const float* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });
   if (x.element == Element::int64)
-    return row_by_row<i64, i64>(
-        x, y, 1, [=](const i64* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });
+    return row_by_row<i64, i64>(x, y, 1,
+                                [=](const i64* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });
   return row_by_row<u8, i64>(x, y, 1,
                              [=](const u8* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });
 }

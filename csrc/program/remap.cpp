@@ -1,4 +1,5 @@
-// Elements put elsewhere by a table for each axis: pads, tiles, the nearest of a resized axis; and axes resampled by weights.
+// Elements put elsewhere by a table for each axis: pads, tiles, the nearest of a resized axis; and axes resampled by
+// weights.
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -62,8 +63,8 @@ class Remap : public Step {
       std::size_t end = i + 1;
       std::ptrdiff_t step = 0;
       if (from[i] != nothing && end < from.size() && from[end] != nothing) step = from[end] - from[i];
-      while (end < from.size() && (from[i] == nothing ? from[end] == nothing
-                                                       : from[end] != nothing && from[end] - from[end - 1] == step))
+      while (end < from.size() &&
+             (from[i] == nothing ? from[end] == nothing : from[end] != nothing && from[end] - from[end - 1] == step))
         ++end;
       runs_.push_back({static_cast<std::ptrdiff_t>(i), static_cast<std::ptrdiff_t>(end - i), from[i], step});
       i = end;

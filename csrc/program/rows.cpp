@@ -15,7 +15,14 @@ enum class Kind { softmax, log_softmax, hardmax, normalise };
 class OfRows : public Step {
  public:
   OfRows(Kind kind, const Tensor& x, const Tensor& y, std::size_t along, const Normalising& how)
-      : table_(kernels()), kind_(kind), how_(how), x_(x), y_(y), x_axes_(x, along), y_axes_(y, along), block_(x_axes_.count()) {
+      : table_(kernels()),
+        kind_(kind),
+        how_(how),
+        x_(x),
+        y_(y),
+        x_axes_(x, along),
+        y_axes_(y, along),
+        block_(x_axes_.count()) {
     if (x.shape != y.shape || x.element != Element::float32 || y.element != Element::float32)
       throw std::invalid_argument("rows: expected floats of one shape");
     const View x_kept = kept_of(x, along), y_kept = kept_of(y, along);
@@ -30,9 +37,7 @@ class OfRows : public Step {
     walk_ = Walk<4>(y_kept.shape, {&y_kept, &x_kept, &mean, &inverse}, {4, 4, 4, 4});
   }
 
-  std::size_t scratch() const override {
-    return (x_axes_.beside() && y_axes_.beside() ? 0 : block_.size() * sizeof(float));
-  }
+  std::size_t scratch() const override { return (x_axes_.beside() && y_axes_.beside() ? 0 : block_.size() * sizeof(float)); }
 
   void run(const Memory& memory, State*) const override {
     char* const y = y_.at<char>(memory);
@@ -50,7 +55,8 @@ class OfRows : public Step {
         };
         const float* const x = moved(1, first);
         if (!x_axes_.beside())
-          x_axes_.each_of(there, steps[1] / 4, block_.pitch, [&](std::ptrdiff_t from, std::size_t to) { rows[to] = x[from]; });
+          x_axes_.each_of(there, steps[1] / 4, block_.pitch,
+                          [&](std::ptrdiff_t from, std::size_t to) { rows[to] = x[from]; });
         for (std::size_t i = 0; i < there; ++i) {
           const float* const from = x_axes_.beside() ? moved(1, first + i) : rows + i * block_.pitch;
           float* const to = y_axes_.beside() ? moved(0, first + i) : rows + i * block_.pitch;

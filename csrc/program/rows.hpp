@@ -1,5 +1,5 @@
-// A view as rows: along its last axes, for every index of the others. Kernels take rows whose elements lie beside each other;
-// others are gathered first, some rows at a time, so that rows that lie side by side are read as they lie.
+// A view as rows: along its last axes, for every index of the others. Kernels take rows whose elements lie beside each
+// other; others are gathered first, some rows at a time, so that rows that lie side by side are read as they lie.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 
 namespace fusedlstm {
 
-constexpr std::size_t rows_beside = 16;               // that are gathered together
+constexpr std::size_t rows_beside = 16;                      // that are gathered together
 constexpr std::size_t gathered_most = std::size_t{1} << 16;  // elements of several rows
 
 // The axes of one row in their order, those that lie behind each other joined. Steps are in elements.
