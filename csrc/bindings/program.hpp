@@ -34,24 +34,31 @@ class Model {
   py::tuple run(const py::args& arrays) const { return run_with(arrays, nullptr); }
   py::tuple profile(const py::args& arrays) const;
 
- private:
   // An array that comes in or goes out.
   struct Slot {
     fusedlstm::Element element;
     std::vector<py::ssize_t> shape;
     std::size_t bytes;
   };
+  static py::dtype dtype_of(fusedlstm::Element element);
+  const std::shared_ptr<fusedlstm::Program>& program() const { return program_; }
+  std::size_t inputs() const { return inputs_.size(); }
+  std::size_t arrays() const { return inputs_.size() + outputs_.size(); }
+  const Slot& slot(std::size_t array) const;  // inputs, then outputs
+
+ private:
   static Slot slot_from(const py::tuple& said);
   py::tuple run_with(const py::args& arrays, std::vector<double>* spent) const;
 
   std::vector<py::array> constants_;
   std::vector<Slot> inputs_, outputs_;
   std::vector<std::size_t> bytes_;  // of each base
-  std::unique_ptr<fusedlstm::Program> program_;
+  std::shared_ptr<fusedlstm::Program> program_;
 };
 
 // The steps of each family, as methods.
-using ModelClass = py::class_<Model>;
+using ModelClass = py::class_<Model, std::shared_ptr<Model>>;
+void bind_live(py::module_& module);
 void bind_gru(py::module_& module, ModelClass& model);
 void bind_indexed_steps(ModelClass& model);
 void bind_row_steps(ModelClass& model);

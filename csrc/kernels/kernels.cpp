@@ -1,4 +1,5 @@
-// Compiled once per instruction set, with FL_ISA and that set's flags. Its table is the only symbol it defines.
+// Compiled once per instruction set, with FL_ISA and that set's flags. Its table is the only symbol it defines. FL_IF is the
+// macro of the architecture that has this set, or 0 where the compiler does not know it: the table is empty then.
 // clang-format off
 #define FL_TEXT_(a) #a
 #define FL_TEXT(a) FL_TEXT_(a)
@@ -6,6 +7,17 @@
 #define FL_JOIN(a, b) FL_JOIN_(a, b)
 #define FL_SIMD_HEADER FL_TEXT(../simd/FL_ISA.hpp)
 // clang-format on
+
+#include "../simd/target.hpp"
+#include "table.hpp"
+
+#if !FL_IF
+
+namespace fusedlstm {
+decltype(FL_JOIN(FL_ISA, _kernels)) FL_JOIN(FL_ISA, _kernels) = {};
+}  // namespace fusedlstm
+
+#else
 
 #include FL_SIMD_HEADER
 #include "cell.inl.hpp"
@@ -94,5 +106,7 @@ const KernelTable FL_JOIN(FL_ISA, _kernels) = {
     spin};
 
 }  // namespace fusedlstm
+
+#endif
 
 #endif

@@ -308,15 +308,13 @@ struct KernelTable {
   void (*pause)() noexcept;  // for a spinning thread
 };
 
+// Empty, without a name, where they are of another architecture or the compiler does not know them.
 extern const KernelTable scalar_kernels;
-#if defined(__x86_64__) || defined(_M_X64)
 extern const KernelTable avx2_kernels;
 extern const Extension avx2vnni_kernels;
 extern const KernelTable avx512_kernels;
 extern const Extension avx512vnni_kernels;
 extern const Extension avx512bf16_kernels;
-#elif defined(__aarch64__) || defined(_M_ARM64)
 extern const KernelTable neon_kernels;
-#endif
 
 }  // namespace fusedlstm

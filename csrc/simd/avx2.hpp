@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bits.hpp"
+
 namespace {
 
 using vec = __m256;
@@ -104,9 +106,7 @@ inline void store_words(unsigned char* p, vec a, long long order) {
   const __m256i together = _mm256_permute4x64_epi64(ordered, 0x08);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(together));
 }
-inline __m256i broadcast_word(const unsigned char* p) {
-  return _mm256_castps_si256(_mm256_set1_ps(*reinterpret_cast<const float*>(p)));
-}
+inline __m256i broadcast_word(const unsigned char* p) { return _mm256_set1_epi32(load_as<int>(p)); }
 
 #ifndef FL_BYTE_PRODUCTS  // avx2vnni.hpp has better ones
 // int8 weights by whole numbers of 16 bits, four k at a time, through products of pairs of 16 bits.

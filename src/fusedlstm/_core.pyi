@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .cell import Activation, Cell
+from .weights import Activation, Cell
 
 _Floats = npt.NDArray[np.float32]
 _Integers = npt.NDArray[np.int64]
@@ -17,7 +17,7 @@ class Lstm:
         reverse: bool,
         residual: Sequence[bool],
         dtype: str,
-        activations: str,
+        products: str,
     ) -> None: ...
     @property
     def handle(self) -> int: ...
@@ -29,9 +29,10 @@ class Lstm:
         c_0: _Floats | None,
         lengths: npt.NDArray[np.int64] | None,
         out: _Floats | None,
+        stacked: bool,
     ) -> tuple[_Floats, _Floats, _Floats]: ...
 
-def find_slots(ids: _Integers, owners: _Integers, apart: int, place: _Integers, slots: _Integers) -> bool: ...
+def find_slots(ids: _Integers, turns: _Integers, apart: int, place: _Integers, slots: _Integers) -> bool: ...
 def step_slots(
     lstm: Lstm,
     x: _Floats,
@@ -57,6 +58,8 @@ class ConvLstm:
 c_api: object
 
 def c_api_address() -> int: ...
+def zeros(rows: int, columns: int) -> _Floats: ...
+def check_out(out: npt.NDArray[np.generic]) -> None: ...
 def isa() -> str: ...
 def available_isas() -> list[str]: ...
 def use_isa(name: str) -> None: ...

@@ -232,7 +232,8 @@ def body(x_shape=("batch", FEATURES), loop=False, turned=False):
 
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("backwards", [0, 1])
-def test_scan(axis, backwards):
+@pytest.mark.parametrize("turned", [0, 1])
+def test_scan(axis, backwards, turned):
     inner, constants = body()
     shape = ("time", "batch", FEATURES) if axis == 0 else ("batch", "time", FEATURES)
     scan = node(
@@ -244,7 +245,7 @@ def test_scan(axis, backwards):
         scan_input_axes=(axis,),
         scan_input_directions=(backwards,),
         scan_output_axes=(axis,),
-        scan_output_directions=(backwards,),
+        scan_output_directions=(turned,),
     )
     b = Builder(h=("batch", HIDDEN), c=("batch", HIDDEN), x=shape)
     graph = Graph(b.inputs, [Value("y"), Value("h_n"), Value("c_n")], [scan], constants)

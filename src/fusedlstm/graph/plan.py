@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,8 @@ class Plan:
             self._outputs.setdefault(value.name, _dense(Storage(0, first + k), element_of(kind.dtype), kind.shape))
         self._fixed_names = {*self.constants, *self._tensors}
         self._into_place()
+        from . import lowering  # noqa: F401  (enters how operators are lowered)
+
         self._node: Node | None = None
         for one in graph.nodes:
             self._node = one
@@ -116,7 +119,7 @@ class Plan:
     def scratch(self, element: str, shape: Sizes, order: Sequence[int] | None = None) -> Tensor:
         """Memory of the arena that has no name."""
         strides = dense_strides(shape, order)
-        storage = Storage(bytes_of(element, int(np.prod(shape, dtype=np.int64))) if shape else bytes_of(element, 1))
+        storage = Storage(bytes_of(element, math.prod(shape)))
         self._storages.append(storage)
         return Tensor(storage, element, shape, strides)
 

@@ -67,7 +67,8 @@ class Tensor:
             return self
         missing = len(shape) - len(self.shape)
         strides = (0,) * missing + tuple(
-            0 if own == 1 and size != 1 else stride for own, size, stride in zip(self.shape, shape[missing:], self.strides)
+            0 if own == 1 and size != 1 else stride
+            for own, size, stride in zip(self.shape, shape[missing:], self.strides)
         )
         return self.view(shape, strides)
 
@@ -100,9 +101,7 @@ def same_place(one: Tensor, other: Tensor) -> bool:
     return (
         one.storage is other.storage
         and one.offset == other.offset
-        and all(
-            size == 1 or left == right for size, left, right in zip(one.shape, one.strides, other.strides)
-        )
+        and all(size == 1 or left == right for size, left, right in zip(one.shape, one.strides, other.strides))
     )
 
 
@@ -156,7 +155,7 @@ def reshape_strides(shape: Sizes, strides: Sizes, wanted: Sizes) -> Sizes | None
 
 
 def place(storages: Sequence[Storage]) -> int:
-    """Give each storage its offset in the arena, so that those in use at the same time do not overlap; the arena's size."""
+    """Give each storage its place in the arena, those in use at the same time beside each other; the arena's size."""
     placed: list[Storage] = []
     total = 0
     for one in sorted(storages, key=lambda one: -one.bytes):

@@ -37,7 +37,9 @@ def _conv(plan: Plan, node: Node) -> None:
     for k, size in enumerate(kernel):
         first, last = 0, size
         if padding == "constant":
-            first, last = _taps_that_meet_data(x.shape[2 + k], y.shape[2 + k], (size, strides[k], dilations[k], before[k]))
+            first, last = _taps_that_meet_data(
+                x.shape[2 + k], y.shape[2 + k], (size, strides[k], dilations[k], before[k])
+            )
         keep.append(slice(first, last))
         axes.append((last - first, strides[k], dilations[k], before[k] - first * dilations[k], 1))
     edge = {"constant": "zeros", "reflect": "reflect", "edge": "nearest"}[padding]

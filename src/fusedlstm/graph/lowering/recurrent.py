@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from ...lstm import LSTM
+from ..._packing import pack
 from ...weights import FormatError, LSTMWeights
 from ..graph import Node
 from ..operators import Array
@@ -21,7 +21,7 @@ from ..tensors import Tensor
 @lowers("fusedlstm.LSTM")
 def _lstm(plan: Plan, node: Node) -> None:
     weights: LSTMWeights = node.attributes["weights"]
-    core = plan.packed.get(("lstm", id(weights)), lambda: (LSTM(weights), weights))[0]._core
+    core = plan.packed.get(("lstm", id(weights)), lambda: (pack(weights), weights))[0]
     names = (*node.inputs, "", "", "")[:4]
     x = _features_beside(plan, plan.read(names[0]))
     x = x if node.attributes["x_batch_first"] else x.transposed((1, 0, 2))

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..dims import Size
 from .elementwise import wide
-from .operator import Array, Call, Shape, TensorType, differ, integer, integers, operator, same_types, text
+from .operator import Array, Attributes, Call, Shape, TensorType, differ, integer, integers, operator, same_types, text
 
-Attributes = dict[str, Any]
 AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
@@ -169,7 +168,8 @@ def _conv_transpose(a: Attributes, x: Array, w: Array, bias: Array | None = None
         at = tuple(
             slice(t * d, t * d + s * (size - 1) + 1, s) for t, d, s, size in zip(tap, dilations, strides, x.shape[2:])
         )
-        products = [np.moveaxis(np.tensordot(p, v[(..., *tap)], (1, 0)), -1, 1) for p, v in zip(parts, weights)]
+        at_tap: Any = (slice(None), slice(None), *tap)
+        products = [np.moveaxis(np.tensordot(p, v[at_tap], (1, 0)), -1, 1) for p, v in zip(parts, weights)]
         if math.prod(x.shape):
             y[(slice(None), slice(None), *at)] += np.concatenate(products, 1)
     y = y[(slice(None), slice(None), *(slice(start, start + size) for start, size in zip(before, sizes)))]

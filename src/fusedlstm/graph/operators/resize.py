@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim
-from .operator import Array, Call, TensorType, UnknownError, axes_of, flag, integers, number, operator, text
-
-Attributes = dict[str, Any]
+from .operator import Array, Attributes, Call, TensorType, UnknownError, axes_of, flag, integers, number, operator, text
 
 
 def sizes_and_scales(a: Attributes, shape: Sequence[Any], scales: Any, sizes: Any) -> tuple[list[Any], list[float]]:

@@ -15,7 +15,7 @@ _FAR = 1 << 31
 def rewrite(draft: Draft) -> None:
     """Each LSTM."""
     for one in draft.of("fusedlstm.LSTM"):
-        made: DraftNode | None = one
+        made = one
         for rule in (_product_ahead, _input_layout, _output_layout, _last_step, _reversed):
             made = rule(draft, made) or made
 
@@ -55,7 +55,9 @@ def _product_ahead(draft: Draft, one: DraftNode) -> DraftNode | None:
         if value is not None:
             bias = bias + own @ value.astype(np.float64)
     rest = {name: value for name, value in layer.arrays.items() if name not in ("weight_ih", "bias")}
-    joined = DirectionWeights(own @ matrix.astype(np.float64).T, bias=bias, cell=layer.cell, **rest)  # type: ignore[arg-type]
+    joined = DirectionWeights(
+        (own @ matrix.astype(np.float64).T).astype(np.float32), bias=bias.astype(np.float32), cell=layer.cell, **rest
+    )
     return again(draft, one, [before.inputs[0], *one.inputs[1:]], weights=_with(weights, layers=[[joined]]))
 
 
@@ -183,4 +185,4 @@ def _with(weights: LSTMWeights, **changes: object) -> LSTMWeights:
         "dtype",
     )
     fields = {name: getattr(weights, name) for name in names}
-    return LSTMWeights(**{**fields, **changes})  # type: ignore[arg-type]
+    return LSTMWeights(**{**fields, **changes})
