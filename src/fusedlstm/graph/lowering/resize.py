@@ -6,10 +6,15 @@ import numpy as np
 
 from ...weights import FormatError
 from ..graph import Node
+from ..operators import Array
 from ..operators.operator import lowers
 from ..operators.resize import sizes_and_scales, taps
 from ..plan import Plan
 from ..tensors import order_of
+
+
+def _held(places: Array, weights: Array) -> tuple[Array, Array]:
+    return places, weights.astype(np.float32)
 
 
 @lowers("Resize")
@@ -26,7 +31,7 @@ def _resize(plan: Plan, node: Node) -> None:
     found = {
         axis: plan.packed.get(
             ("resize", *a.values(), x.shape[axis], out[axis], scales[axis]),
-            lambda axis=axis: taps(a, x.shape[axis], out[axis], scales[axis]),
+            lambda axis=axis: _held(*taps(a, x.shape[axis], out[axis], scales[axis])),
         )
         for axis in changed
     }
