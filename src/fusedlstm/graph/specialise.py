@@ -59,7 +59,7 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
     found = Folder(graph, inputs, values, _ROOM).run()
     if any(one.op == "If" for one in graph.nodes):  # branches became part of the graph
         found = settle(found)
-    types = found.types
+    types = {**inputs, **found.types}  # of inputs that nothing takes any more as well
     for one in found.nodes:
         for name in one.outputs:
             if name and name not in types:
@@ -69,7 +69,7 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
                     raise FormatError(f"{one.title}: a {one.op} that is no LSTM is not supported")
                 if OPERATORS[one.op].shape_inputs or one.op == "NonZero":
                     raise FormatError(f"{one.title}: its shape depends on values that are known only when it runs")
-    return found
+    return found.replace(types=types)
 
 
 def deciding_inputs(graph: Graph) -> list[str]:
