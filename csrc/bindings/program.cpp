@@ -172,27 +172,12 @@ void activate(Model& model, const py::object& activation, const py::tuple& x, co
   model.add(activation_step(activation_from(activation), model.tensor(x, false), model.tensor(y, true)));
 }
 
-// windows: ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect" or "nearest")
 void product(Model& model, std::shared_ptr<PackedWeights> weights, const py::tuple& x, const py::tuple& y,
              const py::object& windows, const py::object& activation) {
   std::optional<Windowing> sliding;
-  if (!windows.is_none()) {
-    const auto said = windows.cast<py::tuple>();
-    const std::string edge = said[1].cast<std::string>();
-    sliding.emplace();
-    sliding->edge = edge == "reflect" ? Edge::reflect : edge == "nearest" ? Edge::nearest : Edge::zeros;
-    for (const py::handle& one : said[0]) {
-      const std::vector<std::ptrdiff_t> n = numbers(one);
-      constexpr std::ptrdiff_t most = std::ptrdiff_t{1} << 31;
-      if (n.size() != 5 || n[0] < 1 || n[0] > most || n[1] < 1 || n[1] > most || n[2] < 1 || n[2] > most || n[3] < -most ||
-          n[3] > most || n[4] < 1 || n[4] > most)
-        throw std::invalid_argument("windows: expected kernel, stride, dilation, padding and spread");
-      sliding->axes.push_back({n[0], n[1], n[2], n[3], n[4]});
-    }
-  }
-  std::optional<Activation> function;
-  if (!activation.is_none()) function = activation_from(activation);
-  model.add(product_step(std::move(weights), model.tensor(x, false), model.tensor(y, true), sliding, function));
+  if (!windows.is_none()) sliding = windowing(windows);
+  model.add(product_step(std::move(weights), model.tensor(x, false), model.tensor(y, true), sliding,
+                         maybe_activation(activation)));
 }
 
 void lstm(Model& model, std::shared_ptr<Whole<Lstm>> lstm, const py::tuple& given, const py::tuple& made) {
@@ -232,4 +217,6 @@ void bind_program(py::module_& module) {
   bind_gru(module, model);
   bind_live(module);
   bind_data_steps(model);
+  bind_row_steps(model);
+  bind_window_steps(module, model);
 }

@@ -15,6 +15,9 @@
 namespace py = pybind11;
 
 std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
+// ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect", "nearest" or "wrap")
+fusedlstm::Windowing windowing(const py::handle& said);
+std::optional<fusedlstm::Activation> maybe_activation(const py::handle& said);
 
 class Model {
  public:
@@ -58,3 +61,5 @@ using ModelClass = py::class_<Model, std::shared_ptr<Model>>;
 void bind_live(py::module_& module);
 void bind_gru(py::module_& module, ModelClass& model);
 void bind_data_steps(ModelClass& model);
+void bind_row_steps(ModelClass& model);
+void bind_window_steps(py::module_& module, ModelClass& model);

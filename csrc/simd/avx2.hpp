@@ -26,6 +26,10 @@ constexpr int panel_block = 3;   // panels that one row takes at a time
 constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return _mm256_loadu_ps(p); }
+inline vec load_first(const float* p, std::size_t count) {  // zeros behind them
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane));
+}
 inline void store(float* p, vec a) { _mm256_storeu_ps(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

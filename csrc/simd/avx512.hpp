@@ -26,6 +26,9 @@ constexpr int panel_block = 3;   // panels that one row takes at a time
 constexpr int cells_beside = 2;  // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return _mm512_loadu_ps(p); }
+inline vec load_first(const float* p, std::size_t count) {  // zeros behind them
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1u), p);
+}
 inline void store(float* p, vec a) { _mm512_storeu_ps(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1u), a);

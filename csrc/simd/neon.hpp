@@ -19,6 +19,11 @@ constexpr int panel_block = 4;          // panels that one row takes at a time
 constexpr int cells_beside = 2;         // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return vld1q_f32(p); }
+inline vec load_first(const float* p, std::size_t count) {  // zeros behind them
+  float whole[lanes] = {};
+  for (std::size_t i = 0; i < count; ++i) whole[i] = p[i];
+  return vld1q_f32(whole);
+}
 inline void store(float* p, vec a) { vst1q_f32(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   float whole[lanes];

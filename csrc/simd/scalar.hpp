@@ -35,6 +35,11 @@ inline vec each(F f) {
 inline vec load(const float* p) {
   return each([&](int i) { return p[i]; });
 }
+inline vec load_first(const float* p, std::size_t count) {  // zeros behind them
+  vec r = {};
+  for (std::size_t i = 0; i < count; ++i) r.lane[i] = p[i];
+  return r;
+}
 inline void store_first(float* p, vec a, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) p[i] = a.lane[i];
 }

@@ -71,7 +71,7 @@ class Plan:
             self._node = one
             lower = OPERATORS[one.op].lower
             if one.refused or lower is None:
-                raise FormatError(f"{one.title}: {one.refused or 'it cannot be run yet'}")
+                raise FormatError(f"{one.title}: {one.refused or f'{one.op} has no steps yet'}")
             try:
                 lower(self, one)
             except FormatError as error:
@@ -193,6 +193,7 @@ class Plan:
         seen: dict[str, Tensor] = {}
         first = 1 + len(self.graph.inputs)
         for k, value in enumerate(self.graph.outputs):
+            self._node = Node("Identity", (value.name,), (value.name,))  # what these copies are, to whoever asks
             own = self._outputs[value.name]
             if value.name in seen:  # named twice
                 again = _dense(Storage(0, first + k), own.element, own.shape)
@@ -209,8 +210,11 @@ class Plan:
         inputs = [(element_of(self.types[one.name].dtype), self.types[one.name].shape) for one in self.graph.inputs]
         outputs = [(element_of(self.types[one.name].dtype), self.types[one.name].shape) for one in self.graph.outputs]
         program = _core.Program(size, inputs, outputs, self._fixed)
-        for method, arguments in self._steps:
-            getattr(program, method)(*map(_resolved, arguments))
+        for one, (method, arguments) in zip(self._nodes, self._steps):
+            try:
+                getattr(program, method)(*map(_resolved, arguments))
+            except ValueError as error:
+                raise FormatError(f"{one.title}: {error}") from error
         return program
 
     @property

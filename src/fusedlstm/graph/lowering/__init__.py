@@ -1,5 +1,33 @@
 """How operators become steps, by family; each function enters itself with `lowers`."""
 
-from . import convolution, elementwise, indexing, matrix, movement, recurrent
+from . import (
+    activations,
+    convolution,
+    elementwise,
+    indexing,
+    logic,
+    matrix,
+    movement,
+    normalisation,
+    pooling,
+    recurrent,
+    reductions,
+    resize,
+    shapes,
+)
 
-__all__ = ["convolution", "elementwise", "indexing", "matrix", "movement", "recurrent"]
+__all__ = [
+    "activations",
+    "convolution",
+    "elementwise",
+    "indexing",
+    "logic",
+    "matrix",
+    "movement",
+    "normalisation",
+    "pooling",
+    "recurrent",
+    "reductions",
+    "resize",
+    "shapes",
+]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ... import _core
-from ...weights import FormatError
+from ...errors import FormatError
 from ..graph import Node
 from ..operators import Array
 from ..operators.lowers import lowers

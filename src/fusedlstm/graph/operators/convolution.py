@@ -106,7 +106,7 @@ def _conv(a: Attributes, x: Array, w: Array, bias: Array | None = None) -> Array
     return found.astype(x.dtype)
 
 
-def _transposed(
+def transposed(
     a: Attributes, sizes: Sequence[Size], kernel: Sequence[int]
 ) -> tuple[list[Size], list[Size], list[Size]]:
     """Of a transposed convolution: sizes of the output, and what is cut off before and after."""
@@ -145,7 +145,7 @@ def _transpose_rule(call: Call) -> list[TensorType]:
         raise ValueError(f"expected kernel_shape and group that fit weights of shape {w}, found others")
     if call.has(2) and call.shapes[2] != (w[1] * group,):
         raise ValueError(f"expected a bias of shape {(w[1] * group,)}, found {call.shapes[2]}")
-    return [TensorType((x[0], w[1] * group, *_transposed(call.attributes, x[2:], w[2:])[0]), same_types(call))]
+    return [TensorType((x[0], w[1] * group, *transposed(call.attributes, x[2:], w[2:])[0]), same_types(call))]
 
 
 @operator(
@@ -158,7 +158,7 @@ def _transpose_rule(call: Call) -> list[TensorType]:
 )
 def _conv_transpose(a: Attributes, x: Array, w: Array, bias: Array | None = None) -> Array:
     n, kernel, group = x.ndim - 2, w.shape[2:], a["group"]
-    sizes, before, _ = _transposed(a, x.shape[2:], kernel)
+    sizes, before, _ = transposed(a, x.shape[2:], kernel)
     strides, dilations = a["strides"] or (1,) * n, a["dilations"] or (1,) * n
     spread = [s * (size - 1) + d * (k - 1) + 1 for s, size, d, k in zip(strides, x.shape[2:], dilations, kernel)]
     room = [max(one, start + size) for one, start, size in zip(spread, before, sizes)]

@@ -26,6 +26,7 @@ def _rule(call: Call) -> list[TensorType]:
 
 
 def _log_sum_exp(x: Array, axes: Any, keepdims: bool) -> Array:
+    x = x.astype(np.float64)
     high = x.max(axes, keepdims=True, initial=-np.inf)
     high = np.where(np.isfinite(high), high, 0)
     found = np.log(np.exp(x - high).sum(axes, keepdims=True)) + high

@@ -13,7 +13,13 @@ HELD = {"f": np.float32, "b": np.bool_}
 def run_planned(graph, inputs, packed=None):
     """Every output of a graph, in order."""
     values = {name: inputs[name] for name in deciding_inputs(graph)}
-    special = specialise(graph, {name: np.shape(value) for name, value in inputs.items()}, values)
+    return run_special(
+        specialise(graph, {name: np.shape(value) for name, value in inputs.items()}, values), inputs, packed
+    )
+
+
+def run_special(special, inputs, packed=None):
+    """The same of a graph whose shapes are known."""
     program, _ = plan(special, packed or Packed())
     given = [
         np.ascontiguousarray(inputs[one.name], HELD.get(np.asarray(inputs[one.name]).dtype.kind, np.int64)).reshape(
