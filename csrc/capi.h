@@ -5,7 +5,8 @@
  * of an LSTM; from Cython, cimport fusedlstm.stream.
  *
  * All arrays are float32. A stream belongs to one thread at a time; different streams may run side by side. Once open,
- * a stream does not allocate, lock or enter the kernel.
+ * a stream does not allocate, lock or enter the kernel. A call that meets another thread in the stream, or a stream that was
+ * closed meanwhile, says so: a fusedlstm_stream* is a number that is looked up, never an address.
  */
 #ifndef FUSEDLSTM_CAPI_H
 #define FUSEDLSTM_CAPI_H
@@ -18,7 +19,7 @@ extern "C" {
 
 /* Raised when a program compiled with an older header would no longer work. Functions are added at the end only; how many
  * there are tells `size`. */
-#define FUSEDLSTM_API_VERSION 1
+#define FUSEDLSTM_API_VERSION 2
 
 typedef struct fusedlstm_lstm fusedlstm_lstm;     /* packed weights; immutable; must outlive its streams */
 typedef struct fusedlstm_stream fusedlstm_stream; /* the state of `batch` rows that step together */
@@ -28,9 +29,13 @@ enum fusedlstm_status {
   FUSEDLSTM_BUSY = 1,        /* another thread is using this stream; nothing was done */
   FUSEDLSTM_NO_MEMORY = 2,   /* nothing was done */
   FUSEDLSTM_UNSUPPORTED = 3, /* a bidirectional or reversed LSTM cannot run step by step */
-  FUSEDLSTM_INVALID = 4      /* an argument that cannot be, such as a batch of 0 */
+  FUSEDLSTM_INVALID = 4,     /* an argument that cannot be, such as a batch of 0 */
+  FUSEDLSTM_CLOSED = 5,      /* this stream is closed, or never was */
+  FUSEDLSTM_TORN = 6         /* the process was forked while another thread was in this stream, so that its state in the
+                                child is undefined: set_state and a reset of all rows mend it, close still works */
 };
 
+/* New numbers are added at the end only. */
 typedef struct fusedlstm_sizes {
   size_t input_size, output_size; /* features of x and of y */
   size_t num_layers;
@@ -42,7 +47,9 @@ typedef struct fusedlstm_api {
   unsigned version; /* FUSEDLSTM_API_VERSION */
   unsigned size;    /* sizeof(fusedlstm_api) of the library */
 
-  void (*sizes)(const fusedlstm_lstm* lstm, fusedlstm_sizes* sizes);
+  /* `bytes`: sizeof(fusedlstm_sizes) of the caller's header, as much as is written; numbers that this library does not know
+   * are 0. */
+  void (*sizes)(const fusedlstm_lstm* lstm, fusedlstm_sizes* sizes, size_t bytes);
 
   /* A new stream with a state of zeros; close it when done. */
   int (*open)(const fusedlstm_lstm* lstm, size_t batch, fusedlstm_stream** stream);

@@ -12,7 +12,7 @@ int run(const fusedlstm_api* api, const fusedlstm_lstm* lstm, const float* x, fl
   fusedlstm_stream* stream;
   int status;
   if (api->version != FUSEDLSTM_API_VERSION || api->size < sizeof(fusedlstm_api)) return FUSEDLSTM_INVALID;
-  api->sizes(lstm, &sizes);
+  api->sizes(lstm, &sizes, sizeof sizes);
   status = api->open(lstm, 1, &stream);
   if (status != FUSEDLSTM_OK) return status;
   for (size_t t = 0; t < steps && status == FUSEDLSTM_OK; ++t)

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("SKBUILD_EDITABLE_VERBOSE", "0")  # an editable install prints into what programs of ours print
 
 import numpy as np
 import pytest

@@ -1,5 +1,6 @@
 """Bad input gets a clear error and loses nothing."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -201,3 +202,89 @@ def test_no_weights_file(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(fl.FormatError, match="weights.bin: "):
         fl.LSTM.load(path)
+
+
+def stored(weights):
+    """Every array of weights."""
+    if isinstance(weights, fl.ConvLSTMWeights):
+        return [weights.weight_ih, weights.weight_hh, weights.bias]
+    arrays = [array for layer in weights.layers for one in layer for array in one.arrays.values()]
+    return arrays + [one for part in weights.initial_state or () for one in part]
+
+
+def one_of_each():
+    learned = [np.zeros((1, 2))]
+    whole = fl.LSTMWeights([[direction(bias=np.zeros(8))]], initial_state=(learned, learned))
+    return [whole, fl.ConvLSTMWeights(np.zeros((8, 3, 4), np.float32), np.zeros((8, 3, 2)), np.zeros(8))]
+
+
+@pytest.mark.parametrize("again", [lambda w: w, copy.copy, copy.deepcopy, lambda w: pickle.loads(pickle.dumps(w))])
+def test_nobody_writes_to_weights(again):
+    for weights in map(again, one_of_each()):
+        for array in stored(weights):
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 1
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                array.setflags(write=True)
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                array.view(np.uint8).flags.writeable = True
+            with pytest.raises(ValueError):
+                array.resize(1, refcheck=False)
+
+
+def test_weights_of_read_only_arrays_are_copied_unless_nobody_can_write_to_them():
+    source = np.ones((8, 3), np.float32)
+    view = source[:]
+    view.flags.writeable = False
+    one = fl.DirectionWeights(view, np.zeros((8, 2)))
+    source[...] = 5
+    assert (one.weight_ih == 1).all()
+    assert fl.DirectionWeights(one.weight_ih, one.weight_hh).weight_ih is one.weight_ih
+
+
+def spoiled(value, **changes):
+    """A pickle of something that was not made by its class."""
+    other = object.__new__(type(value))
+    other.__dict__.update(value.__dict__, **changes)
+    return pickle.dumps(other)
+
+
+SMALL = direction(bias=np.zeros(8))
+
+
+@pytest.mark.parametrize(
+    ("pickled", "message"),
+    [
+        (lambda: spoiled(SMALL, weight_hh=np.zeros((8, 1), np.float32)), "weight_hh: expected shape"),
+        (lambda: spoiled(SMALL, weight_ih=np.zeros((4, 3), np.float32)), "weight_ih: expected shape"),
+        (lambda: spoiled(SMALL, bias=np.zeros(1)), "bias: expected shape"),
+        (lambda: spoiled(SMALL, bias=np.zeros(8, int)), "bias: expected a floating-point array"),
+        (lambda: spoiled(SMALL, cell="lstm"), "cell: expected fusedlstm.Cell, found str"),
+        (lambda: spoiled(SMALL, norm_c=np.zeros(2)), "norm_c: unused"),
+        (lambda: spoiled(fl.Cell(), gate_norm="most"), "gate_norm: expected one of"),
+        (lambda: spoiled(fl.Cell(), gate="relu"), "gate: expected fusedlstm.Activation"),
+        (lambda: spoiled(fl.Cell(), cell_zoneout=2.0), "cell_zoneout: expected a share"),
+        (lambda: spoiled(fl.Activation("relu"), name="sine"), "activation: expected one of"),
+        (lambda: spoiled(fl.Activation("elu"), alpha=np.inf), "expected a finite alpha"),
+        (lambda: spoiled(fl.LSTMWeights([[SMALL]]), merge="later"), "merge: expected one of"),
+        (lambda: spoiled(fl.LSTMWeights([[SMALL]]), dtype="int4"), "dtype: expected one of"),
+        (lambda: spoiled(fl.LSTMWeights([[SMALL]]), layers=((SMALL,), (SMALL,))), "expected an input size of 2"),
+        (lambda: spoiled(fl.LSTMWeights([[SMALL]]), layers=((3,),)), "expected fusedlstm.DirectionWeights, found int"),
+        (lambda: spoiled(fl.LSTMWeights([[SMALL]]), residual=(False, False)), "residual: expected 1 values"),
+        (lambda: spoiled(fl.LSTMWeights([[SMALL]]), initial_state=([np.zeros((1, 2))],)), "expected a pair"),
+        (lambda: spoiled(fl.LSTMWeights([[SMALL]]), wings=2), "found 'wings' in a pickle .*later version"),
+        (lambda: spoiled(one_of_each()[1], weight_ih=np.zeros((8, 3))), "weight_ih: expected 3 dimension"),
+        (lambda: spoiled(one_of_each()[1], strides=(0,)), "strides: expected"),
+        (lambda: spoiled(one_of_each()[1], output=None), "output: expected fusedlstm.Activation"),
+    ],
+)
+def test_what_is_unpickled_is_checked_like_new(pickled, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        pickle.loads(pickled())
+
+
+def test_pickles_that_lack_fields_get_the_defaults():
+    other = object.__new__(fl.LSTMWeights)
+    other.__dict__.update(layers=((SMALL,),), batch_first=False)
+    found = pickle.loads(pickle.dumps(other))
+    assert found.dtype == "float32" and found.merge == "concat" and not found.batch_first and fl.LSTM(found)

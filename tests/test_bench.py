@@ -270,3 +270,13 @@ def test_waits_for_threads_that_spin():
     waited_until = time.perf_counter()
     thread.join()
     assert stop <= waited_until < stop + 0.5
+
+
+def test_whole_models_beside_onnx_runtime(tmp_path):
+    models = pytest.importorskip("fusedlstm.bench.models")
+    for case in models.MADE:
+        path = tmp_path / "model.onnx"
+        path.write_bytes(case.make())
+        row = models.measure(case, path, 0.0)
+        assert row.error < 1e-5
+        assert row.ours > 0 and row.peer > 0

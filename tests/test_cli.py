@@ -78,7 +78,8 @@ def test_info_json(two_lstms):
     lstms = {one["prefix"]: one for one in about["lstms"]}
     assert lstms["encoder.rnn"] == {
         "prefix": "encoder.rnn", "input_size": 3, "hidden_size": 5, "num_layers": 1, "bidirectional": True,
-        "proj_size": 0, "batch_first": True, "bias": True, "dtype": "float32", "activations": "float32",
+        "proj_size": 0, "batch_first": True, "bias": True, "dtype": "float32", "products": "float32",
+        "activations": "float32",
         "parameters": 2 * (20 * 3 + 20 * 5 + 20), "bytes": 4 * 2 * (20 * 3 + 20 * 5 + 20), "differences": [],
     }  # fmt: skip
     assert lstms["decoder"]["bias"] is False

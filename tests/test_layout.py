@@ -1,6 +1,9 @@
 """The layout rules of docs/design.md, kept true by reading the sources and the compiled objects."""
 
 import ast
+import importlib
+import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -8,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ISAS
+from native_programs import build
 
 ROOT = Path(__file__).parents[1]
 CSRC, PACKAGE = ROOT / "csrc", ROOT / "src" / "fusedlstm"
@@ -35,14 +40,22 @@ def test_only_simd_includes_intrinsics():
 def test_kernels_use_no_standard_library():
     """An inline function compiled with AVX flags can become the copy that every caller gets."""
     parts = ("activations", "cell", "functions", "general", "gru", "many", "integer", "parts", "weights")
-    allowed = {"<cstddef>", "<cstdint>", '"table.hpp"', *(f'"{part}.inl.hpp"' for part in parts)}
+    allowed = {
+        "<cstddef>",
+        "<cstdint>",
+        '"table.hpp"',
+        '"../simd/target.hpp"',
+        *(f'"{part}.inl.hpp"' for part in parts),
+    }
     for path in (*sources("kernels", ".hpp"), CSRC / "kernels" / "kernels.cpp"):
         if not path.name.startswith("dispatch"):
             assert set(includes(path)) <= allowed, path
     for path in sources("simd", ".hpp"):
         if path.name != "cpuid.hpp":  # baseline code, included by dispatch.cpp alone
-            standard = {name for name in includes(path) if not re.search(r"intrin|arm_neon", name)}
-            assert standard <= {"<cstddef>", "<cstdint>", '"x86_control.hpp"', '"avx2.hpp"', '"avx512.hpp"'}, path
+            standard = {name for name in includes(path) if name[0] == "<" and not re.search(r"intrin|arm_neon", name)}
+            assert standard <= {"<cstddef>", "<cstdint>", "<cstring>"}, (
+                path
+            )  # the last for memcpy, not an inline function
 
 
 def test_engine_uses_the_table_and_the_standard_library():
@@ -50,6 +63,14 @@ def test_engine_uses_the_table_and_the_standard_library():
         for name in includes(path):
             if name.startswith('"..'):
                 assert name in ('"../kernels/table.hpp"', '"../kernels/dispatch.hpp"', '"../capi.h"'), (path, name)
+            assert "pybind11" not in name and "Python.h" not in name, path
+
+
+def test_programs_use_the_engine_and_the_table():
+    for path in sources("program", ".cpp", ".hpp"):
+        for name in includes(path):
+            if name.startswith('"..'):
+                assert re.match(r'"../(engine/\w+|kernels/(table|dispatch))\.hpp"', name), (path, name)
             assert "pybind11" not in name and "Python.h" not in name, path
 
 
@@ -87,27 +108,28 @@ def test_stream_reaches_the_engine_through_the_c_api_alone():
 
 
 def test_only_bindings_know_python():
-    for folder in ("simd", "kernels", "engine"):
+    for folder in ("simd", "kernels", "engine", "program"):
         for path in sources(folder, ".cpp", ".hpp"):
             assert "pybind11" not in path.read_text(), path
 
 
-def objects():
-    """The newest build's object for each instruction set, whoever built it."""
-    newest = {}
-    for path in ROOT.glob("build/**/kernels_*.dir/**/kernels.cpp.o*"):
-        isa = re.search(r"kernels_(\w+)\.dir", str(path)).group(1)
-        if isa not in newest or path.stat().st_mtime > newest[isa].stat().st_mtime:
-            newest[isa] = path
-    return newest
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    """The kernels' object for each instruction set: of the build that FUSEDLSTM_BUILD names, or some that are built here."""
+    built = os.environ.get("FUSEDLSTM_BUILD")
+    if built is None:
+        targets = ["kernels_scalar", "kernels_neon" if "neon" in ISAS else "kernels_avx2"]
+        built = build(tmp_path_factory.mktemp("kernels"), *targets)
+    return {
+        re.search(r"kernels_(\w+)\.dir", str(path)).group(1): path
+        for path in Path(built).glob("**/kernels_*.dir/**/kernels.cpp.o*")
+    }
 
 
-def test_each_isa_defines_its_table_and_nothing_else():
-    found = objects()
-    if not found or not shutil.which("nm"):
-        pytest.skip("no build folder in the tree, or no nm: run pip install . in it first")
-    assert len(found) >= 2
-    for isa, path in found.items():
+@pytest.mark.skipif(not sys.platform.startswith("linux") or not shutil.which("nm"), reason="reads ELF objects with nm")
+def test_each_isa_defines_its_table_and_nothing_else(objects):
+    assert len(objects) >= 2
+    for isa, path in objects.items():
         lines = subprocess.run(["nm", "-C", path], capture_output=True, text=True, check=True).stdout.splitlines()
         symbols = [re.match(r"[0-9a-f ]{16} (\w) (.*)", line).groups() for line in lines]
         assert not [name for kind, name in symbols if kind in "VvWwu"], f"{path}: weak symbols"
@@ -127,23 +149,81 @@ def imported(path):
             yield from ([base] if node.module else [base + alias.name for alias in node.names])
 
 
-def test_formats_import_weights_and_shared_parts_only():
+def used(path):
+    """The package's own modules that a file imports, as paths from the package on."""
+    here = path.relative_to(PACKAGE).parent.parts
+    for name in imported(path):
+        dots = len(name) - len(name.lstrip("."))
+        if dots:
+            yield "/".join((*here[: len(here) - dots + 1], *name.lstrip(".").split(".")))
+
+
+def only_uses(path, *allowed):
+    for name in used(path):
+        assert any(f"{name}/".startswith(f"{one}/") for one in allowed), (path, name)
+
+
+ROOMS = {path.parent.name: path.parent for path in (PACKAGE / "formats").glob("*/__init__.py")}
+
+
+def test_a_room_of_formats_uses_no_other_room():
+    assert ROOMS.keys() == {"containers", "torch", "keras", "onnx", "tflite", "flax", "native", "numpy", "audio"}
+    for name, room in ROOMS.items():
+        for path in room.glob("*.py"):
+            if name == "containers":
+                only_uses(path, "errors", "formats/containers")
+            else:
+                shared = ("_files", "errors", "weights", "graph", "formats/containers", "formats/contents")
+                only_uses(path, *shared, f"formats/{name}")
     for path in (PACKAGE / "formats").glob("*.py"):
-        relative = {name for name in imported(path) if name.startswith(".")}
-        allowed = ("..weights", "..conv_weights", "..precision")
-        others = {name for name in relative if name not in allowed and not name.startswith("._")}
-        assert not others, (path, others)
+        only_uses(path, "errors", "weights", "graph", "formats/containers/source", "formats/contents")
+    for path in (PACKAGE / "weights").glob("*.py"):
+        only_uses(path, "_renamed", "errors", "weights")
+
+
+def test_only_live_objects_and_saving_pass_by_the_door():
+    beside = {"formats/torch/module", "formats/keras/layer", "formats/flax/params", "formats/native/safetensors"}
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] != "formats":
+            inside = {name for name in used(path) if name.startswith("formats/")}
+            assert inside <= (beside if path.name in ("lstm.py", "conv_lstm.py", "_layer.py") else set()), (
+                path,
+                inside,
+            )
+
+
+def test_a_format_is_one_function():
+    from fusedlstm import formats
+
+    for name in formats.FORMATS:
+        module = importlib.import_module(f"fusedlstm.formats.{name}")
+        assert list(inspect.signature(module.read).parameters) == ["source"], name
+        assert module.NAME
+    rooms = {name.partition(".")[0] for name in formats.FORMATS}
+    assert rooms == ROOMS.keys() - {"containers"}
+
+
+def test_tests_mirror_the_rooms():
+    for name in ROOMS:
+        assert list((ROOT / "tests" / "formats" / name).glob("test_*.py")), name
+
+
+def test_graph_uses_weights_alone():
+    for path in (PACKAGE / "graph").rglob("*.py"):
+        plans = path.name in ("plan.py", "tensors.py") or path.parent.name == "lowering"
+        only_uses(path, "errors", "weights", "graph", *(("_core", "_packing") if plans else ()))
 
 
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
-    allowed = {"._arguments", "._variants", ".formats", ".precision", ".stream", ".weights"}
+    allowed = {"._arguments", "._layer", "._packing", "._renamed", "._variants", ".formats", ".stream"}
+    allowed |= {".weights", ".weights.checked", ".weights.precision"}
     assert {name for name in relative if not name.startswith(".formats")} <= allowed
 
 
 def test_formats_import_their_library_inside_functions():
     optional = {"torch", "keras", "h5py", "onnx", "msgpack", "flax", "jax"}
-    for path in (PACKAGE / "formats").glob("*.py"):
+    for path in (PACKAGE / "formats").rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]

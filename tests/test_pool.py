@@ -14,7 +14,7 @@ import variants
 from conftest import random_weights
 
 import fusedlstm as fl
-from fusedlstm.weights import ACTIVATIONS
+from fusedlstm.weights import PRODUCTS
 
 
 def small(rng=None, **kwargs):
@@ -171,10 +171,10 @@ def test_a_layer_of_each_size():
     assert pool.step([id], x[:1]).tobytes() == pool.step([pool.open(state)], x[:1]).tobytes()
 
 
-@pytest.mark.parametrize("dtype, activations", [(d, a) for d, all_of in ACTIVATIONS.items() for a in all_of])
-def test_low_precision_has_the_bits_of_whole_sequences(dtype, activations):
+@pytest.mark.parametrize("dtype, products", [(d, a) for d, all_of in PRODUCTS.items() for a in all_of])
+def test_low_precision_has_the_bits_of_whole_sequences(dtype, products):
     rng = np.random.default_rng(0)
-    lstm = fl.LSTM(random_weights(rng, 24, 40, 2)).astype(dtype, activations)
+    lstm = fl.LSTM(random_weights(rng, 24, 40, 2)).astype(dtype, products)
     x = rng.standard_normal((30, 6, 24)).astype(np.float32)
     y, _ = lstm(x)
     pool = fl.StreamPool(lstm)
@@ -360,7 +360,7 @@ def test_a_stream_closed_while_it_steps():
     lstm = fl.LSTM(random_weights(rng, 64, 256))
     x = rng.standard_normal((5000, 64)).astype(np.float32)
     expected = lstm(x)[0]
-    pool = fl.StreamPool(lstm, capacity=3)
+    pool, ended = fl.StreamPool(lstm, capacity=3), 0
     for _ in range(5):
         leaving, results = pool.open(), []
 
@@ -378,10 +378,13 @@ def test_a_stream_closed_while_it_steps():
         assert not results, "the step should take longer than that"
         y = pool.step(ids, x[[0, 0]])
         thread.join()
-        assert isinstance(results[0], ValueError) or results[0].tobytes() == expected.tobytes()
+        if not isinstance(results[0], ValueError):
+            assert results[0].tobytes() == expected.tobytes()
+            ended += 1
         assert y.tobytes() == expected[[0, 0]].tobytes()
         for id in ids:
             pool.close(id)
+    assert ended  # some were in time to be closed in their step
 
 
 def test_the_benchmark_runs(tmp_path):

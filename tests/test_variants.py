@@ -1,4 +1,4 @@
-"""Everything that fusedlstm.cell and fusedlstm.weights describe: the engine against the float64 oracle, and its bits."""
+"""Everything that fusedlstm.weights describes: the engine against the float64 oracle, and its bits."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Random models of everything that fusedlstm.cell and fusedlstm.weights describe, for the tests."""
+"""Random models of everything that fusedlstm.weights describes, for the tests."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 from conftest import Case
 
 import fusedlstm as fl
-from fusedlstm.cell import ACTIVATIONS
+from fusedlstm.weights.cell import FUNCTIONS
 
 GATES = ["sigmoid", "hard_sigmoid", "tanh", "softsign", "scaled_tanh", "relu", "silu", "affine"]
 
@@ -32,8 +32,8 @@ def random_cell(rng):
     chosen = {}
     if rng.random() < 0.6:
         chosen["gate"] = random_activation(rng, GATES)
-        chosen["candidate"] = random_activation(rng, list(ACTIVATIONS))
-        chosen["output"] = random_activation(rng, list(ACTIVATIONS))
+        chosen["candidate"] = random_activation(rng, list(FUNCTIONS))
+        chosen["output"] = random_activation(rng, list(FUNCTIONS))
         chosen["gate_clip"] = drawn(rng, 0.5, 3)
         chosen["cell_clip"] = drawn(rng, 0.5, 2)
     chosen["coupled"] = str(rng.choice(["", "", "forget", "input"]))

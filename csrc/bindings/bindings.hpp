@@ -2,11 +2,20 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <cstddef>
 #include <string>
 
 #include "../kernels/table.hpp"
 
 namespace py = pybind11;
+
+// What Python holds of a T. pybind11 gives an object that was made by __new__ alone raw memory when it is first used: by the
+// operator of the class, which refuses. Whole ones are made with ::new.
+template <class T>
+struct Whole : T {
+  using T::T;
+  static void* operator new(std::size_t) { throw py::type_error("expected an object that was initialised"); }
+};
 
 void bind_conv_lstm(py::module_& module);
 void bind_lstm(py::module_& module);

@@ -11,6 +11,17 @@ using namespace fusedlstm;
 
 namespace {
 
+// object.name, or py::type_error.
+template <class T>
+T value(const py::handle& object, const char* name) {
+  const py::object found = object.attr(name);
+  try {
+    return found.cast<T>();
+  } catch (const py::cast_error&) {
+    throw py::type_error(std::string(name) + ": found " + std::string(py::repr(found)));
+  }
+}
+
 template <class Value>
 struct Named {
   const char* name;
@@ -20,7 +31,7 @@ struct Named {
 // The value that object.name names.
 template <class Value, std::size_t N>
 Value among(const Named<Value> (&choices)[N], const py::handle& object, const char* name) {
-  const std::string wanted = py::cast<std::string>(object.attr(name));
+  const std::string wanted = value<std::string>(object, name);
   const auto found = std::find_if(std::begin(choices), std::end(choices),
                                   [&](const Named<Value>& choice) { return choice.name == wanted; });
   if (found == std::end(choices)) throw std::invalid_argument(std::string(name) + ": found '" + wanted + "'");
@@ -52,12 +63,11 @@ constexpr Named<CellNorm> cell_norms[] = {
 }  // namespace
 
 Activation activation_from(const py::handle& activation) {
-  return {among(functions, activation, "name"), activation.attr("alpha").cast<float>(),
-          activation.attr("beta").cast<float>()};
+  return {among(functions, activation, "name"), value<float>(activation, "alpha"), value<float>(activation, "beta")};
 }
 
 Cell cell_from(const py::handle& cell) {
-  const auto number = [&](const char* name) { return cell.attr(name).cast<float>(); };
+  const auto number = [&](const char* name) { return value<float>(cell, name); };
   Cell choices = {};
   choices.gate = activation_from(cell.attr("gate"));
   choices.candidate = activation_from(cell.attr("candidate"));

@@ -2,7 +2,6 @@
 // time. fusedlstm/conv_lstm.py gives them that form and tells a user what does not fit; here only memory is kept safe.
 #include "../engine/conv_lstm.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <array>
@@ -11,25 +10,25 @@
 #include <utility>
 #include <vector>
 
+#include "arrays.hpp"
 #include "bindings.hpp"
 #include "cell.hpp"
+#include "gil.hpp"
 
 using namespace fusedlstm;
+using arrays::apart, arrays::Contiguous, arrays::extent, arrays::shape_of, arrays::Strided, arrays::stride;
 
 namespace {
 
-using Array = py::array_t<float, 0>;
-using Contiguous = py::array_t<float, py::array::c_style>;
+using Packed = Whole<ConvLstm>;
 using Pair = std::array<std::size_t, 2>;
 
 void expect(bool fits, const char* what) {
   if (!fits) throw std::invalid_argument(std::string("ConvLstm: unexpected ") + what);
 }
 
-std::size_t extent(const py::array& array, py::ssize_t axis) { return static_cast<std::size_t>(array.shape(axis)); }
-
-ConvLstm make(const Contiguous& weight_ih, const Contiguous& weight_hh, const std::optional<Contiguous>& bias,
-              const Pair& strides, const Pair& dilation, bool same, const py::object& cell) {
+Packed* make(const Contiguous& weight_ih, const Contiguous& weight_hh, const std::optional<Contiguous>& bias,
+             const Pair& strides, const Pair& dilation, bool same, const py::object& cell) {
   expect(weight_ih.ndim() == 4 && weight_hh.ndim() == 4, "rank");
   ConvArrays arrays = {};
   arrays.weight_ih = weight_ih.data();
@@ -47,39 +46,40 @@ ConvLstm make(const Contiguous& weight_ih, const Contiguous& weight_hh, const st
     arrays.input[axis] = {extent(weight_ih, at), strides[axis], dilation[axis], same};
     arrays.recurrent[axis] = {extent(weight_hh, at), 1, 1, true};
   }
-  if (!cell.is_none()) arrays.cell = cell_from(cell);
-  return ConvLstm(arrays);
+  if (!cell.is_none()) {
+    arrays.cell = cell_from(cell);
+    expect(!arrays.cell->needs_whole_rows(), "normalisation");
+  }
+  return ::new Packed(arrays);
 }
 
 // (batch, time, height, width, channels), any strides. x is only read.
-Sequence frames(const Array& array, const float* data) {
-  const auto stride = [&](py::ssize_t axis) {
-    return static_cast<std::ptrdiff_t>(array.strides(axis)) / static_cast<std::ptrdiff_t>(sizeof(float));
-  };
-  return {const_cast<float*>(data), stride(0), stride(1), {stride(2), stride(3)}, stride(4)};
+Sequence frames(const Strided& array, const float* data) {
+  const auto step = [&](py::ssize_t axis) { return stride(array, axis); };
+  return {const_cast<float*>(data), step(0), step(1), {step(2), step(3)}, step(4)};
 }
 
 // h and c after the last step, (batch, height, width, filters), as h_0 and c_0 are.
-py::tuple run(const ConvLstm& lstm, const Array& x, Array y, const std::optional<Contiguous>& h_0,
-              const std::optional<Contiguous>& c_0) {
+py::tuple run(const Packed& lstm, Strided x, Strided y, std::optional<Contiguous> h_0, std::optional<Contiguous> c_0) {
   expect(x.ndim() == 5 && extent(x, 4) == lstm.channels(), "shape of x");
   Call call = {};
   call.batch = extent(x, 0);
   call.time = extent(x, 1);
-  std::vector<py::ssize_t> state = {x.shape(0)};
+  arrays::Shape state = {x.shape(0)};
   for (std::size_t axis = 0; axis < 2; ++axis) {
     call.size[axis] = extent(x, static_cast<py::ssize_t>(axis) + 2);
     state.push_back(static_cast<py::ssize_t>(lstm.input()[axis].outputs(call.size[axis])));
   }
   state.push_back(static_cast<py::ssize_t>(lstm.filters()));
-  std::vector<py::ssize_t> outputs = state;
+  arrays::Shape outputs = state;
   outputs.insert(outputs.begin() + 1, x.shape(1));
-  const auto fits = [](const py::array& array, const std::vector<py::ssize_t>& shape) {
-    return std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()) == shape;
-  };
-  expect(fits(y, outputs), "shape of y");
-  expect(!h_0 || fits(*h_0, state), "shape of h");
-  expect(!c_0 || fits(*c_0, state), "shape of c");
+  expect(shape_of(y) == outputs, "shape of y");
+  expect(!h_0 || shape_of(*h_0) == state, "shape of h");
+  expect(!c_0 || shape_of(*c_0) == state, "shape of c");
+  arrays::expect_output("y", y);
+  x = apart(x, {&y});
+  if (h_0) h_0 = apart(*h_0, {&y});
+  if (c_0) c_0 = apart(*c_0, {&y});
   Contiguous h_n(state), c_n(state);
   call.x = frames(x, x.data());
   call.y = frames(y, y.mutable_data());
@@ -87,17 +87,14 @@ py::tuple run(const ConvLstm& lstm, const Array& x, Array y, const std::optional
   call.c_0 = c_0 ? c_0->data() : nullptr;
   call.h_n = h_n.mutable_data();
   call.c_n = c_n.mutable_data();
-  {
-    py::gil_scoped_release release;
-    lstm.run(call);
-  }
+  without_gil([&] { lstm.run(call); });
   return py::make_tuple(std::move(h_n), std::move(c_n));
 }
 
 }  // namespace
 
 void bind_conv_lstm(py::module_& module) {
-  py::class_<ConvLstm>(module, "ConvLstm", "Packed weights of a ConvLSTM, ready to run.")
+  py::class_<Packed>(module, "ConvLstm", "Packed weights of a ConvLSTM, ready to run.")
       .def(py::init(&make), py::arg("weight_ih"), py::arg("weight_hh"), py::arg("bias").none(true), py::arg("strides"),
            py::arg("dilation"), py::arg("same"), py::arg("cell").none(true))
       .def("run", &run, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("h_0").none(true),

@@ -2,7 +2,6 @@
 #include "../engine/lstm.hpp"
 #include "../engine/capi.hpp"
 
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <map>
@@ -13,103 +12,154 @@
 #include <utility>
 #include <vector>
 
+#include "arrays.hpp"
 #include "bindings.hpp"
 #include "cell.hpp"
+#include "gil.hpp"
 
 using namespace fusedlstm;
+using arrays::Contiguous, arrays::Strided, arrays::Integers, arrays::apart, arrays::expect_shape, arrays::extent,
+    arrays::shape_of, arrays::stride, arrays::text;
 
 namespace {
 
-using Array = py::array_t<float, 0>;  // float32, any strides; nothing is converted here
-using Contiguous = py::array_t<float, py::array::c_style>;
-using Lengths = py::array_t<std::int64_t, py::array::c_style>;
 // The arrays of cell.py's DirectionWeights by name, with h_0 and c_0 for an initial state; the Cell, or None if it is plain.
 using Direction = std::pair<std::map<std::string, Contiguous>, py::object>;
+using Layers = std::vector<std::vector<Direction>>;
 
-std::string text(const std::vector<py::ssize_t>& shape) {
-  std::string inside;
-  for (std::size_t i = 0; i < shape.size(); ++i) inside += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  return "(" + inside + (shape.size() == 1 ? ",)" : ")");
-}
-std::vector<py::ssize_t> shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
-
-void expect_shape(const char* name, const py::array& array, const std::vector<py::ssize_t>& shape, const char* meaning) {
-  if (shape_of(array) != shape)
-    throw std::invalid_argument(std::string(name) + ": expected shape " + text(shape) + " " + meaning + ", found " +
-                                text(shape_of(array)));
-}
-
-std::ptrdiff_t stride(const py::array& array, py::ssize_t axis) {
-  return static_cast<std::ptrdiff_t>(array.strides(axis)) / static_cast<std::ptrdiff_t>(sizeof(float));
-}
-
-DirectionArrays arrays_of(const Direction& direction) {
-  const auto data = [&](const char* name) {
-    const auto found = direction.first.find(name);
-    return found == direction.first.end() ? nullptr : found->second.data();
-  };
-  DirectionArrays arrays;
-  arrays.weight_ih = data("weight_ih");
-  arrays.weight_hh = data("weight_hh");
-  arrays.bias = data("bias");
-  arrays.weight_hr = data("weight_hr");
-  arrays.bias_hr = data("bias_hr");
-  arrays.h_0 = data("h_0");
-  arrays.c_0 = data("c_0");
-  if (direction.second.is_none()) return arrays;
-  arrays.cell = cell_from(direction.second);
-  arrays.norm_ih = data("norm_ih");
-  arrays.norm_hh = data("norm_hh");
-  arrays.peephole_i = data("peephole_i");
-  arrays.peephole_f = data("peephole_f");
-  arrays.peephole_o = data("peephole_o");
-  arrays.norm_c = data("norm_c");
-  arrays.norm_c_bias = data("norm_c_bias");
-  return arrays;
+void expect(bool holds, const std::string& message) {
+  if (!holds) throw std::invalid_argument(message);
 }
 
 Merge merge_named(const std::string& name) {
   if (name == "sum") return Merge::sum;
   if (name == "mul") return Merge::mul;
   if (name == "ave") return Merge::ave;
+  expect(name == "concat" || name == "none", "merge: found '" + name + "'");
   return Merge::concat;  // "none" as well: the directions stay apart
 }
 
-Lstm make(const std::vector<std::vector<Direction>>& layers, const std::string& merge, bool reverse,
-          const std::vector<bool>& residual, const std::string& dtype, const std::string& activations) {
+// Sizes by the arrays that every direction has.
+LayerShape sizes_of(const Direction& direction) {
+  const auto matrix = [&](const char* name) -> const Contiguous& {
+    const auto found = direction.first.find(name);
+    expect(found != direction.first.end() && found->second.ndim() == 2 && found->second.size() > 0,
+           std::string(name) + ": expected a matrix");
+    return found->second;
+  };
+  const Contiguous &input = matrix("weight_ih"), &recurrent = matrix("weight_hh");
+  expect(extent(recurrent, 0) % 4 == 0, "weight_hh: expected 4 * hidden_size rows");
+  LayerShape sizes = {};
+  sizes.input_size = extent(input, 1);
+  sizes.hidden_size = extent(recurrent, 0) / 4;
+  sizes.output_size = extent(recurrent, 1);
+  sizes.projected = direction.first.count("weight_hr") > 0;
+  expect(sizes.projected || sizes.output_size == sizes.hidden_size, "weight_hh: expected a projection, or a square");
+  return sizes;
+}
+
+// Every array checked against the sizes of its layer; what the cell does not use is refused, and what it needs is there.
+DirectionArrays arrays_of(const Direction& direction, const LayerShape& sizes) {
+  const auto hidden = static_cast<py::ssize_t>(sizes.hidden_size), outputs = static_cast<py::ssize_t>(sizes.output_size);
+  std::size_t used = 0;
+  const auto data = [&](const char* name, const arrays::Shape& shape) -> const float* {
+    const auto found = direction.first.find(name);
+    if (found == direction.first.end()) return nullptr;
+    ++used;
+    expect_shape(name, found->second, shape, "in this layer");
+    return found->second.data();
+  };
+  DirectionArrays arrays;
+  arrays.weight_ih = data("weight_ih", {4 * hidden, static_cast<py::ssize_t>(sizes.input_size)});
+  arrays.weight_hh = data("weight_hh", {4 * hidden, outputs});
+  arrays.bias = data("bias", {4 * hidden});
+  arrays.h_0 = data("h_0", {outputs});
+  arrays.c_0 = data("c_0", {hidden});
+  if (sizes.projected) {
+    arrays.weight_hr = data("weight_hr", {outputs, hidden});
+    arrays.bias_hr = data("bias_hr", {outputs});
+  }
+  if (!direction.second.is_none()) {
+    const Cell& cell = arrays.cell.emplace(cell_from(direction.second));
+    const bool gate_norm = cell.gate_norm != GateNorm::none, cell_norm = cell.cell_norm != CellNorm::none;
+    const bool sides = cell.gate_norm == GateNorm::sides;
+    arrays.peephole_i = data("peephole_i", {hidden});
+    arrays.peephole_f = data("peephole_f", {hidden});
+    arrays.peephole_o = data("peephole_o", {hidden});
+    if (gate_norm) arrays.norm_ih = data("norm_ih", {4 * hidden});
+    if (sides) arrays.norm_hh = data("norm_hh", {4 * hidden});
+    if (cell_norm) arrays.norm_c = data("norm_c", {hidden});
+    if (cell_norm) arrays.norm_c_bias = data("norm_c_bias", {hidden});
+    expect(!gate_norm || arrays.norm_ih != nullptr, "norm_ih: expected beside gate_norm");
+    expect(!sides || arrays.norm_hh != nullptr, "norm_hh: expected beside gate_norm");
+    expect(!cell_norm || arrays.norm_c != nullptr, "norm_c: expected beside cell_norm");
+  }
+  expect(used == direction.first.size(), "layers: expected only arrays that the cell uses");
+  return arrays;
+}
+
+// Layers that fit one after the other, so that the engine need not ask.
+Shape shape_of_layers(const Layers& layers, const std::string& merge, bool reverse, const std::vector<bool>& residual) {
+  expect(!layers.empty() && residual.size() == layers.size(), "layers: expected one or more, with a residual for each");
   Shape shape;
-  shape.precision = precision_of(dtype, activations);
-  std::vector<DirectionArrays> arrays;
-  for (const std::vector<Direction>& layer : layers) {
-    for (const Direction& direction : layer) arrays.push_back(arrays_of(direction));
-    const auto size = [&](const char* name, py::ssize_t axis) {
-      return static_cast<std::size_t>(layer.front().first.at(name).shape(axis));
-    };
-    shape.layers.push_back({size("weight_ih", 1), size("weight_hh", 0) / 4, size("weight_hh", 1),
-                            arrays.back().weight_hr != nullptr, residual[shape.layers.size()]});
-  }
   shape.num_directions = layers.front().size();
-  shape.merge = shape.num_directions == 2 ? merge_named(merge) : Merge::concat;
+  expect(shape.num_directions == 1 || shape.num_directions == 2, "layers: expected one direction or two");
+  expect(shape.num_directions == 1 || !reverse, "reverse: expected one direction");
+  const Merge merged = merge_named(merge);
+  shape.merge = shape.num_directions == 2 ? merged : Merge::concat;
   shape.reverse = reverse;
-  return Lstm(shape, arrays);
-}
-
-// The shape of h or c, where `size` is a member of LayerShape: flat, if layers differ in size.
-std::vector<py::ssize_t> state_shape(const Shape& shape, std::size_t LayerShape::* size, bool batched, py::ssize_t batch) {
-  std::size_t total = 0;
-  bool equal = true;
-  for (const LayerShape& layer : shape.layers) {
-    total += layer.*size * shape.num_directions;
-    equal = equal && layer.hidden_size == shape.layers[0].hidden_size && layer.output_size == shape.layers[0].output_size;
+  for (std::size_t k = 0; k < layers.size(); ++k) {
+    expect(layers[k].size() == shape.num_directions, "layers: expected as many directions in each");
+    LayerShape sizes = sizes_of(layers[k].front());
+    sizes.residual = residual[k];
+    expect(k == 0 || sizes.input_size == shape.width(k - 1), "layers: expected inputs as wide as the outputs before");
+    shape.layers.push_back(sizes);
+    expect(!sizes.residual || sizes.input_size == shape.width(k), "residual: expected a layer as wide as its input");
+    const LayerShape other = sizes_of(layers[k].back());
+    expect(other.projected == sizes.projected, "layers: expected directions of one size");
   }
-  if (!equal) return {static_cast<py::ssize_t>(total) * batch};
-  const py::ssize_t states = static_cast<py::ssize_t>(shape.layers.size() * shape.num_directions);
-  const py::ssize_t features = static_cast<py::ssize_t>(shape.layers[0].*size);
-  return batched ? std::vector<py::ssize_t>{states, batch, features} : std::vector<py::ssize_t>{states, features};
+  return shape;
 }
 
-py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::optional<Contiguous>& h_0,
-              const std::optional<Contiguous>& c_0, const std::optional<Lengths>& lengths, const std::optional<Array>& out) {
+using Packed = Whole<Lstm>;
+
+Packed* make(const Layers& layers, const std::string& merge, bool reverse, const std::vector<bool>& residual,
+             const std::string& dtype, const std::string& products) {
+  Shape shape = shape_of_layers(layers, merge, reverse, residual);
+  shape.precision = precision_of(dtype, products);
+  std::vector<DirectionArrays> arrays;
+  for (std::size_t k = 0; k < layers.size(); ++k)
+    for (const Direction& direction : layers[k]) arrays.push_back(arrays_of(direction, shape.layers[k]));
+  return ::new Packed(shape, arrays);
+}
+
+// The shape of h or c, where `size` is a member of LayerShape: one array of all layers, or the numbers of one layer after
+// the other where they differ in size. Which, _states.py says.
+arrays::Shape state_shape(const Shape& shape, std::size_t LayerShape::* size, bool stacked, bool batched,
+                          py::ssize_t batch) {
+  std::size_t total = 0;
+  for (const LayerShape& layer : shape.layers) total += layer.*size * shape.num_directions;
+  const std::size_t states = shape.layers.size() * shape.num_directions;
+  const auto count = [](std::size_t number) { return static_cast<py::ssize_t>(number); };
+  if (!stacked) return {count(total) * batch};
+  expect(total % states == 0, "stacked: expected layers of one size");
+  if (batched) return {count(states), batch, count(total / states)};
+  return {count(states), count(total / states)};
+}
+
+// The caller's own numbers, copied before they are checked: he may change them at any time.
+std::vector<std::int64_t> checked_lengths(const Integers& given, py::ssize_t batch, py::ssize_t time) {
+  expect_shape("lengths", given, {batch}, "(batch,)");
+  std::vector<std::int64_t> lengths(given.data(), given.data() + batch);
+  for (std::size_t b = 0; b < lengths.size(); ++b)
+    expect(lengths[b] >= 0 && lengths[b] <= time, "lengths[" + std::to_string(b) + "]: expected 0 to " +
+                                                      std::to_string(time) + ", the time steps of x, found " +
+                                                      std::to_string(lengths[b]));
+  return lengths;
+}
+
+py::tuple run(const Packed& lstm, Strided x, bool batch_first, std::optional<Contiguous> h_0, std::optional<Contiguous> c_0,
+              const std::optional<Integers>& lengths, const std::optional<Strided>& out, bool stacked) {
   const Shape& shape = lstm.shape();
   const py::ssize_t width = static_cast<py::ssize_t>(shape.output_size());
   const py::ssize_t rank = x.ndim();
@@ -129,23 +179,28 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
     throw std::invalid_argument(std::string("x: expected ") + axes + " with at least one time step, found shape " +
                                 text(shape_of(x)));
 
-  const std::vector<py::ssize_t> h_shape = state_shape(shape, &LayerShape::output_size, batched, batch);
-  const std::vector<py::ssize_t> c_shape = state_shape(shape, &LayerShape::hidden_size, batched, batch);
+  const arrays::Shape h_shape = state_shape(shape, &LayerShape::output_size, stacked, batched, batch);
+  const arrays::Shape c_shape = state_shape(shape, &LayerShape::hidden_size, stacked, batched, batch);
   const char* state_axes = batched ? "(layers * directions, batch, size)" : "(layers * directions, size)";
   if (h_0) expect_shape("state h", *h_0, h_shape, state_axes);
   if (c_0) expect_shape("state c", *c_0, c_shape, state_axes);
-  if (lengths) {
-    expect_shape("lengths", *lengths, {batch}, "(batch,)");
-    for (py::ssize_t b = 0; b < batch; ++b)
-      if (lengths->at(b) < 0 || lengths->at(b) > time)
-        throw std::invalid_argument("lengths[" + std::to_string(b) + "]: expected 0 to " + std::to_string(time) +
-                                    ", the time steps of x, found " + std::to_string(lengths->at(b)));
-  }
-  std::vector<py::ssize_t> y_shape = shape_of(x);
+  std::vector<std::int64_t> valid;
+  if (lengths) valid = checked_lengths(*lengths, batch, time);
+  arrays::Shape y_shape = shape_of(x);
   y_shape.back() = width;
-  if (out) expect_shape("out", *out, y_shape, "like y");
+  if (!arrays::whole_rows(x)) x = arrays::copied(x);
+  if (out) {
+    expect_shape("out", *out, y_shape, "like y");
+    arrays::expect_output("out", *out);
+    if (!arrays::whole_rows(*out))
+      throw std::invalid_argument("out: expected the last axis to be contiguous, found strides " +
+                                  text({out->strides(), out->strides() + rank}));
+    x = apart(x, {&*out});
+    if (h_0) h_0 = apart(*h_0, {&*out});
+    if (c_0) c_0 = apart(*c_0, {&*out});
+  }
 
-  Array y = out ? *out : Array(y_shape);
+  Strided y = out ? *out : Strided(y_shape);
   Contiguous h_n(h_shape), c_n(c_shape);
   Call call = {};
   call.batch = static_cast<std::size_t>(batch);
@@ -156,36 +211,34 @@ py::tuple run(const Lstm& lstm, const Array& x, bool batch_first, const std::opt
   call.c_0 = c_0 ? c_0->data() : nullptr;
   call.h_n = h_n.mutable_data();
   call.c_n = c_n.mutable_data();
-  call.lengths = lengths ? lengths->data() : nullptr;
-  {
-    py::gil_scoped_release release;
-    lstm.run(call);
-  }
+  call.lengths = lengths ? valid.data() : nullptr;
+  without_gil([&] { lstm.run(call); });
   return py::make_tuple(std::move(y), std::move(h_n), std::move(c_n));
 }
 
 }  // namespace
 
-Precision precision_of(const std::string& dtype, const std::string& activations) {
-  if (dtype == "float32") return Precision::float32;
-  if (dtype == "float16") return Precision::float16;
-  if (dtype == "bfloat16" && activations == "bfloat16") return Precision::bfloat16_by_bfloat16;
-  if (dtype == "bfloat16") return Precision::bfloat16;
-  if (dtype == "int8" && activations == "int16") return Precision::int8_by_16;
-  if (dtype == "int8" && activations == "int8") return Precision::int8_by_8;
-  throw std::invalid_argument("dtype: expected a precision, found '" + dtype + "' with activations '" + activations + "'");
+Precision precision_of(const std::string& dtype, const std::string& products) {
+  const std::string wanted = dtype + " by " + products;
+  if (wanted == "float32 by float32") return Precision::float32;
+  if (wanted == "float16 by float32") return Precision::float16;
+  if (wanted == "bfloat16 by float32") return Precision::bfloat16;
+  if (wanted == "bfloat16 by bfloat16") return Precision::bfloat16_by_bfloat16;
+  if (wanted == "int8 by int16") return Precision::int8_by_16;
+  if (wanted == "int8 by int8") return Precision::int8_by_8;
+  throw std::invalid_argument("dtype: expected a precision, found '" + wanted + "'");
 }
 
 void bind_lstm(py::module_& module) {
   module.attr("c_api") = py::capsule(&c_api, "fusedlstm.c_api");
   module.def("c_api_address", [] { return reinterpret_cast<std::uintptr_t>(&c_api); }, "The same as a number, for ctypes.");
-  py::class_<Lstm, std::shared_ptr<Lstm>>(module, "Lstm", "Packed weights, ready to run.")
+  py::class_<Packed, std::shared_ptr<Packed>>(module, "Lstm", "Packed weights, ready to run.")
       .def(py::init(&make), py::arg("layers"), py::arg("merge"), py::arg("reverse"), py::arg("residual"), py::arg("dtype"),
-           py::arg("activations"))
+           py::arg("products"))
       .def_property_readonly(
-          "handle", [](const Lstm& lstm) { return reinterpret_cast<std::uintptr_t>(handle(lstm)); },
+          "handle", [](const Packed& lstm) { return reinterpret_cast<std::uintptr_t>(handle(lstm)); },
           "The address that capi.h takes; valid while this object lives.")
       .def("run", &run, py::arg("x").noconvert(), py::arg("batch_first"), py::arg("h_0").none(true),
-           py::arg("c_0").none(true), py::arg("lengths").none(true), py::arg("out").none(true),
-           "y, h_n, c_n for x (rows contiguous along the last axis); shapes as documented at fusedlstm.LSTM.");
+           py::arg("c_0").none(true), py::arg("lengths").none(true), py::arg("out").noconvert().none(true),
+           py::arg("stacked"), "y, h_n, c_n for x; shapes as documented at fusedlstm.LSTM.");
 }

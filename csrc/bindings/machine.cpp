@@ -1,11 +1,15 @@
 // The machine: instruction sets, threads, and the activations for the tests.
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <cstdint>
+#include <cstring>
+#include <memory>
 #include <stdexcept>
 
+#include "../engine/buffer.hpp"
 #include "../engine/team.hpp"
 #include "../kernels/dispatch.hpp"
+#include "arrays.hpp"
 #include "bindings.hpp"
 #include "cell.hpp"
 
@@ -13,7 +17,7 @@ using namespace fusedlstm;
 
 namespace {
 
-using Floats = py::array_t<float, py::array::c_style>;
+using Floats = arrays::Contiguous;
 
 // run(y) on a new array of this size, in the floating-point mode of the kernels.
 template <class Run>
@@ -25,7 +29,26 @@ Floats fill(py::ssize_t size, Run run) {
   return y;
 }
 
+// Memory that NumPy does not own, so that no `resize` moves it from under a running step.
+Floats zeros(std::size_t rows, std::size_t columns) {
+  if (columns == 0 || rows > std::size_t{PTRDIFF_MAX} / sizeof(float) / columns)
+    throw std::invalid_argument("zeros: expected a size that there can be");
+  auto memory = std::make_unique<Buffer>(rows * columns * sizeof(float));
+  std::memset(memory->chars(), 0, memory->bytes());
+  float* const data = memory->floats();
+  const py::capsule owner(memory.get(), [](void* buffer) { delete static_cast<Buffer*>(buffer); });
+  memory.release();  // NOLINT: the capsule has it
+  return Floats({static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)}, data, owner);
+}
+
 std::size_t count(const Floats& x) { return static_cast<std::size_t>(x.size()); }
+
+void check_out(const py::array& out) {
+  arrays::expect_output("out", out);
+  if (!arrays::whole_rows(out))
+    throw std::invalid_argument("out: expected the last axis to be contiguous, found strides " +
+                                arrays::text({out.strides(), out.strides() + out.ndim()}));
+}
 
 }  // namespace
 
@@ -41,6 +64,8 @@ void bind_machine(py::module_& module) {
       "The instruction sets that this CPU and this build have, best first.");
   module.def("use_isa", &use_kernels, py::arg("name"), "For LSTMs made from now on; for tests.");
   module.def("cpu_model", &cpu_model, "The CPU's own name.");
+  module.def("zeros", &zeros, py::arg("rows"), py::arg("columns"), "Floats in memory that stays where it is.");
+  module.def("check_out", &check_out, py::arg("out"), "Whether a call may write there; raises if not.");
   module.def("get_num_threads", &num_threads);
   module.def("set_num_threads", &set_num_threads, py::arg("count"));
   module.def("sigmoid",

@@ -1,7 +1,8 @@
 // The extension module fusedlstm._core.
 #include "bindings.hpp"
 
-PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+// Not for free-threaded Python without its GIL: streams and pools are made safe by it.
+PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled engine behind fusedlstm. Private: use the package's own names.";
   bind_conv_lstm(module);
   bind_lstm(module);

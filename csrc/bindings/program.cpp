@@ -22,17 +22,22 @@ Element element_from(const std::string& code) {
   throw std::invalid_argument("expected an element of f, i or b, found '" + code + "'");
 }
 
-py::dtype dtype_of(Element element) {
-  if (element == Element::float32) return py::dtype::of<float>();
-  return element == Element::int64 ? py::dtype::of<std::int64_t>() : py::dtype::of<bool>();
-}
-
 }  // namespace
 
 std::vector<std::ptrdiff_t> numbers(const py::handle& tuple) {
   std::vector<std::ptrdiff_t> found;
   for (const py::handle& one : tuple) found.push_back(one.cast<std::ptrdiff_t>());
   return found;
+}
+
+py::dtype Model::dtype_of(Element element) {
+  if (element == Element::float32) return py::dtype::of<float>();
+  return element == Element::int64 ? py::dtype::of<std::int64_t>() : py::dtype::of<bool>();
+}
+
+const Model::Slot& Model::slot(std::size_t array) const {
+  if (array >= arrays()) throw std::invalid_argument("expected an input or output");
+  return array < inputs() ? inputs_[array] : outputs_[array - inputs()];
 }
 
 Model::Slot Model::slot_from(const py::tuple& said) {
@@ -62,7 +67,7 @@ Model::Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std:
     places.push_back(one.data());
     bytes_.push_back(static_cast<std::size_t>(one.nbytes()));
   }
-  program_ = std::make_unique<Program>(arena, inputs_.size(), outputs_.size(), std::move(places));
+  program_ = std::make_shared<Program>(arena, inputs_.size(), outputs_.size(), std::move(places));
 }
 
 Tensor Model::tensor(const py::handle& said, bool written) const {
@@ -167,30 +172,15 @@ void activate(Model& model, const py::object& activation, const py::tuple& x, co
   model.add(activation_step(activation_from(activation), model.tensor(x, false), model.tensor(y, true)));
 }
 
-// windows: ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect" or "nearest")
 void product(Model& model, std::shared_ptr<PackedWeights> weights, const py::tuple& x, const py::tuple& y,
              const py::object& windows, const py::object& activation) {
   std::optional<Windowing> sliding;
-  if (!windows.is_none()) {
-    const auto said = windows.cast<py::tuple>();
-    const std::string edge = said[1].cast<std::string>();
-    sliding.emplace();
-    sliding->edge = edge == "reflect" ? Edge::reflect : edge == "nearest" ? Edge::nearest : Edge::zeros;
-    for (const py::handle& one : said[0]) {
-      const std::vector<std::ptrdiff_t> n = numbers(one);
-      constexpr std::ptrdiff_t most = std::ptrdiff_t{1} << 31;
-      if (n.size() != 5 || n[0] < 1 || n[0] > most || n[1] < 1 || n[1] > most || n[2] < 1 || n[2] > most || n[3] < -most ||
-          n[3] > most || n[4] < 1 || n[4] > most)
-        throw std::invalid_argument("windows: expected kernel, stride, dilation, padding and spread");
-      sliding->axes.push_back({n[0], n[1], n[2], n[3], n[4]});
-    }
-  }
-  std::optional<Activation> function;
-  if (!activation.is_none()) function = activation_from(activation);
-  model.add(product_step(std::move(weights), model.tensor(x, false), model.tensor(y, true), sliding, function));
+  if (!windows.is_none()) sliding = windowing(windows);
+  model.add(product_step(std::move(weights), model.tensor(x, false), model.tensor(y, true), sliding,
+                         maybe_activation(activation)));
 }
 
-void lstm(Model& model, std::shared_ptr<Lstm> lstm, const py::tuple& given, const py::tuple& made) {
+void lstm(Model& model, std::shared_ptr<Whole<Lstm>> lstm, const py::tuple& given, const py::tuple& made) {
   if (given.size() != 4 || made.size() != 3) throw std::invalid_argument("lstm: expected 4 inputs and 3 outputs");
   model.add(lstm_step(std::move(lstm), {model.tensor(given[0], false), model.maybe(made[0], true), model.maybe(given[1]),
                                         model.maybe(given[2]), model.maybe(given[3]), model.tensor(made[1], true),
@@ -225,5 +215,8 @@ void bind_program(py::module_& module) {
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
   bind_gru(module, model);
+  bind_live(module);
   bind_data_steps(model);
+  bind_row_steps(model);
+  bind_window_steps(module, model);
 }

@@ -15,6 +15,9 @@
 namespace py = pybind11;
 
 std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
+// ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect", "nearest" or "wrap")
+fusedlstm::Windowing windowing(const py::handle& said);
+std::optional<fusedlstm::Activation> maybe_activation(const py::handle& said);
 
 class Model {
  public:
@@ -31,23 +34,32 @@ class Model {
   py::tuple run(const py::args& arrays) const { return run_with(arrays, nullptr); }
   py::tuple profile(const py::args& arrays) const;
 
- private:
   // An array that comes in or goes out.
   struct Slot {
     fusedlstm::Element element;
     std::vector<py::ssize_t> shape;
     std::size_t bytes;
   };
+  static py::dtype dtype_of(fusedlstm::Element element);
+  const std::shared_ptr<fusedlstm::Program>& program() const { return program_; }
+  std::size_t inputs() const { return inputs_.size(); }
+  std::size_t arrays() const { return inputs_.size() + outputs_.size(); }
+  const Slot& slot(std::size_t array) const;  // inputs, then outputs
+
+ private:
   static Slot slot_from(const py::tuple& said);
   py::tuple run_with(const py::args& arrays, std::vector<double>* spent) const;
 
   std::vector<py::array> constants_;
   std::vector<Slot> inputs_, outputs_;
   std::vector<std::size_t> bytes_;  // of each base
-  std::unique_ptr<fusedlstm::Program> program_;
+  std::shared_ptr<fusedlstm::Program> program_;
 };
 
 // The steps of each family, as methods.
-using ModelClass = py::class_<Model>;
+using ModelClass = py::class_<Model, std::shared_ptr<Model>>;
+void bind_live(py::module_& module);
 void bind_gru(py::module_& module, ModelClass& model);
 void bind_data_steps(ModelClass& model);
+void bind_row_steps(ModelClass& model);
+void bind_window_steps(py::module_& module, ModelClass& model);

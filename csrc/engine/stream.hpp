@@ -1,6 +1,5 @@
 // Rows that keep their state from call to call and run on the caller's thread: what the C API opens.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <memory>
 
@@ -23,8 +22,6 @@ class Stream {
   void get_state(float* states) const;                                   // (batch, state_size)
   void set_state(const float* states);
   void reset(const unsigned char* rows);  // (batch), or null: all
-
-  std::atomic_flag in_use = ATOMIC_FLAG_INIT;  // by a thread
 
  private:
   const Lstm& lstm_;

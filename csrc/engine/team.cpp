@@ -5,10 +5,12 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
-#include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -84,6 +86,18 @@ struct Team {
   const void* context = nullptr;
   Place caller;
 
+  // Starts the workers that `wanted` members need, or as many as can be had, and says how many members that makes.
+  std::size_t gather(std::size_t wanted) {
+    std::lock_guard<std::mutex> lock(mutex);
+    try {
+      for (; workers < wanted - 1; ++workers)
+        std::thread([this, member = workers + 1, seen = call] { work(member, seen); }).detach();
+    } catch (const std::system_error&) {  // no more threads, or no memory for one: the next call asks again
+    } catch (const std::bad_alloc&) {
+    }
+    return std::min(wanted, workers + 1);
+  }
+
   void work(std::size_t member, unsigned long long seen) {
     std::unique_lock<std::mutex> lock(mutex);
     for (;;) {
@@ -104,18 +118,17 @@ struct Team {
 // starts over with a fresh team.
 std::atomic<Team*> the_team{nullptr};
 
+#if defined(FL_HAS_FORK)
+// When the library is loaded: done at the first call, a fork of another thread could come in between.
+[[maybe_unused]] const int at_fork =
+    pthread_atfork(nullptr, nullptr, [] { the_team.store(nullptr, std::memory_order_release); });
+#endif
+
 Team& team() {
   Team* found = the_team.load(std::memory_order_acquire);
   if (found != nullptr) return *found;
   Team* fresh = new Team;
-  if (the_team.compare_exchange_strong(found, fresh, std::memory_order_acq_rel)) {
-#if defined(FL_HAS_FORK)
-    static std::once_flag once;
-    std::call_once(once,
-                   [] { pthread_atfork(nullptr, nullptr, [] { the_team.store(nullptr, std::memory_order_release); }); });
-#endif
-    return *fresh;
-  }
+  if (the_team.compare_exchange_strong(found, fresh, std::memory_order_acq_rel)) return *fresh;
   delete fresh;
   return *found;
 }
@@ -133,21 +146,10 @@ void set_num_threads(std::size_t count) {
 TeamLease::TeamLease(std::size_t wanted) {
   if (wanted <= 1) return;
   Team& shared = team();
-  if (!shared.in_use.try_lock()) return;
-  size_ = wanted;
-  std::lock_guard<std::mutex> lock(shared.mutex);
-  try {
-    for (; shared.workers < wanted - 1; ++shared.workers) {
-      const std::size_t member = shared.workers + 1;
-      std::thread([&shared, member, seen = shared.call] { shared.work(member, seen); }).detach();
-    }
-  } catch (const std::system_error&) {  // no more threads to be had: go on with those there are
-    size_ = shared.workers + 1;
-  }
-}
-
-TeamLease::~TeamLease() {
-  if (size_ > 1) team().in_use.unlock();
+  std::unique_lock<std::mutex> in_use(shared.in_use, std::try_to_lock);
+  if (!in_use.owns_lock()) return;
+  size_ = shared.gather(wanted);
+  if (size_ > 1) in_use_ = std::move(in_use);
 }
 
 void TeamLease::start(Task task, const void* context) {

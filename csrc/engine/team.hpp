@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstddef>
+#include <mutex>
 #include <vector>
 
 #include "../kernels/table.hpp"
@@ -20,8 +21,7 @@ constexpr double worth_meeting = 60e3;
 // The right to use the team for one call. Whoever finds it taken by another caller gets a team of one: itself.
 class TeamLease {
  public:
-  explicit TeamLease(std::size_t wanted);
-  ~TeamLease();
+  explicit TeamLease(std::size_t wanted);  // or of fewer, where no more threads can be had
   TeamLease(const TeamLease&) = delete;
   TeamLease& operator=(const TeamLease&) = delete;
 
@@ -38,6 +38,7 @@ class TeamLease {
   void start(Task task, const void* context);
 
   std::size_t size_ = 1;
+  std::unique_lock<std::mutex> in_use_;  // of the team, while there is more than one member
 };
 
 // Spinning is right here: members meet every few microseconds. It gives the CPU away when one is late. Each member counts

@@ -3,15 +3,16 @@
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
+#include <utility>
 
 #include "../simd/cpuid.hpp"
 
 namespace fusedlstm {
 
-#if defined(__x86_64__) || defined(_M_X64)
 namespace {
 
 KernelTable extended(KernelTable table, const Extension& by) {
+  if (table.name == nullptr || by.name == nullptr) return {};
   table.name = by.name;
   for (std::size_t i = 0; i < by.count; ++i)
     table.of[static_cast<std::size_t>(by.improvements[i].precision)] = by.improvements[i].kernels;
@@ -19,23 +20,23 @@ KernelTable extended(KernelTable table, const Extension& by) {
 }
 
 }  // namespace
-#endif
 
 std::vector<const KernelTable*> available_kernels() {
-  std::vector<const KernelTable*> found;
-#if defined(__x86_64__) || defined(_M_X64)
   static const KernelTable avx512vnni = extended(avx512_kernels, avx512vnni_kernels);
   static const KernelTable avx512bf16 = extended(avx512vnni, avx512bf16_kernels);
   static const KernelTable avx2vnni = extended(avx2_kernels, avx2vnni_kernels);
-  if (cpu_has_avx512bf16()) found.push_back(&avx512bf16);
-  if (cpu_has_avx512vnni()) found.push_back(&avx512vnni);
-  if (cpu_has_avx512()) found.push_back(&avx512_kernels);
-  if (cpu_has_avx2vnni()) found.push_back(&avx2vnni);
-  if (cpu_has_avx2()) found.push_back(&avx2_kernels);
-#elif defined(__aarch64__) || defined(_M_ARM64)
-  found.push_back(&neon_kernels);
-#endif
-  found.push_back(&scalar_kernels);
+  const std::pair<const KernelTable*, bool> all[] = {
+      {&avx512bf16, cpu_has_avx512bf16()},
+      {&avx512vnni, cpu_has_avx512vnni()},
+      {&avx512_kernels, cpu_has_avx512()},
+      {&avx2vnni, cpu_has_avx2vnni()},
+      {&avx2_kernels, cpu_has_avx2()},
+      {&neon_kernels, true},
+      {&scalar_kernels, true},
+  };
+  std::vector<const KernelTable*> found;
+  for (const auto& [table, runs] : all)
+    if (table->name != nullptr && runs) found.push_back(table);
   return found;
 }
 

@@ -1,10 +1,10 @@
 // One step of any cell that cell.py describes, from the pre-activations on; the plain cell has its own in cell.inl.hpp.
 //
-// A row's sums for a normalisation go into sixteen partial sums, unit u into number u % 16, and these are added in pairs:
-// an order that neither the width of the vectors nor the threads change.
+// A row's sums for a normalisation go into sixteen partial sums (sums.inl.hpp).
 #pragma once
 #include "cell.inl.hpp"
 #include "functions.inl.hpp"
+#include "sums.inl.hpp"
 
 namespace {
 
@@ -16,39 +16,6 @@ using fusedlstm::HiddenUpdate;
 using fusedlstm::PackedCell;
 
 constexpr std::size_t input_gate = 0, forget_gate = 1, candidate_gate = 2, output_gate = 3;
-constexpr std::size_t partial_sums = 16;
-
-FL_INLINE float first_lane(vec a) {
-  float whole[lanes];
-  store(whole, a);
-  return whole[0];
-}
-
-// a with zeros from lane `count` on
-FL_INLINE vec keep_first(vec a, std::size_t count) {
-  float kept[lanes] = {};
-  store_first(kept, a, count);
-  return load(kept);
-}
-
-// The sum over all units of values(panel), a vector of units.
-template <class Values>
-FL_INLINE float sum_over_units(std::size_t units, Values values) {
-  constexpr std::size_t vectors = partial_sums / lanes;
-  vec sums[vectors];
-  FL_REPEAT (i, vectors) sums[i] = broadcast(0.0f);
-  const std::size_t panels = (units + lanes - 1) / lanes;
-  for (std::size_t panel = 0; panel < panels; ++panel) {
-    vec v = values(panel);
-    if (units - panel * lanes < lanes) v = keep_first(v, units - panel * lanes);
-    sums[panel % vectors] = add(sums[panel % vectors], v);
-  }
-  float at[partial_sums];
-  FL_REPEAT (i, vectors) store(at + i * lanes, sums[i]);
-  for (std::size_t half = partial_sums / 2; half > 0; half /= 2)
-    for (std::size_t i = 0; i < half; ++i) at[i] += at[i + half];
-  return at[0];
-}
 
 // (value - mean) * scale has mean 0 and variance 1. The mean comes in two parts, the second what rounding took from the
 // first: where values are nearly equal, the scale makes much of that.

@@ -1,4 +1,5 @@
-// Compiled once per instruction set, with FL_ISA and that set's flags. Its table is the only symbol it defines.
+// Compiled once per instruction set, with FL_ISA and that set's flags. Its table is the only symbol it defines. FL_IF is the
+// macro of the architecture that has this set, or 0 where the compiler does not know it: the table is empty then.
 // clang-format off
 #define FL_TEXT_(a) #a
 #define FL_TEXT(a) FL_TEXT_(a)
@@ -6,6 +7,17 @@
 #define FL_JOIN(a, b) FL_JOIN_(a, b)
 #define FL_SIMD_HEADER FL_TEXT(../simd/FL_ISA.hpp)
 // clang-format on
+
+#include "../simd/target.hpp"
+#include "table.hpp"
+
+#if !FL_IF
+
+namespace fusedlstm {
+decltype(FL_JOIN(FL_ISA, _kernels)) FL_JOIN(FL_ISA, _kernels) = {};
+}  // namespace fusedlstm
+
+#else
 
 #include FL_SIMD_HEADER
 #include "cell.inl.hpp"
@@ -29,8 +41,10 @@ const Extension FL_JOIN(FL_ISA, _kernels) = {
 
 #else
 
+#include "elementwise.inl.hpp"
 #include "general.inl.hpp"
 #include "gru.inl.hpp"
+#include "rows.inl.hpp"
 
 namespace {
 
@@ -64,25 +78,35 @@ void spin() noexcept { pause(); }
 
 namespace fusedlstm {
 
-const KernelTable FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
-                                               lanes,
-                                               {{project<Float32>, recur<Float32>},
-                                                {project<Float16>, recur<Float16>},
-                                                {project<Bfloat16>, recur<Bfloat16>},
-                                                {project<BfloatPairs>, recur<BfloatPairs>},
-                                                {project<Integer<By16>>, recur<Integer<By16>>},
-                                                {project<Integer<By8>>, recur<Integer<By8>>}},
-                                               update_cell,
-                                               update_hidden,
-                                               update_state,
-                                               activate_array,
-                                               sigmoid_array,
-                                               tanh_array,
-                                               sigmoid_times_tanh_array,
-                                               enter,
-                                               leave,
-                                               spin};
+const KernelTable FL_JOIN(FL_ISA, _kernels) = {
+    FL_TEXT(FL_ISA),
+    lanes,
+    {{project<Float32>, recur<Float32>},
+     {project<Float16>, recur<Float16>},
+     {project<Bfloat16>, recur<Bfloat16>},
+     {project<BfloatPairs>, recur<BfloatPairs>},
+     {project<Integer<By16>>, recur<Integer<By16>>},
+     {project<Integer<By8>>, recur<Integer<By8>>}},
+    update_cell,
+    update_hidden,
+    update_state,
+    activate_array,
+    sigmoid_array,
+    tanh_array,
+    sigmoid_times_tanh_array,
+    {map_add, map_sub, map_mul, map_div, map_min, map_max, map_multiply_add, map_neg, map_abs, map_square, map_square_root,
+     map_reciprocal, map_less, map_less_or_equal, map_equal, map_choose},
+    reduce,
+    reduce_columns,
+    softmax,
+    normalise,
+    channel_products,
+    enter,
+    leave,
+    spin};
 
 }  // namespace fusedlstm
+
+#endif
 
 #endif

@@ -3,7 +3,10 @@
 #pragma once
 #include <cstddef>
 
-#if defined(_MSC_VER) && !defined(__clang__)
+#if defined(FL_SANITIZED)  // with everything inlined, compilers take many minutes
+#define FL_INLINE inline
+#define FL_UNROLL
+#elif defined(_MSC_VER) && !defined(__clang__)
 #define FL_INLINE __forceinline
 #define FL_UNROLL
 #elif defined(__clang__)

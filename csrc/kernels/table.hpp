@@ -203,6 +203,75 @@ struct StateUpdate {
   std::size_t units, rows;
 };
 
+// One line of element-wise work: y[i] = f(inputs[0][i], ...), floats but for the truth values (bytes) that comparisons
+// make and `choose` takes first. An input may be one number for all i; y may be one of the inputs.
+struct MapLine {
+  void* y;
+  const void* inputs[3];
+  bool repeated[3];
+  std::size_t count;
+};
+using MapFunction = void (*)(const MapLine&) noexcept;
+// By the order of KernelTable::map. min and max are NaN where an input is.
+enum class MapKernel {
+  add,
+  sub,
+  mul,
+  div,
+  min,
+  max,
+  multiply_add,  // a b + c, rounded once
+  neg,
+  abs,
+  square,
+  square_root,
+  reciprocal,
+  less,
+  less_or_equal,
+  equal,
+  choose,  // a ? b : c
+};
+constexpr std::size_t map_kernels = 16;
+
+// What becomes of a row of floats. Its terms go into sixteen partial sums, term k into number k % 16; those of 1024 terms
+// are added in pairs, and that to the total, in double. Neither the width of the vectors nor where the rows lie changes
+// that.
+enum class Reduction { sum, sum_abs, sum_squares, sum_exp, product, max, min };
+struct Reducing {
+  Reduction kind;
+  float shift;  // sum_exp: of exp(x - shift), for x <= shift
+};
+// The same of `columns` rows that lie side by side: term k of all of them from x + k * step on.
+struct ReduceColumns {
+  Reducing how;
+  const float* x;
+  std::ptrdiff_t step;
+  std::size_t count, columns;
+  double* y;
+};
+
+// y = (x - mean) / deviation * gain + bias. deviation: sqrt(variance + epsilon) + floor, of the squares of x itself where
+// it is not centred. gain, bias, and mean and 1 / deviation: null where not wanted. y may be x.
+struct NormaliseRow {
+  const float* x;
+  float* y;
+  const float *gain, *bias;
+  std::size_t count;
+  float epsilon, floor;
+  bool centred;
+  float* statistics;
+};
+
+// One position of a convolution that sees one input channel for each output channel and k: y[c] = bias[c] + the sum over k
+// of weights[k][c] x[k][c], in the order of the other products; x[k] is null where a window leaves the input.
+struct ChannelProducts {
+  const float* const* x;
+  const float* weights;  // rows of `channels`
+  const float* bias;
+  float* y;
+  std::size_t count, channels;
+};
+
 // What depends on the precision of the weights.
 struct Kernels {
   void (*project)(const Projection&) noexcept;
@@ -231,20 +300,24 @@ struct KernelTable {
   void (*sigmoid)(const float* x, float* y, std::size_t count) noexcept;
   void (*tanh)(const float* x, float* y, std::size_t count) noexcept;
   void (*sigmoid_times_tanh)(const float* a, const float* b, float* y, std::size_t count) noexcept;
+  MapFunction map[map_kernels];
+  double (*reduce)(const Reducing&, const float* x, std::size_t count) noexcept;
+  void (*reduce_columns)(const ReduceColumns&) noexcept;
+  void (*softmax)(const float* x, float* y, std::size_t count) noexcept;  // y may be x
+  void (*normalise)(const NormaliseRow&) noexcept;
+  void (*channel_products)(const ChannelProducts&) noexcept;
   unsigned long long (*enter_flush_to_zero)() noexcept;  // returns what leave_flush_to_zero restores
   void (*leave_flush_to_zero)(unsigned long long) noexcept;
   void (*pause)() noexcept;  // for a spinning thread
 };
 
+// Empty, without a name, where they are of another architecture or the compiler does not know them.
 extern const KernelTable scalar_kernels;
-#if defined(__x86_64__) || defined(_M_X64)
 extern const KernelTable avx2_kernels;
 extern const Extension avx2vnni_kernels;
 extern const KernelTable avx512_kernels;
 extern const Extension avx512vnni_kernels;
 extern const Extension avx512bf16_kernels;
-#elif defined(__aarch64__) || defined(_M_ARM64)
 extern const KernelTable neon_kernels;
-#endif
 
 }  // namespace fusedlstm

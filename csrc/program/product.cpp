@@ -10,6 +10,7 @@
 
 #include "../kernels/dispatch.hpp"
 #include "steps.hpp"
+#include "windows.hpp"
 
 namespace fusedlstm {
 
@@ -191,23 +192,6 @@ class Product : public Step {
       rows_.gathered.push_back(beside ? -1 : 0);
     });
     if (!beside) rows_.taps.push_back(0);
-  }
-
-  // Of one axis: what tap `tap` of output `o` sees, or -1.
-  static std::ptrdiff_t seen(const Sliding& s, std::ptrdiff_t o, std::ptrdiff_t tap, std::ptrdiff_t length, Edge edge) {
-    std::ptrdiff_t at = o * s.stride + tap * s.dilation - s.before;
-    if (s.spread > 1) {
-      if (at < 0 || at % s.spread != 0) return -1;
-      at /= s.spread;
-    }
-    if (at >= 0 && at < length) return at;
-    if (edge == Edge::zeros || length == 0) return -1;
-    if (edge == Edge::nearest) return std::clamp<std::ptrdiff_t>(at, 0, length - 1);
-    while (at < 0 || at >= length) {
-      if (length == 1) return 0;
-      at = at < 0 ? -at : 2 * (length - 1) - at;
-    }
-    return at;
   }
 
   void place_windows(const Windowing& windows) {

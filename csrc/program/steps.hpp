@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../engine/gru.hpp"
@@ -77,7 +78,7 @@ std::shared_ptr<const PackedWeights> pack_weights(const float* matrix, const flo
 struct Sliding {
   std::ptrdiff_t kernel, stride, dilation, before, spread;
 };
-enum class Edge { zeros, reflect, nearest };
+enum class Edge { zeros, reflect, nearest, wrap };
 struct Windowing {
   std::vector<Sliding> axes;
   Edge edge;
@@ -104,6 +105,64 @@ struct Requantised {
 std::unique_ptr<Step> requantise_step(const Tensor& y, const Requantised& from, double low, double high);
 // To 8 bits without a sign, by a scale and a zero point that it makes.
 std::unique_ptr<Step> dynamic_step(const Tensor& x, const Tensor& y, const Tensor& scale, const Tensor& zero);
+
+// Convolutions whose outputs each see few channels; see channels.cpp.
+struct ChannelWeights {
+  Buffer matrix, bias;  // (count, outputs) and (outputs)
+  std::size_t count, outputs;
+};
+std::unique_ptr<Step> channels_step(std::shared_ptr<const ChannelWeights> weights, const Tensor& x, const Tensor& y,
+                                    const Windowing& windows, const std::optional<Activation>& activation);
+// The second half of a transposed convolution: x (batch, spatial..., taps outputs), what each input gives to each tap.
+std::unique_ptr<Step> overlap_step(const Tensor& x, const Tensor& y, const std::optional<Tensor>& bias,
+                                   std::vector<Sliding> axes);
+
+// y: what `name` makes of the last `along` axes of x; ONNX's names without "Reduce".
+std::unique_ptr<Step> reduce_step(const std::string& name, const Tensor& x, const Tensor& y, std::size_t along);
+// Where along the last axis the first or last of the largest or smallest is.
+std::unique_ptr<Step> arg_step(const Tensor& x, const Tensor& y, bool largest, bool last);
+
+// Softmax, LogSoftmax or Hardmax along the last axis.
+std::unique_ptr<Step> softmax_step(const std::string& kind, const Tensor& x, const Tensor& y);
+// See NormaliseRow; gain and bias have a number for each element of a row, mean and inverse one for each row.
+struct Normalising {
+  std::optional<Tensor> gain, bias, mean, inverse;
+  float epsilon = 0.0f, floor = 0.0f;
+  bool centred = true;
+};
+std::unique_ptr<Step> normalise_step(const Tensor& x, const Tensor& y, std::size_t along, const Normalising& how);
+
+// Pooling: x and y are (batch, spatial..., channels).
+enum class Pooled { largest, average, norm };
+struct Pooling {
+  Pooled kind = Pooled::largest;
+  std::vector<Sliding> axes;
+  std::vector<std::pair<std::ptrdiff_t, std::ptrdiff_t>> counted;  // of each axis: padding that an average counts
+  double p = 2.0;                                                  // of the norm
+  double least = 0.0;                                              // whole numbers: what an empty window gives
+};
+std::unique_ptr<Step> pool_step(const Pooling& how, const Tensor& x, const Tensor& y);
+// The largest with their places, counted as if x were (batch, channels, spatial...) in memory.
+std::unique_ptr<Step> largest_step(const Pooling& how, const Tensor& x, const Tensor& y, const std::optional<Tensor>& places,
+                                   bool column_major);
+
+// y goes on around x by `edge`, or is `fill` there (0 if none); `before`: how far it begins before x.
+std::unique_ptr<Step> pad_step(const Tensor& x, const Tensor& y, const std::vector<std::ptrdiff_t>& before, Edge edge,
+                               const std::optional<Tensor>& fill);
+// Of each axis of y, where in x its elements come from.
+std::unique_ptr<Step> pick_step(const Tensor& x, const Tensor& y, const std::vector<std::vector<std::ptrdiff_t>>& places);
+// Each output along an axis: `count` places of x, times their weights.
+struct Taps {
+  std::size_t count;
+  std::vector<std::ptrdiff_t> places;
+  std::vector<float> weights;
+};
+std::unique_ptr<Step> resample_step(const Tensor& x, const Tensor& y, std::size_t axis, Taps taps);
+
+// x and y (batch, time, ...): the first steps of each row turned around, as many as its length says.
+std::unique_ptr<Step> turn_step(const Tensor& x, const Tensor& y, const Tensor& lengths);
+// The upper or lower triangle of the last two axes, from a diagonal on.
+std::unique_ptr<Step> triangle_step(const Tensor& x, const Tensor& y, const std::optional<Tensor>& diagonal, bool upper);
 
 struct LstmArrays {
   Tensor x;                 // (batch, time, features)

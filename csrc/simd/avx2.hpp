@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bits.hpp"
+
 namespace {
 
 using vec = __m256;
@@ -24,6 +26,10 @@ constexpr int panel_block = 3;   // panels that one row takes at a time
 constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return _mm256_loadu_ps(p); }
+inline vec load_first(const float* p, std::size_t count) {  // zeros behind them
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane));
+}
 inline void store(float* p, vec a) { _mm256_storeu_ps(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -100,9 +106,7 @@ inline void store_words(unsigned char* p, vec a, long long order) {
   const __m256i together = _mm256_permute4x64_epi64(ordered, 0x08);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(together));
 }
-inline __m256i broadcast_word(const unsigned char* p) {
-  return _mm256_castps_si256(_mm256_set1_ps(*reinterpret_cast<const float*>(p)));
-}
+inline __m256i broadcast_word(const unsigned char* p) { return _mm256_set1_epi32(load_as<int>(p)); }
 
 #ifndef FL_BYTE_PRODUCTS  // avx2vnni.hpp has better ones
 // int8 weights by whole numbers of 16 bits, four k at a time, through products of pairs of 16 bits.

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bits.hpp"
+
 namespace {
 
 using vec = __m512;
@@ -24,6 +26,9 @@ constexpr int panel_block = 3;   // panels that one row takes at a time
 constexpr int cells_beside = 2;  // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return _mm512_loadu_ps(p); }
+inline vec load_first(const float* p, std::size_t count) {  // zeros behind them
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1u), p);
+}
 inline void store(float* p, vec a) { _mm512_storeu_ps(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1u), a);
@@ -94,9 +99,7 @@ inline void store_words(unsigned char* p, vec a, long long order) {
   const __m512i ordered = _mm512_shuffle_epi8(_mm512_castps_si512(a), _mm512_set1_epi64(order));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0x55, ordered)));
 }
-inline __m512i broadcast_word(const unsigned char* p) {
-  return _mm512_castps_si512(_mm512_set1_ps(*reinterpret_cast<const float*>(p)));
-}
+inline __m512i broadcast_word(const unsigned char* p) { return _mm512_set1_epi32(load_as<int>(p)); }
 
 #ifndef FL_BYTE_PRODUCTS  // avx512vnni.hpp has better ones
 // int8 weights by whole numbers of 16 bits, four k at a time, through products of pairs of 16 bits.

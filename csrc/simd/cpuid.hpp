@@ -1,8 +1,11 @@
 // What this CPU is and what it and the operating system support. Baseline code, included by dispatch.cpp alone.
 #pragma once
-#if defined(__x86_64__) || defined(_M_X64)
-#include <cstring>
 #include <string>
+
+#include "target.hpp"
+
+#if defined(FL_X86_64)
+#include <cstring>
 #if defined(_MSC_VER)
 #include <immintrin.h>
 #include <intrin.h>
@@ -72,8 +75,29 @@ inline std::string cpu_name() {
 
 }  // namespace
 #else
-#include <string>
 namespace {
-inline std::string cpu_name() { return "arm64"; }
+
+inline bool cpu_has_avx2() { return false; }
+inline bool cpu_has_avx512() { return false; }
+inline bool cpu_has_avx2vnni() { return false; }
+inline bool cpu_has_avx512vnni() { return false; }
+inline bool cpu_has_avx512bf16() { return false; }
+
+inline std::string cpu_name() {
+#if defined(__aarch64__) || defined(_M_ARM64)
+  return "arm64";
+#elif defined(__arm__)
+  return "arm";
+#elif defined(__riscv)
+  return "RISC-V";
+#elif defined(__powerpc__)
+  return "PowerPC";
+#elif defined(__i386__) || defined(_M_IX86)
+  return "x86";
+#else
+  return "unknown";
+#endif
+}
+
 }  // namespace
 #endif

@@ -4,9 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#if defined(_MSC_VER) && !defined(__clang__)
-#include <intrin.h>
-#endif
+
+#include "bits.hpp"
 
 namespace {
 
@@ -20,6 +19,11 @@ constexpr int panel_block = 4;          // panels that one row takes at a time
 constexpr int cells_beside = 2;         // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return vld1q_f32(p); }
+inline vec load_first(const float* p, std::size_t count) {  // zeros behind them
+  float whole[lanes] = {};
+  for (std::size_t i = 0; i < count; ++i) whole[i] = p[i];
+  return vld1q_f32(whole);
+}
 inline void store(float* p, vec a) { vst1q_f32(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   float whole[lanes];
@@ -93,8 +97,8 @@ struct By16 {
     vst1_u8(p, vreinterpret_u8_s16(pairs.val[0]));  // 0, 2, 1, 3
   }
   static inline void load_numbers(const unsigned char* p, ivec (&q)[2]) {
-    q[0] = vreinterpretq_s32_f32(vld1q_dup_f32(reinterpret_cast<const float*>(p)));
-    q[1] = vreinterpretq_s32_f32(vld1q_dup_f32(reinterpret_cast<const float*>(p + 4)));
+    q[0] = vdupq_n_s32(load_as<std::int32_t>(p));
+    q[1] = vdupq_n_s32(load_as<std::int32_t>(p + 4));
   }
   static inline ivec pairs_of(ivec w, ivec q) {
     const int16x8_t a = vreinterpretq_s16_s32(w), b = vreinterpretq_s16_s32(q);
@@ -109,28 +113,6 @@ struct By8 : By16 {  // the same, with smaller numbers
   static constexpr float limit = 127.0f;
 };
 
-#if defined(_MSC_VER) && !defined(__clang__)
-inline void prefetch_near(const void* p) { __prefetch(p); }
-inline void prefetch(const void* p) { __prefetch(p); }
-inline unsigned long long enter_flush_to_zero() {
-  const unsigned long long before = static_cast<unsigned long long>(_ReadStatusReg(ARM64_FPCR));
-  _WriteStatusReg(ARM64_FPCR, static_cast<long long>(before | (1ull << 24)));
-  return before;
-}
-inline void leave_flush_to_zero(unsigned long long before) { _WriteStatusReg(ARM64_FPCR, static_cast<long long>(before)); }
-inline void pause() { __yield(); }
-#else
-__attribute__((always_inline)) inline void prefetch_near(const void* p) { __builtin_prefetch(p); }
-__attribute__((always_inline)) inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
-// Denormals can be slow; flush them (FPCR.FZ), and say what to restore.
-inline unsigned long long enter_flush_to_zero() {
-  unsigned long long before;
-  __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-  __asm__ volatile("msr fpcr, %0" : : "r"(before | (1ull << 24)));
-  return before;
-}
-inline void leave_flush_to_zero(unsigned long long before) { __asm__ volatile("msr fpcr, %0" : : "r"(before)); }
-inline void pause() { __asm__ volatile("yield"); }
-#endif
-
 }  // namespace
+
+#include "arm64_control.hpp"

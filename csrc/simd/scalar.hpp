@@ -4,6 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bits.hpp"
+#include "target.hpp"
+
 namespace {
 
 struct vec {
@@ -19,20 +22,8 @@ constexpr int rows_beside_weights = 0;  // see avx512.hpp
 constexpr int panel_block = 2;
 constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
 
-inline std::uint32_t bits(float a) {
-  union {
-    float number;
-    std::uint32_t word;
-  } u = {a};
-  return u.word;
-}
-inline float number(std::uint32_t a) {
-  union {
-    std::uint32_t word;
-    float number;
-  } u = {a};
-  return u.number;
-}
+inline std::uint32_t bits(float a) { return bits_as<std::uint32_t>(a); }
+inline float number(std::uint32_t a) { return bits_as<float>(a); }
 
 template <class F>
 inline vec each(F f) {
@@ -43,6 +34,11 @@ inline vec each(F f) {
 
 inline vec load(const float* p) {
   return each([&](int i) { return p[i]; });
+}
+inline vec load_first(const float* p, std::size_t count) {  // zeros behind them
+  vec r = {};
+  for (std::size_t i = 0; i < count; ++i) r.lane[i] = p[i];
+  return r;
 }
 inline void store_first(float* p, vec a, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) p[i] = a.lane[i];
@@ -152,12 +148,12 @@ struct By16 {
   static inline void store_numbers(unsigned char* p, vec shifted) {
     for (int i = 0; i < 4; ++i) {
       const std::int32_t q = static_cast<std::int32_t>(bits(shifted.lane[i]) & 0xffffu);
-      reinterpret_cast<std::int16_t*>(p)[i] = static_cast<std::int16_t>(q >= 0x8000 ? q - 0x10000 : q);
+      store_as(p + 2 * i, static_cast<std::int16_t>(q >= 0x8000 ? q - 0x10000 : q));
     }
   }
   static inline void load_numbers(const unsigned char* p, ivec (&q)[4]) {
     for (int k = 0; k < 4; ++k)
-      for (int i = 0; i < 4; ++i) q[k].lane[i] = reinterpret_cast<const std::int16_t*>(p)[k];
+      for (int i = 0; i < 4; ++i) q[k].lane[i] = load_as<std::int16_t>(p + 2 * k);
   }
   static inline ivec add_products(ivec sum, const ivec (&w)[4], const ivec (&q)[4], std::size_t) {
     for (int k = 0; k < 4; ++k)
@@ -172,7 +168,7 @@ struct By8 : By16 {  // the same, with smaller numbers
   static constexpr float limit = 127.0f;
 };
 
-#if !(defined(__x86_64__) || defined(_M_X64) || defined(__i386__))
+#if !defined(FL_SSE2) && !defined(FL_ARM64)
 inline void prefetch_near(const void*) {}
 inline void prefetch(const void*) {}
 inline unsigned long long enter_flush_to_zero() { return 0; }
@@ -182,6 +178,8 @@ inline void pause() {}
 
 }  // namespace
 
-#if defined(__x86_64__) || defined(_M_X64) || defined(__i386__)
+#if defined(FL_SSE2)
 #include "x86_control.hpp"
+#elif defined(FL_ARM64)
+#include "arm64_control.hpp"
 #endif

@@ -1,26 +1,27 @@
 """fusedlstm: run a trained LSTM on a CPU as fast as the machine allows."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .cell import Activation, Cell
 from .conv_lstm import ConvLSTM
-from .conv_weights import ConvLSTMWeights
 from .lstm import LSTM
 from .machine import c_api, cpu_info, get_num_threads, include_dir, set_num_threads
 from .pool import StreamPool
 from .stream import Stream
-from .weights import DirectionWeights, FormatError, LSTMWeights
+from .weights import Activation, Cell, ConvLSTMWeights, DirectionWeights, FormatError, LSTMWeights
 
 if TYPE_CHECKING:
+    from ._model_parts import TensorSpec
     from .batcher import AsyncBatcher
+    from .model import Model
 else:
+    # What takes long to import, and not everybody needs.
+    _LATER = {"AsyncBatcher": "batcher", "Model": "model", "TensorSpec": "_model_parts"}
 
     def __getattr__(name: str) -> Any:
-        """AsyncBatcher, when it is first asked for: asyncio takes long to import."""
-        if name == "AsyncBatcher":
-            from .batcher import AsyncBatcher
-
-            return AsyncBatcher
+        """A class, when it is first asked for."""
+        if name in _LATER:
+            return getattr(import_module(f".{_LATER[name]}", __name__), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -36,8 +37,10 @@ __all__ = [
     "DirectionWeights",
     "FormatError",
     "LSTMWeights",
+    "Model",
     "Stream",
     "StreamPool",
+    "TensorSpec",
     "c_api",
     "cpu_info",
     "get_num_threads",

@@ -1,4 +1,4 @@
-"""What a call was given, checked and converted: dtypes here, shapes in the bindings."""
+"""What a call was given, checked and converted: dtypes here, shapes and memory in the bindings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from . import _core
 from .weights import FloatArray
 
 State = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]]
 
 
-FLOAT32 = np.dtype(np.float32)
+FLOAT32, INT64 = np.dtype(np.float32), np.dtype(np.int64)
 
 
 def float32(name: str, value: npt.ArrayLike) -> FloatArray:
@@ -32,33 +33,25 @@ def float32(name: str, value: npt.ArrayLike) -> FloatArray:
         return array.astype(np.float32)
 
 
-def rows_contiguous(x: FloatArray) -> FloatArray:
-    """The engine takes any strides but the last axis's, in whole elements."""
-    if x.flags.c_contiguous and x.flags.aligned:
-        return x
-    whole = x.ndim == 0 or (x.strides[-1] == 4 and not any(stride % 4 for stride in x.strides) and x.flags.aligned)
-    return x if whole else np.ascontiguousarray(x)
-
-
 def pair(state: State) -> tuple[FloatArray, FloatArray]:
-    """h and c, contiguous."""
+    """h and c as float32."""
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise TypeError(f"state: expected a pair (h, c), found {type(state).__name__}")
     h, c = (float32(f"state {name}", part) for name, part in zip("hc", state))  # type: ignore[arg-type]
-    return np.ascontiguousarray(h), np.ascontiguousarray(c)
+    return h, c
 
 
 def whole_numbers(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Lengths, refused if they are not integers."""
-    array = np.asarray(lengths)
+    """Lengths, refused if they are not integers; a copy, which nobody else can change."""
+    array = np.array(lengths)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"lengths: expected whole numbers, found dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return array if array.dtype == INT64 else array.astype(INT64)
 
 
 def check_mask(mask: npt.ArrayLike, x: FloatArray, batch_first: bool) -> npt.NDArray[np.bool_]:
-    """The mask (batch, time), or (time,) beside x without a batch axis, with its axes in the order of x's."""
-    array = np.asarray(mask)
+    """The mask (batch, time), or (time,) beside x without a batch axis; a copy, with its axes in the order of x's."""
+    array = np.array(mask)
     if array.dtype != np.bool_:
         raise TypeError(f"mask: expected booleans, found dtype {array.dtype}")
     shape = x.shape[:-1] if x.ndim == 2 or batch_first else x.shape[1::-1]
@@ -72,12 +65,4 @@ def check_out(out: FloatArray) -> None:
     if not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.dtype.isnative:
         found = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"out: expected a numpy array of float32, found {found}")
-    if not out.flags.writeable:
-        raise ValueError("out: expected a writeable array, found a read-only one")
-    if rows_contiguous(out) is not out:
-        raise ValueError(f"out: expected the last axis to be contiguous, found strides {out.strides}")
-    reach = 4  # bytes that the axes so far span: the next one must step over them, or elements would share memory
-    for stride, size in sorted((abs(stride), size) for stride, size in zip(out.strides, out.shape) if size > 1):
-        if stride < reach:
-            raise ValueError(f"out: expected elements that do not share memory, found strides {out.strides}")
-        reach += stride * (size - 1)
+    _core.check_out(out)

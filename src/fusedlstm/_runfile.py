@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ._files import regular_file, replacing
 from .lstm import LSTM
 from .weights import FloatArray
 
@@ -61,10 +59,12 @@ def open_array(path: Path) -> npt.NDArray[np.floating]:
 
     Raises
     ------
+    OSError
+        It cannot be read, or is no regular file.
     ValueError
         It is not one, or cut short.
     """
-    with open(path, "rb") as file:
+    with open(regular_file(path), "rb") as file:
         magic = file.read(6)
     if magic != b"\x93NUMPY":
         raise ValueError(f"{path}: expected an .npy file, found content starting with {magic!r}")
@@ -77,6 +77,7 @@ def open_array(path: Path) -> npt.NDArray[np.floating]:
 
 def read_state(path: Path) -> State:
     """Read h and c from an .npz file, as `write_state` writes it."""
+    regular_file(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             if "h" in file:
@@ -99,26 +100,6 @@ def write_state(path: Path, state: State) -> None:
             np.savez(stream, **arrays)
         else:
             np.savez(stream, h=state[0], c=state[1])
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Write a temporary file beside `path` that takes its name at the end, and never if something fails.
-
-    Raises
-    ------
-    OSError
-        `path` is not a place for a file.
-    """
-    path = path.resolve()  # the file behind a link, not the link
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "No such directory", str(path.parent))
-    if path.exists() and not path.is_file():  # a directory; /dev/null would not survive being replaced
-        raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        os.replace(temporary, path)
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> FloatArray:

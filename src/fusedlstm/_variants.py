@@ -1,15 +1,15 @@
-"""What some calls need around the engine: masks, repeated outputs, layers of several sizes, packed sequences."""
+"""What some calls need around the engine: masks, repeated and turned outputs, packed sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._arguments import State, check_mask, float32, pair
+from ._arguments import State, check_mask, float32
+from ._states import call_state, engine_state, stacked
 from .weights import FloatArray, LSTMWeights
 
 Result = tuple[FloatArray, tuple[FloatArray, FloatArray]]
@@ -17,30 +17,9 @@ Result = tuple[FloatArray, tuple[FloatArray, FloatArray]]
 Bools = npt.NDArray[np.bool_]
 
 
-def pack(weights: LSTMWeights) -> _core.Lstm:
-    """The engine's form of a model."""
-    layers = []
-    for k, layer in enumerate(weights.layers):
-        directions = []
-        for d, one in enumerate(layer):
-            arrays = dict(one.arrays)
-            if weights.initial_state is not None:
-                arrays["h_0"], arrays["c_0"] = (np.asarray(part[k])[d] for part in weights.initial_state)
-            directions.append((arrays, None if one.plain else one.cell))
-        layers.append(directions)
-    return _core.Lstm(
-        layers,
-        weights.merge,
-        weights.reverse,
-        weights.residual or [False] * len(layers),
-        weights.dtype,
-        weights.activations,
-    )
-
-
 def direct(weights: LSTMWeights) -> bool:
     """Whether a call of whole sequences is one call of the engine, with nothing around it."""
-    return weights.equal_layers and weights.merge != "none" and not weights.flip_output
+    return stacked(weights) and weights.merge != "none" and not weights.flip_output
 
 
 def run(
@@ -67,9 +46,9 @@ def run(
             order = np.argsort(~valid, axis, kind="stable")[..., None]
             x = np.take_along_axis(x, order, axis)
     batch = x.shape[1 - axis] if x.ndim == 3 else None
-    h_0, c_0 = (None, None) if state is None else _flat(weights, state, batch)
-    y, h, c = core.run(x, batch_first, h_0, c_0, lengths, None)
-    final: Any = (h, c) if weights.equal_layers else _by_layer(weights, h, c, batch)
+    h_0, c_0 = (None, None) if state is None else engine_state(weights, state, batch)
+    y, h, c = core.run(x, batch_first, h_0, c_0, lengths, None, stacked(weights))
+    final = call_state(weights, h, c, batch)
     if order is not None:
         packed, y = y, np.empty_like(y)
         np.put_along_axis(y, order, packed, axis)
@@ -117,41 +96,6 @@ def run_packed(core: _core.Lstm, weights: LSTMWeights, packed: Any, state: State
         return type(packed)(tensor, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
 
     return (tuple(map(pack_again, y)) if isinstance(y, tuple) else pack_again(y)), final
-
-
-def _state_shapes(weights: LSTMWeights, size: str, batch: int | None) -> list[tuple[int, ...]]:
-    middle = () if batch is None else (batch,)
-    return [(len(layer), *middle, getattr(layer[0], size)) for layer in weights.layers]
-
-
-def _flat(weights: LSTMWeights, state: State, batch: int | None) -> tuple[FloatArray, FloatArray]:
-    """The state as the engine takes it: arrays as they are, and lists of layers in one piece."""
-    if weights.equal_layers:
-        return pair(state)
-    if not isinstance(state, (tuple, list)) or len(state) != 2:
-        raise TypeError(f"state: expected a pair (h, c), found {type(state).__name__}")
-    flat = []
-    for name, part, size in zip("hc", state, ("output_size", "hidden_size")):
-        shapes = _state_shapes(weights, size, batch)
-        if not isinstance(part, Sequence) or len(part) != len(shapes):
-            raise ValueError(f"state {name}: expected a list of {len(shapes)} arrays, one for each layer")
-        arrays = [float32(f"state {name}[{k}]", one) for k, one in enumerate(part)]
-        for k, (one, shape) in enumerate(zip(arrays, shapes)):
-            if one.shape != shape:
-                raise ValueError(f"state {name}[{k}]: expected shape {shape}, found {one.shape}")
-        flat.append(np.concatenate([one.ravel() for one in arrays]))
-    return flat[0], flat[1]
-
-
-def _by_layer(
-    weights: LSTMWeights, h: FloatArray, c: FloatArray, batch: int | None
-) -> tuple[list[FloatArray], list[FloatArray]]:
-    def split(flat: FloatArray, size: str) -> list[FloatArray]:
-        shapes = _state_shapes(weights, size, batch)
-        ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
-        return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes)]
-
-    return split(h, "output_size"), split(c, "hidden_size")
 
 
 def _repeated(y: FloatArray, valid: Bools, axis: int, reverse: bool) -> FloatArray:

@@ -3,6 +3,7 @@
 cdef extern from "capi.h" nogil:
     int FUSEDLSTM_API_VERSION
     int FUSEDLSTM_OK, FUSEDLSTM_BUSY, FUSEDLSTM_NO_MEMORY, FUSEDLSTM_UNSUPPORTED, FUSEDLSTM_INVALID
+    int FUSEDLSTM_CLOSED, FUSEDLSTM_TORN
 
     ctypedef struct fusedlstm_lstm:
         pass
@@ -12,7 +13,7 @@ cdef extern from "capi.h" nogil:
         size_t input_size, output_size, num_layers, state_size, multiplications
     ctypedef struct fusedlstm_api:
         unsigned version, size
-        void (*sizes)(const fusedlstm_lstm*, fusedlstm_sizes*) noexcept nogil
+        void (*sizes)(const fusedlstm_lstm*, fusedlstm_sizes*, size_t) noexcept nogil
         int (*open)(const fusedlstm_lstm*, size_t, fusedlstm_stream**) noexcept nogil
         int (*copy)(fusedlstm_stream*, fusedlstm_stream**) noexcept nogil
         int (*close)(fusedlstm_stream*) noexcept nogil

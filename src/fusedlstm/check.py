@@ -10,21 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._renamed import renamed
 from .lstm import LSTM
-from .precision import nbytes
 from .weights import FloatArray
+from .weights.precision import nbytes
 
 TIME, BATCH = 2000, 4
 """Of the random inputs that stand in where there is no data."""
 SPANS = 10
 
 
+@renamed(products="activations")
 @dataclass(frozen=True)
 class Check:
     """Errors of y against the same model in float32."""
 
     dtype: str
-    activations: str
+    products: str
     max_error: float
     rms_error: float
     output_rms: float
@@ -47,14 +49,15 @@ def random_inputs(lstm: LSTM) -> FloatArray:
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
-def check(lstm: LSTM, dtype: str, activations: str | None, x: npt.NDArray[np.floating[Any]]) -> Check:
+@renamed(products="activations")
+def check(lstm: LSTM, dtype: str, products: str | None, x: npt.NDArray[np.floating[Any]]) -> Check:
     """Run `x` in float32 and in another precision, and compare the outputs.
 
     Parameters
     ----------
     lstm : LSTM
         The model; what it is compared with is its float32 form.
-    dtype, activations : str
+    dtype, products : str
         As in `LSTM.astype`.
     x : ndarray
         As for a call of `lstm`.
@@ -64,7 +67,7 @@ def check(lstm: LSTM, dtype: str, activations: str | None, x: npt.NDArray[np.flo
     ValueError
         Outputs that are not finite in float32 already, no outputs at all, or what `LSTM.astype` refuses.
     """
-    low, full = lstm.astype(dtype, activations), lstm.astype("float32")
+    low, full = lstm.astype(dtype, products), lstm.astype("float32")
     exact, found = (np.concatenate(y, axis=-1) if isinstance(y, tuple) else y for y in (full(x)[0], low(x)[0]))
     if not exact.size:
         raise ValueError(f"x: expected at least one row and one step, found shape {x.shape}")
@@ -77,7 +80,7 @@ def check(lstm: LSTM, dtype: str, activations: str | None, x: npt.NDArray[np.flo
     spans = [slice(start, stop) for start, stop in pairwise(edges)]
     return Check(
         dtype=low.dtype,
-        activations=low.weights.activations,
+        products=low.weights.products,
         max_error=float(largest.max()),
         rms_error=float(np.sqrt(square.mean())),
         output_rms=float(np.sqrt((exact.astype(np.float64) ** 2).mean())),

@@ -17,12 +17,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from . import LSTM, ConvLSTM, __version__, formats
+from ._files import expect_no_other_format
 from ._progress import progress_bar
-from ._runfile import open_array, read_state, replacing, run_file, write_state
+from ._runfile import open_array, read_state, run_file, write_state
 from .bench.command import bench
-from .conv_weights import ConvLSTMWeights
-from .precision import nbytes
-from .weights import ACTIVATIONS, DTYPES, LSTMWeights
+from .errors import FormatError
+from .weights import DTYPES, PRODUCTS, ConvLSTMWeights, LSTMWeights
+from .weights.precision import nbytes
 
 FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
 prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
@@ -31,11 +32,9 @@ layout_option = click.option(
     default=None,
     help="The layout of x, for files that do not say, such as PyTorch's. Default: batch first.",
 )
-
-
-activations_option = click.option(
-    "--activations",
-    type=click.Choice(list(dict.fromkeys(name for names in ACTIVATIONS.values() for name in names))),
+products_option = click.option(
+    "--products",
+    type=click.Choice(list(dict.fromkeys(name for names in PRODUCTS.values() for name in names))),
     help="What x and h are rounded to: int16 or int8 beside int8 weights, float32 or bfloat16 beside bfloat16 ones. "
     "Default: the first; the second is faster in batches, less accurate.",
 )
@@ -59,7 +58,14 @@ class OneLineErrors(click.Group):
             raise click.ClickException(" ".join(str(error).split())) from error
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+def _now(token: str) -> str:
+    """An option of an earlier version by the name that it has now."""
+    if token == "activations":
+        click.echo("--activations is called --products now; the old name goes with version 0.2", err=True)
+    return "products" if token == "activations" else token
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _now})
 @click.version_option(__version__, prog_name="fusedlstm")
 def cli() -> None:
     """Run trained LSTMs from the weights file that the training framework wrote."""
@@ -78,12 +84,14 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(file: Path, as_json: bool) -> None:
     """Show every LSTM and ConvLSTM in FILE: prefix, shape, bytes."""
-    format_name, size = formats.recognise(file).NAME, file.stat().st_size
-    lstms, conv_lstms = formats.find_any(file)
+    contents = formats.open(file)
+    conv_lstms = contents.listed(ConvLSTMWeights)
+    lstms = contents.listed(LSTMWeights) if conv_lstms else contents.expect(LSTMWeights)
+    format_name, size = contents.format, contents.size
     found = {prefix: _describe(file, read) for prefix, read in lstms.items()}
     found_conv = {prefix: _describe_conv(file, read) for prefix, read in conv_lstms.items()}
     if as_json:
-        about = {"file": str(file), "format": format_name, "bytes": size}
+        about: dict[str, Any] = {"file": str(file), "format": format_name, "bytes": size}
         for name, all_of_them in (("lstms", found), ("conv_lstms", found_conv)):
             about[name] = [{"prefix": prefix, **one} for prefix, one in all_of_them.items()]
         click.echo(json.dumps(about, indent=2))
@@ -128,7 +136,7 @@ def info(file: Path, as_json: bool) -> None:
 def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
-    except (ValueError, TypeError, ImportError) as error:
+    except (FormatError, ImportError) as error:
         return {"refused": str(error).removeprefix(f"{file}: ")}
     return {
         "input_size": weights.input_size,
@@ -140,7 +148,8 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
         "bias": any(one.bias is not None for layer in weights.layers for one in layer),
         "parameters": weights.num_parameters,
         "dtype": weights.dtype,
-        "activations": weights.activations,
+        "products": weights.products,
+        "activations": weights.products,  # its former name, for one version more
         "bytes": nbytes(weights),
         "differences": weights.differences,
     }
@@ -149,7 +158,7 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
 def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
-    except (ValueError, TypeError, ImportError) as error:
+    except (FormatError, ImportError) as error:
         return {"refused": str(error).removeprefix(f"{file}: ")}
     parameters = weights.num_parameters
     return {"conv_lstm": repr(ConvLSTM(weights)), "parameters": parameters, "bytes": 4 * parameters}
@@ -161,7 +170,7 @@ def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str,
 @prefix_option
 @layout_option
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round the weights. Default: as IN has them.")
-@activations_option
+@products_option
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 def convert(
     source: Path,
@@ -169,28 +178,28 @@ def convert(
     prefix: str | None,
     batch_first: bool | None,
     dtype: str | None,
-    activations: str | None,
+    products: str | None,
     force: bool,
 ) -> None:
     """Write an LSTM of IN to OUT in the native form.
 
     The native form is a safetensors file that says all there is to know, its layout and precision as well.
     """
-    lstm = LSTM.load(source, prefix, batch_first=batch_first, dtype=dtype, activations=activations)
+    expect_no_other_format(target)
+    lstm = LSTM.load(source, prefix, batch_first=batch_first, dtype=dtype, products=products)
     if target.exists():
         if target.samefile(source):
             raise ValueError(f"{target}: expected another file than IN")
         if not force:
             raise ValueError(f"{target}: exists already; --force overwrites it")
-    with replacing(target) as temporary:
-        lstm.save(temporary)
+    lstm.save(target)
     click.echo(f"{target}: {lstm}, {lstm.weights.num_parameters:,} parameters, {decimal(target.stat().st_size)}")
 
 
 @cli.command()
 @click.argument("file", type=FILE)
 @click.option("--dtype", type=click.Choice(DTYPES[1:]), required=True, help="The precision to try.")
-@activations_option
+@products_option
 @click.option(
     "--data", metavar="X.npy", type=FILE, help="Inputs. Default: standard normal ones, 4 rows of 2,000 steps."
 )
@@ -200,7 +209,7 @@ def convert(
 def check(
     file: Path,
     dtype: str,
-    activations: str | None,
+    products: str | None,
     data: Path | None,
     prefix: str | None,
     batch_first: bool | None,
@@ -217,8 +226,8 @@ def check(
         raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
     lstm = LSTM.load(file, prefix, batch_first=batch_first)
     x = checking.random_inputs(lstm) if data is None else float32("x", open_array(data))
-    found = checking.check(lstm, dtype, activations, x)
-    what = found.dtype + (f" with {found.activations} activations" if len(ACTIVATIONS[found.dtype]) > 1 else "")
+    found = checking.check(lstm, dtype, products, x)
+    what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
     console = Console(highlight=False)
     console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
     console.print(f"weights        {decimal(found.bytes_after)} for {decimal(found.bytes_before)}")

@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from . import _core, formats
 from ._arguments import State, check_out, float32, pair
-from .cell import Cell
-from .conv_weights import ConvLSTMWeights
-from .weights import FloatArray
+from ._layer import Layer
+from .weights import Cell, ConvLSTMWeights, FloatArray
 
 
-class ConvLSTM:
+class ConvLSTM(Layer[ConvLSTMWeights]):
     """A trained ConvLSTM over one or two spatial axes, packed and ready to run. Immutable, for any number of threads.
 
     Parameters
@@ -31,14 +30,13 @@ class ConvLSTM:
     >>> y, (h, c) = lstm(frames)                    # doctest: +SKIP
     """
 
-    __slots__ = ("_core", "weights")
+    __slots__ = ()
+    _kind = ConvLSTMWeights
 
     weights: ConvLSTMWeights
     """The weights as they were read: float32, canonical order, read-only."""
 
-    def __init__(self, weights: ConvLSTMWeights) -> None:
-        if not isinstance(weights, ConvLSTMWeights):
-            raise TypeError(f"weights: expected fusedlstm.ConvLSTMWeights, found {type(weights).__name__}")
+    def _hold(self, weights: ConvLSTMWeights) -> None:
         self.weights = weights
         # Two axes throughout: one axis is a line, of height 1.
         ones = (1,) * (2 - weights.rank)
@@ -76,12 +74,7 @@ class ConvLSTM:
         FormatError
             The file is damaged, hostile, unsupported, holds no ConvLSTM, or several and `prefix` is not one of them.
         """
-        return cls(formats.load_conv(path, prefix))
-
-    @classmethod
-    def load_all(cls, path: str | os.PathLike[str]) -> dict[str, ConvLSTM]:
-        """Load every ConvLSTM of a file, by prefix; raises as `load` does, also for one that is refused."""
-        return {prefix: cls(weights) for prefix, weights in formats.load_all_conv(path).items()}
+        return cls(formats.open(path).load(ConvLSTMWeights, prefix))
 
     @classmethod
     def from_keras(cls, layer: Any) -> ConvLSTM:
@@ -94,9 +87,9 @@ class ConvLSTM:
         FormatError
             The layer computes something that is not supported; the message names it.
         """
-        from .formats import keras3
+        from .formats.keras.layer import from_conv_layer
 
-        return cls(keras3.from_conv_layer(layer))
+        return cls(from_conv_layer(layer))
 
     @classmethod
     def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> ConvLSTM:
@@ -116,15 +109,9 @@ class ConvLSTM:
         FormatError
             No ConvLSTM, several and `prefix` is not one of them, or parameters that do not fit together.
         """
-        from .formats import flax
+        from .formats.flax.params import contents
 
-        return cls(formats.choose(flax.conv_lstms(params), prefix, "ConvLSTM")())
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats import safetensors
-
-        safetensors.save_conv(self.weights, path)
+        return cls(contents(params).load(ConvLSTMWeights, prefix))
 
     @property
     def channels(self) -> int:
@@ -141,18 +128,13 @@ class ConvLSTM:
         """Size of the input kernel, a number for each spatial axis."""
         return self.weights.kernel_size
 
-    def __repr__(self) -> str:
-        """Show the sizes, and what is not the default."""
+    def _shown(self) -> list[str]:
         weights = self.weights
         shown = {"kernel_size": weights.kernel_size, "padding": weights.padding}
         default: dict[str, object] = {"strides": (1,) * weights.rank, "dilation": (1,) * weights.rank}
         default |= dict.fromkeys(("channels_first", "reverse", "flip_output"), False)
         shown |= {name: getattr(weights, name) for name in default if getattr(weights, name) != default[name]}
-        return f"ConvLSTM({self.channels}, {self.filters}, {', '.join(f'{k}={v!r}' for k, v in shown.items())})"
-
-    def __reduce__(self) -> tuple[type[ConvLSTM], tuple[ConvLSTMWeights]]:
-        """Pickle the weights; packing is done again when unpickled."""
-        return ConvLSTM, (self.weights,)
+        return [str(self.channels), str(self.filters), *(f"{name}={value!r}" for name, value in shown.items())]
 
     def __call__(
         self, x: npt.ArrayLike, state: State | None = None, out: FloatArray | None = None
@@ -185,12 +167,12 @@ class ConvLSTM:
             Shapes that do not fit; the message says what was expected.
         """
         weights = self.weights
-        x = _aligned(float32("x", x))
+        x = float32("x", x)
         batched, size = self._read_shape(x.shape)
         lead = x.shape[: 1 + batched]
         frame = (weights.filters, *size) if weights.channels_first else (*size, weights.filters)
         state_shape = (*lead[:-1], *frame)
-        initial = (None, None) if state is None else tuple(map(_aligned, pair(state)))
+        initial = (None, None) if state is None else pair(state)
         for name, one in zip("hc", initial):
             if one is not None and one.shape != state_shape:
                 raise ValueError(f"state {name}: expected shape {state_shape}, found {one.shape}")
@@ -201,8 +183,6 @@ class ConvLSTM:
             if out.shape != (*lead, *frame):
                 raise ValueError(f"out: expected shape {(*lead, *frame)} like y, found {out.shape}")
             y = out
-            if np.may_share_memory(out, x):
-                x = x.copy()
         backwards = slice(None, None, -1) if weights.reverse else slice(None)
         h_0, c_0 = (None if one is None else self._as_engine(one, batched) for one in initial)
         final = self._core.run(
@@ -248,8 +228,3 @@ class ConvLSTM:
         if self.weights.channels_first:
             state = np.ascontiguousarray(np.moveaxis(state, -1, 1))
         return state.reshape(shape)
-
-
-def _aligned(array: FloatArray) -> FloatArray:
-    """The engine takes any strides, in whole elements."""
-    return array if array.flags.aligned and not any(stride % 4 for stride in array.strides) else array.copy()

@@ -11,14 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _variants, formats
-from ._arguments import State, check_out, float32, pair, rows_contiguous, whole_numbers
+from ._arguments import State, check_out, float32, pair, whole_numbers
+from ._layer import Layer
+from ._packing import pack
+from ._renamed import renamed
 from ._variants import Result
-from .precision import rounded
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
+from .weights.checked import expect_type
+from .weights.precision import rounded
 
 
-class LSTM:
+class LSTM(Layer[LSTMWeights]):
     """A trained LSTM, packed and ready to run. Immutable; any number of threads may call it at once.
 
     Parameters
@@ -33,19 +37,21 @@ class LSTM:
     >>> y, (h, c) = lstm(x)                             # doctest: +SKIP
     """
 
-    __slots__ = ("_core", "_direct", "weights")
+    __slots__ = ("_direct",)
+    _kind = LSTMWeights
 
     weights: LSTMWeights
     """The weights as they run: canonical order, read-only; float32 arrays, rounded to `dtype`."""
 
     def __init__(self, weights: LSTMWeights) -> None:
-        if not isinstance(weights, LSTMWeights):
-            raise TypeError(f"weights: expected fusedlstm.LSTMWeights, found {type(weights).__name__}")
-        self.weights = weights = rounded(weights, weights.dtype, weights.activations)
-        self._core = _variants.pack(weights)
-        self._direct = _variants.direct(weights)
+        expect_type("weights", weights, LSTMWeights)
+        self._hold(rounded(weights, weights.dtype, weights.products))
+
+    def _hold(self, weights: LSTMWeights) -> None:
+        self.weights, self._core, self._direct = weights, pack(weights), _variants.direct(weights)
 
     @classmethod
+    @renamed(products="activations")
     def load(
         cls,
         path: str | os.PathLike[str],
@@ -53,7 +59,7 @@ class LSTM:
         *,
         batch_first: bool | None = None,
         dtype: str | None = None,
-        activations: str | None = None,
+        products: str | None = None,
     ) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
@@ -69,7 +75,7 @@ class LSTM:
         batch_first : bool, optional
             Whether x is (batch, time, input) or (time, batch, input), for files that do not say. Default: what the file
             says, else batch first.
-        dtype, activations : str, optional
+        dtype, products : str, optional
             Round the weights, as `astype` does. Default: as the native form says, else float32.
 
         Raises
@@ -81,11 +87,11 @@ class LSTM:
         FormatError
             The file is damaged, hostile, unsupported, holds no LSTM, or several and `prefix` is not one of them.
         """
-        weights = formats.load(path, prefix)
+        weights = formats.open(path).load(LSTMWeights, prefix)
         if batch_first is not None:
             weights = replace(weights, batch_first=batch_first)
-        if dtype is not None or activations is not None:
-            weights = rounded(weights, dtype or weights.dtype, activations)
+        if dtype is not None or products is not None:
+            return cls._of(rounded(weights, dtype or weights.dtype, products))
         return cls(weights)
 
     @classmethod
@@ -102,7 +108,7 @@ class LSTM:
         OSError, ImportError, FormatError
             As for `load`; FormatError also where one of the LSTMs is refused, naming it.
         """
-        found = formats.load_all(path)
+        found = formats.open(path).load_all(LSTMWeights)
         return {
             prefix: cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
             for prefix, weights in found.items()
@@ -117,9 +123,9 @@ class LSTM:
         TypeError
             `module` is something else.
         """
-        from .formats import pytorch
+        from .formats.torch.module import from_module
 
-        return cls(pytorch.from_module(module))
+        return cls(from_module(module))
 
     @classmethod
     def from_keras(cls, layer: Any) -> LSTM:
@@ -132,9 +138,9 @@ class LSTM:
         FormatError
             The layer computes something that is not supported; the message names it.
         """
-        from .formats import keras3
+        from .formats.keras.layer import from_layer
 
-        return cls(keras3.from_layer(layer))
+        return cls(from_layer(layer))
 
     @classmethod
     def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> LSTM:
@@ -155,11 +161,12 @@ class LSTM:
         FormatError
             No LSTM, several and `prefix` is not one of them, or parameters that do not fit together.
         """
-        from .formats import flax
+        from .formats.flax.params import contents
 
-        return cls(formats.choose(flax.lstms(params), prefix)())
+        return cls(contents(params).load(LSTMWeights, prefix))
 
-    def astype(self, dtype: str, activations: str | None = None) -> LSTM:
+    @renamed(products="activations")
+    def astype(self, dtype: str, products: str | None = None) -> LSTM:
         """Round the weights to another precision; x, y, the states and the biases stay float32.
 
         Speed and errors are in docs/numerics.md.
@@ -168,7 +175,7 @@ class LSTM:
         ----------
         dtype : str
             ``"float32"``, ``"float16"``, ``"bfloat16"``, or ``"int8"`` with a scale for each row of a matrix.
-        activations : str, optional
+        products : str, optional
             What x and h are rounded to when they are multiplied. Beside int8 weights ``"int16"``, the default, or
             ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``. The defaults add no error;
             the others are faster in batches, and have 2 and 1.5 times the error.
@@ -178,13 +185,7 @@ class LSTM:
         ValueError
             A name that does not exist, or weights that are not finite or overflow; the message says where.
         """
-        return LSTM(rounded(self.weights, dtype, activations))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the native form, a self-describing safetensors file that `load` reads back bit for bit."""
-        from .formats import safetensors
-
-        safetensors.save(self.weights, path)
+        return self._of(rounded(self.weights, dtype, products))
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Open a live stream that owns its state: one step at a time, or in chunks, without allocating.
@@ -204,7 +205,7 @@ class LSTM:
     @property
     def handle(self) -> int:
         """The address that the C API (``include/capi.h``) takes; valid while this object lives."""
-        return self._core.handle
+        return int(self._core.handle)
 
     @property
     def input_size(self) -> int:
@@ -241,18 +242,15 @@ class LSTM:
         """The precision of the packed weights: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``."""
         return self.weights.dtype
 
-    def __repr__(self) -> str:
-        """Show the sizes, as PyTorch does, and what differs from PyTorch's LSTM."""
-        extra = f", num_layers={self.num_layers}" if self.num_layers > 1 else ""
-        extra += f", proj_size={self.proj_size}" if self.proj_size else ""
-        extra += ", bidirectional=True" if self.bidirectional else ""
-        extra += f", dtype={self.weights.precision}" if self.dtype != "float32" else ""
-        different = "".join(f", {one}" for one in self.weights.differences)
-        return f"LSTM({self.input_size}, {self.hidden_size}{extra}, batch_first={self.batch_first}{different})"
-
-    def __reduce__(self) -> tuple[type[LSTM], tuple[LSTMWeights]]:
-        """Pickle the weights; packing is done again when unpickled."""
-        return LSTM, (self.weights,)
+    def _shown(self) -> list[str]:
+        """The sizes, as PyTorch shows them, and what differs from PyTorch's LSTM."""
+        extra = [f"{name}={getattr(self, name)}" for name in ("proj_size", "bidirectional") if getattr(self, name)]
+        if self.num_layers > 1:
+            extra.insert(0, f"num_layers={self.num_layers}")
+        if self.dtype != "float32":
+            extra.append(f"dtype={self.weights.precision}")
+        sizes = [str(self.input_size), str(self.hidden_size)]
+        return [*sizes, *extra, f"batch_first={self.batch_first}", *self.weights.differences]
 
     def __call__(
         self,
@@ -305,16 +303,14 @@ class LSTM:
                 raise ValueError("lengths, out, mask: expected none of them beside a PackedSequence")
             packed: Result = _variants.run_packed(self._core, self.weights, x, state)
             return packed
-        x = rows_contiguous(float32("x", x))
+        x = float32("x", x)
         if lengths is not None:
             lengths = whole_numbers(lengths)
         if out is not None:
             check_out(out)
-            if np.may_share_memory(out, x):
-                x = x.copy()
         repeats = lengths is not None and self.weights.padding == "repeat"
         if mask is not None or repeats or not self._direct:
             return _variants.run(self._core, self.weights, x, self.weights.batch_first, state, lengths, mask, out)
         h_0, c_0 = (None, None) if state is None else pair(state)
-        y, h, c = self._core.run(x, self.weights.batch_first, h_0, c_0, lengths, out)
+        y, h, c = self._core.run(x, self.weights.batch_first, h_0, c_0, lengths, out, True)
         return (y if out is None else out), (h, c)

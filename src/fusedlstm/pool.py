@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, _forks
 from ._arguments import FLOAT32, State, check_out, float32
-from ._slots import MOST, Ids, Slots, id_array
+from ._growing import Growing
+from ._slots import MOST, Ids, Integers, Slots, id_array
 from ._states import NOT_LIVE, initial_state, pack_state, unpack_state
 from .lstm import LSTM
 from .weights import FloatArray
@@ -21,7 +22,8 @@ class StreamPool:
     """Many live streams of one LSTM, batched step by step; each has the bits that it would have alone.
 
     Any thread may call any method. Steps run one at a time, on the threads of `set_num_threads` and without the GIL;
-    `open` and `close` go on beside them. Whatever else touches a state waits for the step that runs.
+    `open` and `close` go on beside them. Whatever else touches a state waits for the step that runs. A forked child has
+    the pool as it was; streams that were stepping in another thread have no state there until they are given one.
 
     Parameters
     ----------
@@ -44,16 +46,19 @@ class StreamPool:
             raise TypeError(f"lstm: expected fusedlstm.LSTM, found {type(lstm).__name__}")
         if lstm.bidirectional or lstm.weights.reverse:
             raise ValueError(f"pool: {NOT_LIVE}")
-        self.lstm = lstm
+        self.lstm, self._core = lstm, lstm._core
         self.max_streams = _count("max_streams", MOST if max_streams is None else max_streams)
         slots = min(_count("capacity", capacity), self.max_streams)
         weights = lstm.weights
         self._input_size, self._output_size = weights.input_size, weights.output_size
         self._initial = initial_state(weights)
-        self._states = np.zeros((slots, self._initial.size), np.float32)  # of one stream: layer by layer h, then c
+        self._states = Growing(slots, self._initial.size, np.float32)  # of one stream: layer by layer h, then c
         self._slots = Slots(slots)
         # Whoever needs both takes them in this order. _running: states are read or written by a step. _table: the rest.
         self._running, self._table = Lock(), Lock()
+        self._stepping: Integers | None = None  # the slots that a step is writing to
+        self._torn: set[int] = set()  # and those where it was, in another thread, when this process was forked
+        _forks.register(self)
 
     def open(self, state: State | None = None) -> int:
         """Let a stream join.
@@ -115,6 +120,8 @@ class StreamPool:
         ------
         TypeError, ValueError
             Ids that are not open or come twice, arrays that do not fit. No state has changed.
+        RuntimeError
+            After a fork: a stream that was stepping in another thread.
         """
         wanted = id_array(ids)
         x = float32("x", x)
@@ -125,13 +132,7 @@ class StreamPool:
                 f"x: expected shape ({wanted.size}, {self._input_size}), a row for each id, found {x.shape}"
             )
         y = self._output(wanted.size, out)
-        if out is not None and np.may_share_memory(out, x):
-            x = x.copy()
-        with self._running:
-            with self._table:
-                slots = self._slots.find(wanted)
-            if wanted.size:
-                _core.step_slots(self.lstm._core, x, y, self._states, slots, None)
+        self._run(wanted, x, y, None)
         return y
 
     def process(self, chunks: Mapping[int, npt.ArrayLike]) -> dict[int, FloatArray]:
@@ -151,26 +152,25 @@ class StreamPool:
         ------
         TypeError, ValueError
             Ids that are not open, arrays that do not fit. No state has changed.
+        RuntimeError
+            After a fork: a stream that was stepping in another thread.
         """
-        wanted = id_array(list(chunks))
-        arrays = [float32(f"chunk of {id}", chunk) for id, chunk in chunks.items()]
-        for id, chunk in zip(chunks, arrays):
+        ids, given = [*chunks.keys()], [*chunks.values()]
+        wanted = id_array(ids)
+        arrays = [float32(f"chunk of {id}", chunk) for id, chunk in zip(ids, given, strict=True)]
+        for id, chunk in zip(ids, arrays):
             if chunk.ndim != 2 or chunk.shape[1] != self._input_size:
                 raise ValueError(f"chunk of {id}: expected shape (time, {self._input_size}), found {chunk.shape}")
         lengths = np.array([len(chunk) for chunk in arrays], np.int64)
         x = np.concatenate(arrays) if arrays else np.empty((0, self._input_size), np.float32)
         y = np.empty((len(x), self._output_size), np.float32)
-        with self._running:
-            with self._table:
-                slots = self._slots.find(wanted)
-            if len(x):
-                _core.step_slots(self.lstm._core, x, y, self._states, slots, lengths)
-        return dict(zip(chunks, np.split(y, np.cumsum(lengths)[:-1])))
+        self._run(wanted, x, y, lengths)
+        return dict(zip(ids, np.split(y, np.cumsum(lengths)[:-1])))
 
     def state(self, id: int) -> tuple[Any, Any]:
         """A stream's (h, c), copies, as `Stream.state` gives them; a pool in another process can `open(state)`."""
         with self._running, self._table:
-            row = self._states[self._slots.find_one(id)].copy()
+            row = self._row(id)
         return unpack_state(self.lstm.weights, row[None])
 
     def set_state(self, id: int, state: State) -> None:
@@ -183,7 +183,7 @@ class StreamPool:
         """
         row = pack_state(self.lstm.weights, state, 1)[0]
         with self._running, self._table:
-            self._states[self._slots.find_one(id)] = row
+            self._write(self._slots.find(id_array([id])), row)
 
     def reset(self, ids: Ids) -> None:
         """Back to the initial state: zeros, or what the model has learned.
@@ -195,7 +195,7 @@ class StreamPool:
         """
         wanted = id_array(ids)
         with self._running, self._table:
-            self._states[self._slots.find(wanted)] = self._initial
+            self._write(self._slots.find(wanted), self._initial)
 
     def fork(self, id: int) -> int:
         """Open a stream that goes on from the state of another one.
@@ -209,7 +209,7 @@ class StreamPool:
         """
         with self._running:
             with self._table:
-                row = self._states[self._slots.find_one(id)].copy()
+                row = self._row(id)
             return self._open(row)
 
     @property
@@ -236,6 +236,43 @@ class StreamPool:
             "pool: cannot be copied or pickled; move its streams one by one, with state(id) and open(state)"
         )
 
+    def start_over(self) -> None:
+        """In a forked child: new locks. A step that another thread was in will never end."""
+        self._running, self._table = Lock(), Lock()
+        if self._stepping is not None:
+            self._torn.update(self._stepping.tolist())
+            self._stepping = None
+
+    def _run(self, wanted: Integers, x: FloatArray, y: FloatArray, lengths: Integers | None) -> None:
+        with self._running:
+            with self._table:
+                slots = self._slots.find(wanted)
+            self._expect_whole(slots)
+            if not len(x):
+                return
+            self._stepping = slots
+            try:
+                _core.step_slots(self._core, x, y, self._states.array, slots, lengths)
+            finally:
+                self._stepping = None
+
+    def _row(self, id: int) -> FloatArray:
+        slots = self._slots.find(id_array([id]))
+        self._expect_whole(slots)
+        row: FloatArray = self._states.array[slots[0]].copy()
+        return row
+
+    def _write(self, slots: Integers, row: FloatArray) -> None:
+        self._states.array[slots] = row
+        self._torn.difference_update(slots.tolist())
+
+    def _expect_whole(self, slots: Integers) -> None:
+        if self._torn and not self._torn.isdisjoint(slots.tolist()):
+            raise RuntimeError(
+                "pool: the process was forked while another thread was stepping some of these streams, and their "
+                "states here are undefined; reset() them, set_state() or close() them"
+            )
+
     def _open(self, row: FloatArray) -> int:
         """Join, where no step runs: slots that were left are free, and the array of states may move."""
         with self._table:
@@ -246,7 +283,8 @@ class StreamPool:
 
     def _join(self, row: FloatArray) -> int:
         id, slot = self._slots.open()
-        self._states[slot] = row
+        self._states.array[slot] = row
+        self._torn.discard(slot)
         return id
 
     def _grow(self) -> None:
@@ -256,10 +294,8 @@ class StreamPool:
             raise RuntimeError(
                 f"pool: full, {before} streams are open; close one, or make the pool with more max_streams"
             )
-        states = np.zeros((count, self._states.shape[1]), np.float32)
-        states[:before] = self._states
+        self._states.grow(count)
         self._slots.grow(count)
-        self._states = states
 
     def _output(self, rows: int, out: FloatArray | None) -> FloatArray:
         shape = (rows, self._output_size)

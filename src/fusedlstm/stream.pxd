@@ -13,9 +13,11 @@ cdef class Stream:
     cdef size_t rows
     cdef bint releases
     cdef bint time_first
+    cdef object core  # keeps the packed weights, whatever becomes of lstm
     cdef readonly object lstm
     cdef readonly object input
     cdef readonly object output
 
-    # One step on contiguous (batch, input) and (batch, output) float32; a status of capi.h. Needs no GIL.
+    # One step on contiguous (batch, input) and (batch, output) float32; a status of capi.h. Needs no GIL. A stream that is
+    # closed meanwhile says so.
     cdef int step_into(self, const float* x, float* y) noexcept nogil

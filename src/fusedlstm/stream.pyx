@@ -8,7 +8,8 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport uintptr_t
 
 from .capi cimport (
-    FUSEDLSTM_BUSY, FUSEDLSTM_NO_MEMORY, FUSEDLSTM_OK, FUSEDLSTM_UNSUPPORTED, fusedlstm_api, fusedlstm_lstm,
+    FUSEDLSTM_BUSY, FUSEDLSTM_CLOSED, FUSEDLSTM_NO_MEMORY, FUSEDLSTM_OK, FUSEDLSTM_TORN, FUSEDLSTM_UNSUPPORTED,
+    fusedlstm_api, fusedlstm_lstm, fusedlstm_sizes,
 )
 
 import numpy as np
@@ -24,13 +25,18 @@ cdef size_t worth_releasing = 500_000
 cdef object float32 = np.dtype(np.float32)
 cdef object ndarray = np.ndarray
 cdef object empty = np.empty
+cdef object handle_of = _core.Lstm.handle.fget  # refuses whatever is no packed LSTM
+
+# Whatever may run Python, such as converting arguments, may close the stream. So it comes first, and whether the stream is open
+# is for the C API to say.
 
 
 cdef class Stream:
     """A live stream, or `batch_size` of them that step together: owns h and c, steps without allocating.
 
     Made by `LSTM.stream`. A stream belongs to one thread at a time: a call while another thread is in it raises, and
-    changes nothing. It runs on the calling thread alone.
+    changes nothing. It runs on the calling thread alone. After a fork, a stream in which another thread was raises in the
+    child until `reset` or `state` gives it a state again.
 
     Attributes
     ----------
@@ -46,17 +52,24 @@ cdef class Stream:
         self.api = <const fusedlstm_api*>PyCapsule_GetPointer(_core.c_api, "fusedlstm.c_api")
 
     def __init__(self, lstm, batch_size=1):
+        from .lstm import LSTM
+
+        if not isinstance(lstm, LSTM):
+            raise TypeError(f"lstm: expected fusedlstm.LSTM, found {type(lstm).__name__}")
         if not isinstance(batch_size, int) or isinstance(batch_size, bool):
             raise TypeError(f"batch_size: expected a whole number, found {type(batch_size).__name__}")
         if not 1 <= batch_size <= 1 << 24:
             raise ValueError(f"batch_size: expected 1 to {1 << 24}, found {batch_size}")
-        if self.stream != NULL:
+        cdef object core = lstm._core
+        cdef const fusedlstm_lstm* handle = <const fusedlstm_lstm*><uintptr_t>handle_of(core)
+        if self.core is not None:
             raise RuntimeError("stream: expected to be initialised once")
-        cdef int status = self.api.open(<const fusedlstm_lstm*><uintptr_t>lstm.handle, batch_size, &self.stream)
+        self.core = core
+        cdef int status = self.api.open(handle, batch_size, &self.stream)
         if status == FUSEDLSTM_UNSUPPORTED:
             raise ValueError(f"stream: {NOT_LIVE}")
         check(status)
-        adopt(self, lstm, batch_size)
+        adopt(self, lstm, core, batch_size)
 
     def __dealloc__(self):
         if self.stream != NULL:
@@ -100,8 +113,6 @@ cdef class Stream:
             Arrays that do not fit, or the stream was closed. The state is as before.
         """
         cdef Py_buffer from_x, to_y
-        if self.stream == NULL:
-            refuse_closed()
         if x is None:
             if out is None and active is None:
                 run_step(self, self.input_data, self.output_data, NULL)
@@ -140,7 +151,7 @@ cdef class Stream:
                 (time, batch, input) if it is not `batch_first`
             Floating point; any number of steps, 0 included.
         out : ndarray of float32, optional
-            Where to write: y's shape, C-contiguous, not overlapping x.
+            Where to write: y's shape, C-contiguous. May be the memory of `x`.
 
         Returns
         -------
@@ -155,8 +166,6 @@ cdef class Stream:
             Arrays that do not fit, or the stream was closed. The state is as before.
         """
         cdef Py_buffer from_x, to_y
-        if self.stream == NULL:
-            refuse_closed()
         x = borrow(x, "x", &from_x)
         try:
             if not is_chunk(self, &from_x):
@@ -166,12 +175,14 @@ cdef class Stream:
             shape = x.shape[:-1] + self.output_shape
             if out is None:
                 out = empty(shape, float32)
-            elif type(out) is ndarray and np.may_share_memory(out, x):
-                raise ValueError("out: expected memory of its own, found that of x")
             borrow_out(out, &to_y)
             try:
                 if out.shape != shape:
                     raise ValueError(f"out: expected shape {shape}, found {out.shape}")
+                if overlap(&from_x, &to_y):
+                    PyBuffer_Release(&from_x)
+                    x = np.array(x, order="C")
+                    PyObject_GetBuffer(x, &from_x, PyBUF_FORMAT | PyBUF_STRIDES)
                 run_chunk(self, &from_x, <float*>to_y.buf)
             finally:
                 PyBuffer_Release(&to_y)
@@ -194,6 +205,8 @@ cdef class Stream:
         if self.stream == NULL:
             refuse_closed()
         cdef const float[:, ::1] data = pack_state(self.lstm.weights, value, self.rows)
+        if <size_t>data.shape[1] != self.sizes.state_size:
+            raise ValueError(f"state: expected {self.sizes.state_size} numbers a row, found {data.shape[1]}")
         check(self.api.set_state(self.stream, &data[0, 0]))
 
     def reset(self, rows=None):
@@ -204,22 +217,18 @@ cdef class Stream:
         rows : array_like of bool, shape (batch,), optional
             Which ones. Default: all.
         """
-        if self.stream == NULL:
-            refuse_closed()
         cdef const unsigned char[::1] mask
         if rows is None:
             check(self.api.reset(self.stream, NULL))
-        else:
-            mask = row_mask(self, "rows", rows)
-            check(self.api.reset(self.stream, &mask[0]))
+            return
+        mask = row_mask(self, "rows", rows)
+        check(self.api.reset(self.stream, &mask[0]))
 
     def copy(self):
         """A second stream that goes on from the same state, with buffers of its own."""
-        if self.stream == NULL:
-            refuse_closed()
         cdef Stream twin = Stream.__new__(Stream)
         check(self.api.copy(self.stream, &twin.stream))
-        adopt(twin, self.lstm, self.rows)
+        adopt(twin, self.lstm, self.core, self.rows)
         twin.input[...] = self.input
         twin.output[...] = self.output
         return twin
@@ -256,18 +265,22 @@ def _restored(lstm, batch_size, state):
     return stream
 
 
-cdef int adopt(Stream self, lstm, size_t rows) except -1:
+cdef int adopt(Stream self, lstm, core, size_t rows) except -1:
     """Fill in what Python knows of a stream that has been opened."""
     self.lstm = lstm
+    self.core = core
     self.rows = rows
     self.time_first = not lstm.batch_first
-    self.api.sizes(<const fusedlstm_lstm*><uintptr_t>lstm.handle, &self.sizes)
+    self.api.sizes(<const fusedlstm_lstm*><uintptr_t>handle_of(core), &self.sizes, sizeof(fusedlstm_sizes))
     self.releases = self.sizes.multiplications * rows >= worth_releasing
     self.output_shape = (self.sizes.output_size,)
-    self.input = np.zeros((rows, self.sizes.input_size), float32)
-    self.output = np.zeros((rows, self.sizes.output_size), float32)
-    self.input_data = <float*><uintptr_t>self.input.ctypes.data
-    self.output_data = <float*><uintptr_t>self.output.ctypes.data
+    # Memory that NumPy does not own: `resize` of an array of its own would take it from under a step.
+    self.input = _core.zeros(rows, self.sizes.input_size)
+    self.output = _core.zeros(rows, self.sizes.output_size)
+    cdef float[:, ::1] data = self.input
+    self.input_data = &data[0, 0]
+    data = self.output
+    self.output_data = &data[0, 0]
     return 0
 
 
@@ -287,7 +300,7 @@ cdef int run_chunk(Stream self, const Py_buffer* x, float* y) except -1:
     cdef const float* data = <const float*>x.buf
     cdef int status
     if time == 0:
-        return 0
+        return refuse_closed() if self.stream == NULL else 0
     if self.time_first:
         x_time, y_time = x_row * self.rows, y_row * self.rows
     else:
@@ -308,6 +321,13 @@ cdef int check(int status) except -1:
             "stream: another thread is using it, and nothing was done; give each thread its own stream (copy()), or hold a "
             "lock around calls"
         )
+    if status == FUSEDLSTM_CLOSED:
+        refuse_closed()
+    if status == FUSEDLSTM_TORN:
+        raise RuntimeError(
+            "stream: the process was forked while another thread was in it, and its state here is undefined; give it one with "
+            "reset() or state = (h, c), or make a new stream"
+        )
     if status == FUSEDLSTM_NO_MEMORY:
         raise MemoryError("stream: not enough memory for its state")
     raise ValueError(f"stream: refused with status {status}")
@@ -318,14 +338,14 @@ cdef int refuse_closed() except -1:
 
 
 cdef object borrow(x, name, Py_buffer* view):
-    """A view of x, if it is contiguous float32, or of a copy that is; returns which. The caller releases the view."""
+    """A view of x, if it is aligned, contiguous float32, or of a copy that is; returns which. The caller releases the view."""
     if type(x) is not ndarray:
         x = floats(name, x)
     PyObject_GetBuffer(x, view, PyBUF_FORMAT | PyBUF_STRIDES)
     if is_float32(view) and PyBuffer_IsContiguous(view, c"C"):
         return x
     PyBuffer_Release(view)
-    x = np.ascontiguousarray(floats(name, x))
+    x = np.array(floats(name, x), order="C")
     PyObject_GetBuffer(x, view, PyBUF_FORMAT | PyBUF_STRIDES)
     return x
 
@@ -342,11 +362,21 @@ cdef int borrow_out(out, Py_buffer* view) except -1:
         raise TypeError(f"out: expected a numpy array of float32, found dtype {out.dtype}")
     if not out.flags.writeable:
         raise ValueError("out: expected a writeable array, found a read-only one")
+    if not out.flags.aligned:
+        raise ValueError("out: expected an aligned array, found one at an odd address")
     raise ValueError(f"out: expected a C-contiguous array, found strides {out.strides}")
 
 
 cdef bint is_float32(const Py_buffer* view) noexcept:
-    return view.itemsize == 4 and view.format != NULL and view.format[0] == c"f" and view.format[1] == 0
+    """Whether these are aligned floats of this machine."""
+    if view.itemsize != 4 or view.format == NULL or view.format[0] != c"f" or view.format[1] != 0:
+        return False
+    return <uintptr_t>view.buf % sizeof(float) == 0
+
+
+cdef bint overlap(const Py_buffer* a, const Py_buffer* b) noexcept:
+    """Whether two contiguous arrays share memory."""
+    return <uintptr_t>a.buf < <uintptr_t>b.buf + b.len and <uintptr_t>b.buf < <uintptr_t>a.buf + a.len
 
 
 cdef bint is_one_step(Stream self, const Py_buffer* view, size_t features) noexcept:
@@ -367,4 +397,4 @@ cdef object row_mask(Stream self, name, value):
         raise TypeError(f"{name}: expected an array of bool, found dtype {rows.dtype}")
     if rows.shape != (self.rows,):
         raise ValueError(f"{name}: expected shape ({self.rows},), found {rows.shape}")
-    return np.ascontiguousarray(rows).view(np.uint8)
+    return np.array(rows, order="C").view(np.uint8)  # a copy: it may be the memory of out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from .markdown import markdown
 from .peers import LOW_PRECISION, PEERS, Engine, FusedLSTM, installed
 from .report import Report
 from .runner import Row
-from .session import Session
+from .session import Session, prepare
 
 FILE = click.Path(path_type=Path)
 TRIES = 3
@@ -77,6 +78,10 @@ def _threads(context: click.Context, option: click.Parameter, value: str) -> lis
     "--compare", "stored_file", metavar="FILE", type=FILE,
     help="A report.json from this machine: exit code 1 if a case is now slower by more than 5 %.",
 )  # fmt: skip
+@click.option(
+    "--models", metavar="[DIR]", is_flag=False, flag_value="", default=None,
+    help="Whole models beside ONNX Runtime instead: made on the spot, and the real files that DIR has.",
+)  # fmt: skip
 def bench(
     cases: list[Case],
     peers: list[type[Engine]],
@@ -86,12 +91,16 @@ def bench(
     limits_file: Path | None,
     folder: Path | None,
     stored_file: Path | None,
+    models: str | None,
 ) -> None:
     """Time fusedlstm beside the engines installed here.
 
     Every engine's output is checked against float64 first. FUSEDLSTM_ISA=avx2 holds fusedlstm to AVX2, and
     ONEDNN_MAX_CPU_ISA=AVX2 does it with PyTorch and OpenVINO.
     """
+    if models is not None:
+        _bench_models(Path(models) if models else None, seconds)
+        return
     about = report.about(peers, seconds)
     if low_precision:
         peers = [*peers, *(engine for engine in LOW_PRECISION if installed(engine))]
@@ -125,6 +134,30 @@ def bench(
     )
     if wrong:
         raise ValueError(f"not timed, because the output is wrong: {', '.join(wrong)}")
+
+
+def _bench_models(folder: Path | None, seconds: float) -> None:
+    from tempfile import TemporaryDirectory
+
+    from . import models, terminal
+
+    for module in ("onnx", "onnxruntime"):
+        if find_spec(module) is None:
+            raise ImportError(f"--models needs {module}: pip install {module}")
+    rows = []
+    with TemporaryDirectory() as made, _progress.progress_bar("timing") as progress:
+        prepare(1)
+        found = models.cases_in(folder)
+        for k, case in enumerate(models.MADE):
+            path = Path(made) / f"{k}.onnx"
+            assert case.make is not None
+            path.write_bytes(case.make())
+            found.append((case, path))
+        for k, (case, path) in enumerate(found):
+            progress(k, len(found))
+            rows.append(models.measure(case, path, seconds))
+        progress(len(found), len(found))
+    Console(highlight=False).print(terminal.models(rows))
 
 
 def _measure(

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from .compare import Change
 from .markdown import number, percent
+from .models import ModelRow
 from .report import Report
 from .runner import Row
 
@@ -78,4 +79,18 @@ def changes(found: Sequence[Change]) -> Table:
         how = f"relative to {one.beside}" if one.beside else "absolute times: no peer in common"
         factor = Text(f"{one.factor:.2f}", style)
         shown.add_row(one.row.case.name, str(one.row.threads), number(one.row.ours.microseconds), factor, how)
+    return shown
+
+
+def models(rows: Sequence[ModelRow]) -> Table:
+    """One line a whole model: our time, ONNX Runtime's, their ratio, the aim, and the largest relative difference."""
+    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("model", "µs", "onnxruntime", "faster", "target", "difference"):
+        shown.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    for row in rows:
+        style = "red" if row.ratio < 1 else "yellow" if row.ratio < row.case.ratio else "bold green"
+        ratio = Text(f"{row.ratio:.2f}×", style)
+        shown.add_row(
+            row.case.name, number(row.ours), number(row.peer), ratio, f"{row.case.ratio:g}×", f"{row.error:.0e}"
+        )
     return shown

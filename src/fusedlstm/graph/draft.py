@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..weights import FormatError
+from ..errors import FormatError
 from .dims import known
 from .graph import Graph, Node, Value, captures, graphs_of, node
 from .operators import OPERATORS, Array, Call, Shape, TensorType, UnknownError
+
+_REFUSED = "refused "
 
 
 class DraftNode:
@@ -20,7 +22,7 @@ class DraftNode:
 
     def __init__(self, original: Node, captured: list[str]) -> None:
         self.original: Node | None = original
-        self.op = original.op
+        self.op = original.op if not original.refused else f"{_REFUSED}{original.op}"  # which no pass looks for
         self.inputs = list(original.inputs)
         self.outputs = list(original.outputs)
         self.attributes: Mapping[str, Any] = original.attributes
@@ -39,7 +41,7 @@ class DraftNode:
         original, inputs, outputs = self.original, tuple(self.inputs), tuple(self.outputs)
         if original is not None and original.inputs == inputs and original.outputs == outputs:
             return original
-        return Node(self.op, inputs, outputs, self.attributes, self.name, self.refused)
+        return Node(self.op.removeprefix(_REFUSED), inputs, outputs, self.attributes, self.name, self.refused)
 
 
 class Draft:
@@ -65,7 +67,7 @@ class Draft:
             DraftNode(one, [name for inner in graphs_of(one) for name in captures(inner)]) for one in graph.nodes
         ]
         self.maker: dict[str, DraftNode] = {}
-        self.users: dict[str, list[DraftNode]] = {}
+        self.users: dict[str, dict[DraftNode, int]] = {}  # and how often each takes it
         self.changed = False
         for one in self.nodes:
             self._enter(one)
@@ -74,12 +76,15 @@ class Draft:
         for name in one.outputs:
             if name:
                 self.maker[name] = one
-        users = self.users
-        for name in one.inputs:
+        for name in (*one.inputs, *one.captured):
             if name:
-                users.setdefault(name, []).append(one)
-        for name in one.captured:
-            users.setdefault(name, []).append(one)
+                self._use(one, name)
+
+    def _use(self, one: DraftNode, name: str, times: int = 1) -> None:
+        users = self.users.setdefault(name, {})
+        users[one] = users.get(one, 0) + times
+        if not users[one]:
+            del users[one]
 
     def __iter__(self) -> Iterator[DraftNode]:
         """The nodes at this moment; those that are removed meanwhile are left out."""
@@ -89,28 +94,32 @@ class Draft:
         """The nodes of some operators."""
         return (one for one in list(self.nodes) if one.op in ops and one.alive)
 
-    # ---- What is known
-
     def made_by(self, name: str, *ops: str) -> DraftNode | None:
         """The node that makes a tensor, if it is of one of these operators."""
         one = self.maker.get(name)
-        return one if one is not None and (not ops or one.op in ops) and not one.refused else None
+        return one if one is not None and (not ops or one.op in ops) else None
 
     def taken_by(self, name: str, *ops: str) -> DraftNode | None:
         """The one node that takes a tensor, if it is of one of these operators and nothing else needs the tensor."""
-        users = self.users.get(name, ())
-        if len(users) != 1 or name in self.outputs or (ops and users[0].op not in ops) or name in users[0].captured:
+        users = self.users.get(name, {})
+        if len(users) != 1 or name in self.outputs:
             return None
-        return users[0]
+        ((one, times),) = users.items()
+        return one if times == 1 and (not ops or one.op in ops) and name not in one.captured else None
 
     def uses(self, name: str) -> int:
         """How often a tensor is taken, as an output of the graph too."""
-        return len(self.users.get(name, ())) + self.outputs.count(name)
+        return sum(self.users.get(name, {}).values()) + (name in self.outputs)
 
     def shape(self, name: str) -> Shape | None:
         """The shape of a tensor, with a `Dim` for what is open; None: not known."""
         kind = self.types.get(name)
         return None if kind is None else kind.shape
+
+    def value(self, name: str) -> Value:
+        """A tensor as an input of another graph."""
+        kind = self.types.get(name)
+        return Value(name) if kind is None else Value(name, kind.dtype, kind.shape)
 
     def concrete(self, name: str) -> tuple[int, ...] | None:
         """The shape of a tensor if every size is known."""
@@ -140,8 +149,6 @@ class Draft:
         """The whole numbers of an input that is constant."""
         value = self.constants.get(one.inputs[index]) if index < len(one.inputs) and one.inputs[index] else None
         return None if value is None else tuple(value.reshape(-1).tolist())
-
-    # ---- Rewriting
 
     def fresh(self, base: str) -> str:
         """A name that is not taken."""
@@ -208,20 +215,20 @@ class Draft:
             for name in one.outputs:
                 self.maker.pop(name, None)
             for name in filter(None, [*one.inputs, *one.captured]):
-                users = self.users[name]
-                users.remove(one)
-                maker = self.maker.get(name)
-                if not users and maker is not None:
+                self._use(one, name, -1)
+                if not self.users[name] and (maker := self.maker.get(name)) is not None:
                     waiting.append(maker)
 
     def rewire(self, one: DraftNode, index: int, name: str) -> None:
         """Give a node another input."""
         old = one.inputs[index]
         if old:
-            self.users[old].remove(one)
+            self._use(one, old, -1)
         one.inputs[index] = name
+        while one.inputs and not one.inputs[-1]:
+            one.inputs.pop()
         if name:
-            self.users.setdefault(name, []).append(one)
+            self._use(one, name)
         one.original = None
         self.changed = True
         maker = self.maker.get(old)
@@ -238,8 +245,8 @@ class Draft:
                 if name == old:
                     one.inputs[index] = new
                     one.original = None
-                    self.users[old].remove(one)
-                    self.users.setdefault(new, []).append(one)
+                    self._use(one, old, -1)
+                    self._use(one, new)
                     done = True
         maker = self.maker.get(new)
         if old in self.outputs and maker is not None and new not in self.outputs and not self._captured(new):
@@ -263,22 +270,19 @@ class Draft:
         maker.original = None
         del self.maker[new]
         self.maker[old] = maker
-        users = self.users.pop(new, [])
-        for one in users:
+        for one, times in self.users.pop(new, {}).items():
             one.inputs = [old if name == new else name for name in one.inputs]
             one.original = None
-        self.users.setdefault(old, []).extend(users)
+            self._use(one, old, times)
         if new in self.types:
             self.types[old] = self.types.pop(new)
         self.remove(before)
-
-    # ---- The result
 
     def finish(self) -> Graph:
         """The graph as it is now, in order of computation."""
         if not self.changed:
             return self.graph
-        nodes = self._ordered()
+        nodes = self.ordered(self.outputs)
         used = set(self.outputs)
         for one in nodes:
             used.update(one.inputs)
@@ -290,32 +294,25 @@ class Draft:
             types={name: kind for name, kind in self.types.items() if name in names},
         )
 
-    def _ordered(self) -> list[DraftNode]:
-        """Depth first from the outputs on; what nothing needs is left out."""
+    def ordered(self, names: Sequence[str], stops: Container[str] = ()) -> list[DraftNode]:
+        """The nodes that lead to some tensors, in order of computation, from those on that are given as `stops`."""
         order: list[DraftNode] = []
-        state: dict[int, int] = {}
-        for name in self.outputs:
+        state: dict[DraftNode, int] = {}
+        for name in names:
             stack = [self.maker.get(name)]
             while stack:
                 one = stack[-1]
-                if one is None or state.get(id(one)) == 2:
+                if one is None or state.get(one) == 2:
                     stack.pop()
-                    continue
-                if state.get(id(one)) == 1:
-                    state[id(one)] = 2
+                elif state.get(one) == 1:
+                    state[one] = 2
                     order.append(one)
                     stack.pop()
-                    continue
-                state[id(one)] = 1
-                stack.extend(
-                    maker
-                    for name in reversed([*one.inputs, *one.captured])
-                    if (maker := self.maker.get(name)) is not None and id(maker) not in state
-                )
+                else:
+                    state[one] = 1
+                    stack.extend(
+                        maker
+                        for name in reversed([*one.inputs, *one.captured])
+                        if name not in stops and (maker := self.maker.get(name)) is not None and maker not in state
+                    )
         return order
-
-
-def value_of(draft: Draft, name: str) -> Value:
-    """A tensor as an input of another graph."""
-    kind = draft.types.get(name)
-    return Value(name) if kind is None else Value(name, kind.dtype, kind.shape)

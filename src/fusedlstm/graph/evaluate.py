@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..weights import FormatError
+from ..errors import FormatError
 from .graph import Graph, Node
 from .operators import OPERATORS, Array
 

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from ..weights import FormatError
-from .dims import Size
+from ..errors import FormatError
+from .dims import Dim, Size
 from .operators import OPERATORS, Array, DType, TensorType
 
 OPSET = 22
 """The operator set of ONNX whose names and meaning are used. Readers bring older ones up to it; operators that a newer
 one added (RMSNormalization, Swish, Attention) have the meaning of the first set that has them."""
 
+_WITH_GRAPHS = frozenset(name for name, entry in OPERATORS.items() if entry.graphs)
 MAX_NODES = 50_000
 MAX_RANK = 32
 MAX_DEPTH = 40
-MAX_BYTES = 1 << 34
-"""Of one tensor."""
+MAX_BYTES, MAX_ELEMENTS = 1 << 32, 1 << 29
+"""Of one tensor; with fewer elements it has fewer bytes in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,26 @@ class Graph:
             for inner in graphs_of(one):
                 yield from inner.walk()
 
+    def input_types(self) -> dict[str, TensorType]:
+        """Of each input what the file declares; sizes that it leaves open are symbols."""
+        found = {}
+        for one in self.inputs:
+            if one.dtype is not None and one.shape is not None:
+                shape = tuple(
+                    size if isinstance(size, (int, Dim)) else Dim.symbol(f"{one.name}.{axis}" if size is None else size)
+                    for axis, size in enumerate(one.shape)
+                )
+                found[one.name] = TensorType(shape, one.dtype)
+        return found
+
+    def constant_types(self) -> dict[str, TensorType]:
+        """Of each constant its type; kept, as each call's shapes ask for them."""
+        found: dict[str, TensorType] | None = self.__dict__.get("_constant_types")
+        if found is None:
+            found = {name: TensorType(value.shape, value.dtype) for name, value in self.constants.items()}
+            self.__dict__["_constant_types"] = found
+        return found
+
     @property
     def refusals(self) -> tuple[str, ...]:
         """Of each node that cannot be run, what it is and why."""
@@ -172,6 +193,8 @@ class Graph:
 
 def graphs_of(one: Node) -> list[Graph]:
     """The graphs inside a node."""
+    if one.op not in _WITH_GRAPHS:
+        return []
     return [value for value in one.attributes.values() if isinstance(value, Graph)]
 
 
@@ -185,6 +208,20 @@ def captures(graph: Graph) -> list[str]:
         own.update(one.outputs)
     found.update((one.name, None) for one in graph.outputs if one.name not in own)
     return list(found)
+
+
+def prune(nodes: Sequence[Node], used: set[str]) -> list[Node]:
+    """The nodes that lead to what is used; `used` is extended by all that they take."""
+    kept = []
+    for one in reversed(nodes):
+        if any(name in used for name in one.outputs):
+            kept.append(one)
+            used.update(one.inputs)
+            for graph in graphs_of(one):
+                used.update(value.name for value in graph.outputs)
+                prune(graph.nodes, used)
+    kept.reverse()
+    return kept
 
 
 def _constant(name: str, value: Any) -> Array:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import _core
-from ..weights import FormatError
+from ..errors import FormatError
 from .graph import Graph, Node
 from .operators import OPERATORS, Array
 from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of, order_of, place, same_place
@@ -62,12 +64,14 @@ class Plan:
             self._outputs.setdefault(value.name, _dense(Storage(0, first + k), element_of(kind.dtype), kind.shape))
         self._fixed_names = {*self.constants, *self._tensors}
         self._into_place()
+        from . import lowering  # noqa: F401  (enters how operators are lowered)
+
         self._node = Node("Identity", (), ())  # of copies where there is none
         for one in graph.nodes:
             self._node = one
             lower = OPERATORS[one.op].lower
             if one.refused or lower is None:
-                raise FormatError(f"{one.title}: {one.refused or 'it cannot be run yet'}")
+                raise FormatError(f"{one.title}: {one.refused or f'{one.op} has no steps yet'}")
             try:
                 lower(self, one)
             except FormatError as error:
@@ -120,7 +124,7 @@ class Plan:
     def scratch(self, element: str, shape: Sizes, order: Sequence[int] | None = None) -> Tensor:
         """Memory of the arena that has no name."""
         strides = dense_strides(shape, order)
-        storage = Storage(bytes_of(element, int(np.prod(shape, dtype=np.int64))) if shape else bytes_of(element, 1))
+        storage = Storage(bytes_of(element, math.prod(shape)))
         self._storages.append(storage)
         return Tensor(storage, element, shape, strides)
 
@@ -165,16 +169,16 @@ class Plan:
                 for name in one.inputs:
                     size = self.types[name].shape[axis]
                     if one.inputs.count(name) == 1:
-                        into(name, made, lambda whole, part=(axis, start, size): whole.sliced(*part))
+                        into(name, made, partial(_slice, part=(axis, start, size)))
                     start += size
             elif made in self._outputs or made in self._parts:
                 shape = self.types[one.inputs[0]].shape if one.inputs else ()
                 if one.op in ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"):
-                    into(one.inputs[0], made, lambda whole, shape=shape: whole.reshaped(shape))
+                    into(one.inputs[0], made, partial(Tensor.reshaped, shape=shape))
                 elif one.op == "Transpose":
                     perm = one.attributes["perm"] or tuple(range(len(shape)))[::-1]
                     inverse = sorted(range(len(perm)), key=perm.__getitem__)
-                    into(one.inputs[0], made, lambda whole, inverse=inverse: whole.transposed(inverse))
+                    into(one.inputs[0], made, partial(Tensor.transposed, axes=inverse))
 
     def _part(self, name: str) -> Tensor | None:
         found = self._parts.get(name)
@@ -189,6 +193,7 @@ class Plan:
         seen: dict[str, Tensor] = {}
         first = 1 + len(self.graph.inputs)
         for k, value in enumerate(self.graph.outputs):
+            self._node = Node("Identity", (value.name,), (value.name,))  # what these copies are, to whoever asks
             own = self._outputs[value.name]
             if value.name in seen:  # named twice
                 again = _dense(Storage(0, first + k), own.element, own.shape)
@@ -205,14 +210,21 @@ class Plan:
         inputs = [(element_of(self.types[one.name].dtype), self.types[one.name].shape) for one in self.graph.inputs]
         outputs = [(element_of(self.types[one.name].dtype), self.types[one.name].shape) for one in self.graph.outputs]
         program = _core.Program(size, inputs, outputs, self._fixed)
-        for method, arguments in self._steps:
-            getattr(program, method)(*map(_resolved, arguments))
+        for one, (method, arguments) in zip(self._nodes, self._steps):
+            try:
+                getattr(program, method)(*map(_resolved, arguments))
+            except ValueError as error:
+                raise FormatError(f"{one.title}: {error}") from error
         return program
 
     @property
     def nodes(self) -> Sequence[Node]:
         """The node of each step."""
         return self._nodes
+
+
+def _slice(whole: Tensor, part: tuple[int, int, int]) -> Tensor:
+    return whole.sliced(*part)
 
 
 def _dense(storage: Storage, element: str, shape: Sizes) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..weights import FormatError
+from ..errors import FormatError
 from .graph import Graph, check_shape
 from .operators import OPERATORS, Array, TensorType
 from .passes import settle
@@ -59,7 +59,7 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
     found = Folder(graph, inputs, values, _ROOM).run()
     if any(one.op == "If" for one in graph.nodes):  # branches became part of the graph
         found = settle(found)
-    types = found.types
+    types = {**inputs, **found.types}  # of inputs that nothing takes any more as well
     for one in found.nodes:
         if any(name in types for name in one.outputs):  # outputs that nothing takes have none
             continue

@@ -155,7 +155,7 @@ def reshape_strides(shape: Sizes, strides: Sizes, wanted: Sizes) -> Sizes | None
 
 
 def place(storages: Sequence[Storage]) -> int:
-    """Give each storage its offset in the arena, so that those in use at the same time do not overlap; the arena's size."""
+    """Give each storage its place in the arena, those in use at the same time beside each other; the arena's size."""
     placed: list[Storage] = []
     total = 0
     for one in sorted(storages, key=lambda one: -one.bytes):

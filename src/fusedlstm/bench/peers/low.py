@@ -29,7 +29,7 @@ class Bfloat16(FusedLSTM):
 class BfloatByBfloat(FusedLSTM):
     """bfloat16 weights and activations."""
 
-    name, dtype, activations = "fusedlstm bfloat16 by bfloat16", "bfloat16", "bfloat16"
+    name, dtype, products = "fusedlstm bfloat16 by bfloat16", "bfloat16", "bfloat16"
     low_precision, tolerance = True, 2e-2
 
 
@@ -42,7 +42,7 @@ class Int8(FusedLSTM):
 class Int8By8(FusedLSTM):
     """int8 weights, 8-bit activations."""
 
-    name, dtype, activations = "fusedlstm int8 by 8", "int8", "int8"
+    name, dtype, products = "fusedlstm int8 by 8", "int8", "int8"
     low_precision, tolerance = True, 1e-1
 
 

@@ -22,11 +22,11 @@ class FusedLSTM(Engine):
     needs = ("fusedlstm",)
     install = "fusedlstm"
     dtype: ClassVar[str] = "float32"
-    activations: ClassVar[str | None] = None
+    products: ClassVar[str | None] = None
 
     def __init__(self, weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> None:
         fusedlstm.set_num_threads(threads)
-        lstm: Any = fusedlstm.LSTM(weights).astype(self.dtype, self.activations)
+        lstm: Any = fusedlstm.LSTM(weights).astype(self.dtype, self.products)
         self._state, self._stream = state, None
         ways: dict[str, Callable[[], Any]]
         if state is not None and weights.bidirectional:

@@ -1,5 +1,35 @@
 """How operators become steps, by family; each function enters itself with `lowers`."""
 
-from . import convolution, elementwise, indexing, matrix, movement, quantised, recurrent
+from . import (
+    activations,
+    convolution,
+    elementwise,
+    indexing,
+    logic,
+    matrix,
+    movement,
+    normalisation,
+    pooling,
+    quantised,
+    recurrent,
+    reductions,
+    resize,
+    shapes,
+)
 
-__all__ = ["convolution", "elementwise", "indexing", "matrix", "movement", "quantised", "recurrent"]
+__all__ = [
+    "activations",
+    "convolution",
+    "elementwise",
+    "indexing",
+    "logic",
+    "matrix",
+    "movement",
+    "normalisation",
+    "pooling",
+    "quantised",
+    "recurrent",
+    "reductions",
+    "resize",
+    "shapes",
+]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ... import _core
-from ...weights import FormatError
+from ...errors import FormatError
 from ..graph import Node
 from ..operators import Array
-from ..operators.convolution import geometry
-from ..operators.operator import lowers
+from ..operators.convolution import geometry, transposed
+from ..operators.lowers import lowers
 from ..plan import Plan
 from ..tensors import Tensor
+from .elementwise import emit_map
+
+_FEW = 32
+"""Outputs of a group that would leave most of a panel empty: then vectors run across the groups."""
 
 
 @lowers("Conv", "fusedlstm.Conv")
@@ -22,7 +28,7 @@ def _conv(plan: Plan, node: Node) -> None:
     weights, bias = plan.value(names[1]), plan.value(names[2]) if names[2] else None
     if weights is None or (names[2] and bias is None):
         raise FormatError("weights that are computed are not supported")
-    x, y = plan.read(names[0]), plan.write(node.outputs[0], order=_channels_last(len(plan.shape(node.outputs[0]))))
+    x, y = plan.read(names[0]), plan.write(node.outputs[0], order=channels_last(len(plan.shape(node.outputs[0]))))
     groups, outputs, channels = a["group"], weights.shape[0], weights.shape[1]
     kernel = weights.shape[2:]
     strides, dilations, before, _, _ = geometry(a, x.shape[2:], kernel)
@@ -37,14 +43,21 @@ def _conv(plan: Plan, node: Node) -> None:
         keep.append(slice(first, last))
         axes.append((last - first, strides[k], dilations[k], before[k] - first * dilations[k], 1))
     edge = {"constant": "zeros", "reflect": "reflect", "edge": "nearest"}[padding]
-    x = _last(x, plan)
-    y = _moved(y)
+    x, y = _last(x, plan), _moved(y)
     each = outputs // groups
+    if groups > 1 and each <= _FEW:
+        by_channel = plan.packed.get(
+            ("channels", names[1], names[2], tuple((one.start, one.stop) for one in keep)),
+            lambda: _by_channel(weights[(slice(None), slice(None), *keep)], bias),
+        )
+        beside = _beside(plan, x, (groups, channels, each))
+        plan.emit("channels", by_channel, (beside, y), (tuple(axes), edge), a.get("activation"))
+        return
     for g in range(groups):
         part = weights[g * each : (g + 1) * each][(slice(None), slice(None), *keep)]
         packed = plan.packed.get(
             ("conv", names[1], names[2], g, tuple((one.start, one.stop) for one in keep)),
-            lambda part=part, g=g: _pack(part, None if bias is None else bias[g * each : (g + 1) * each]),
+            partial(_pack, part, None if bias is None else bias[g * each : (g + 1) * each]),
         )
         plan.emit(
             "product",
@@ -58,13 +71,36 @@ def _conv(plan: Plan, node: Node) -> None:
 
 def _pack(weights: Array, bias: Array | None) -> Any:
     """(outputs, channels, *kernel) to rows of taps and channels."""
-    rows = np.moveaxis(weights, 1, -1).reshape(len(weights), -1)
+    return _pack_rows(np.moveaxis(weights, 1, -1).reshape(len(weights), -1), bias)
+
+
+def _pack_rows(rows: Array, bias: Array | None = None) -> Any:
     return _core.PackedWeights(
         np.ascontiguousarray(rows, np.float32),
         None if bias is None else np.ascontiguousarray(bias, np.float32),
         "float32",
         "float32",
     )
+
+
+def _by_channel(weights: Array, bias: Array | None) -> Any:
+    """(outputs, channels of a group, *kernel) to rows of outputs."""
+    columns = np.moveaxis(weights, 1, -1).reshape(len(weights), -1).T
+    return _core.ChannelWeights(
+        np.ascontiguousarray(columns, np.float32), None if bias is None else np.ascontiguousarray(bias, np.float32)
+    )
+
+
+def _beside(plan: Plan, x: Tensor, sizes: tuple[int, int, int]) -> Tensor:
+    """x (batch, *spatial, channels) as (batch, *spatial, channels of a group, outputs): what each output sees."""
+    groups, channels, each = sizes
+    step = x.strides[-1]
+    shape = (*x.shape[:-1], channels, groups, each)
+    found = x.view(shape, (*x.strides[:-1], step, channels * step, 0))
+    if channels == each == 1:
+        return found.view((*x.shape[:-1], 1, groups), (*x.strides[:-1], 1, step))
+    found = plan.dense(found)
+    return found.view((*x.shape[:-1], channels, groups * each), (*found.strides[:-2], 1))
 
 
 def _taps_that_meet_data(length: int, outputs: int, window: tuple[int, int, int, Any]) -> tuple[int, int]:
@@ -79,12 +115,57 @@ def _taps_that_meet_data(length: int, outputs: int, window: tuple[int, int, int,
     return (met[0], met[-1] + 1) if met else (0, 1)
 
 
-def _channels_last(rank: int) -> list[int]:
+def channels_last(rank: int) -> list[int]:
     return [0, *range(2, rank), 1]
 
 
 def _moved(tensor: Tensor) -> Tensor:
-    return tensor.transposed(_channels_last(len(tensor.shape)))
+    return tensor.transposed(channels_last(len(tensor.shape)))
+
+
+@lowers("ConvTranspose")
+def _transposed_conv(plan: Plan, node: Node) -> None:
+    """Each input times all taps, and the taps added up where they meet."""
+    names, a = (*node.inputs, "")[:3], node.attributes
+    weights = plan.value(names[1])
+    if weights is None:
+        raise FormatError("weights that are computed are not supported")
+    x, kernel, n = plan.read(names[0]), weights.shape[2:], weights.ndim - 2
+    _, before, _ = transposed(a, x.shape[2:], kernel)
+    y = _moved(plan.write(node.outputs[0], order=channels_last(n + 2)))
+    target = y if y.strides[-1] == 1 or y.shape[-1] == 1 else plan.scratch("f", y.shape)
+    slides = tuple(zip(kernel, a["strides"] or (1,) * n, a["dilations"] or (1,) * n, before, (1,) * n))
+    groups, each = a["group"], weights.shape[1]
+    channels, taps = len(weights) // groups, math.prod(kernel)
+    x, bias = _moved(x), plan.read(names[2]) if names[2] else None
+    bias = None if bias is None else plan.dense(bias)
+    if channels == 1 and groups > 1:
+        columns = plan.scratch("f", (*x.shape[:-1], taps, groups, each))
+        by_tap = plan.packed.get(
+            ("taps", names[1]), lambda: np.ascontiguousarray(weights.reshape(groups, each, taps).transpose(2, 0, 1))
+        )
+        one = x.view((*x.shape[:-1], 1, groups, 1), (*x.strides[:-1], 1, x.strides[-1], 1))
+        emit_map(plan, "Mul", [one, plan.constant(by_tap)], columns)
+        plan.emit(
+            "overlap",
+            columns.view((*x.shape[:-1], taps * groups * each), (*columns.strides[:-3], 1)),
+            target,
+            bias,
+            slides,
+        )
+    else:
+        for g in range(groups):
+            part = weights[g * channels : (g + 1) * channels]
+            packed = plan.packed.get(
+                ("taps", names[1], g),
+                lambda part=part: _pack_rows(np.moveaxis(part, (0, 1), (-1, -2)).reshape(-1, channels)),
+            )
+            columns = plan.scratch("f", (*x.shape[:-1], taps * each))
+            plan.emit("product", packed, x.sliced(n + 1, g * channels, channels), columns, None, None)
+            own = None if bias is None else bias.sliced(0, g * each, each)
+            plan.emit("overlap", columns, target.sliced(n + 1, g * each, each), own, slides)
+    if target is not y:
+        plan.copy(target, y)
 
 
 def _last(x: Tensor, plan: Plan) -> Tensor:

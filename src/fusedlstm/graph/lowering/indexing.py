@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...weights import FormatError
+from ...errors import FormatError
 from ..graph import Node
-from ..operators.operator import axis_of, lowers
+from ..operators.lowers import lowers
+from ..operators.operator import axis_of
 from ..plan import Plan
 from ..tensors import Tensor
 from .elementwise import emit_map, narrow

@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from ... import _core
-from ...weights import FormatError
+from ...errors import FormatError
 from ..graph import Node
 from ..operators import Array
+from ..operators.lowers import lowers
 from ..operators.matrix import einsum_labels
-from ..operators.operator import lowers
 from ..plan import Plan
 from ..tensors import Sizes, Tensor
 from .elementwise import emit_map, narrow

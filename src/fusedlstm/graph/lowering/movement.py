@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..graph import Node
-from ..operators.movement import split_sizes
-from ..operators.operator import axis_of, lowers
+from ..operators.lowers import lowers
+from ..operators.movement import paddings, split_sizes
+from ..operators.operator import axis_of
 from ..plan import Plan
-from ..tensors import Tensor, same_place
+from ..tensors import Tensor, order_of, same_place
 
 
 def reshaped(plan: Plan, x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -20,7 +23,10 @@ def reshaped(plan: Plan, x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 @lowers("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout")
 def _reshape(plan: Plan, node: Node) -> None:
-    plan.alias(node.outputs[0], reshaped(plan, plan.read(node.inputs[0]), plan.shape(node.outputs[0])))
+    if node.outputs[0]:
+        plan.alias(node.outputs[0], reshaped(plan, plan.read(node.inputs[0]), plan.shape(node.outputs[0])))
+    for name in filter(None, node.outputs[1:]):  # Dropout's mask: nothing is dropped
+        plan.alias(name, plan.constant(np.ones((1,) * len(plan.shape(name)), np.bool_)).broadcast(plan.shape(name)))
 
 
 @lowers("Transpose")
@@ -38,8 +44,8 @@ def _expand(plan: Plan, node: Node) -> None:
 def _slice(plan: Plan, node: Node) -> None:
     x = plan.read(node.inputs[0])
     starts, ends, axes, steps = (
-        plan.value(name).reshape(-1).tolist() if name else None  # type: ignore[union-attr]
-        for name in (*node.inputs[1:], "", "")[:4]
+        [] if value is None else value.reshape(-1).tolist()
+        for value in (plan.value(name) if name else None for name in (*node.inputs[1:], "", "")[:4])
     )
     axes = axes or list(range(len(starts)))
     for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(starts)):
@@ -74,17 +80,53 @@ def _concat(plan: Plan, node: Node) -> None:
         start += x.shape[axis]
 
 
-@lowers("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd")
-def _reduce(plan: Plan, node: Node) -> None:
-    x, shape = plan.read(node.inputs[0]), plan.shape(node.outputs[0])
-    if x.size == plan.types[node.outputs[0]].shape.__len__() * 0 + _count(shape):
-        plan.alias(node.outputs[0], reshaped(plan, x, shape))
+_EDGES = {"constant": "zeros", "reflect": "reflect", "edge": "nearest", "wrap": "wrap"}
+
+
+@lowers("Pad")
+def _pad(plan: Plan, node: Node) -> None:
+    x, names = plan.read(node.inputs[0]), (*node.inputs, "", "")
+    pads, axes = (tuple(plan.value(name).reshape(-1).tolist()) if name else None for name in (names[1], names[3]))  # type: ignore[union-attr]
+    assert pads is not None
+    both = paddings(pads, axes, len(x.shape))
+    for axis, (before, after) in enumerate(both):  # what is less than nothing is cut off first
+        if before < 0 or after < 0:
+            start = max(-before, 0)
+            x = x.sliced(axis, start, x.shape[axis] - start - max(-after, 0))
+    if x.shape == plan.shape(node.outputs[0]):
+        plan.alias(node.outputs[0], x)
         return
-    raise NotImplementedError
+    y = plan.write(node.outputs[0], order=order_of(x))
+    fill = plan.read(names[2]) if names[2] and node.attributes["mode"] == "constant" else None
+    plan.emit("pad", (x, y), tuple(max(before, 0) for before, _ in both), _EDGES[node.attributes["mode"]], fill)
 
 
-def _count(shape):
-    n = 1
-    for s in shape:
-        n *= s
-    return n
+@lowers("Tile")
+def _tile(plan: Plan, node: Node) -> None:
+    x, shape = plan.read(node.inputs[0]), plan.shape(node.outputs[0])
+    if all(size in (1, made) for size, made in zip(x.shape, shape)):
+        plan.alias(node.outputs[0], x.broadcast(shape))
+        return
+    y = plan.write(node.outputs[0], order=order_of(x))
+    plan.emit("pad", (x, y), (0,) * len(shape), "wrap", None)
+
+
+@lowers("DepthToSpace", "SpaceToDepth")
+def _blocks(plan: Plan, node: Node) -> None:
+    x, y, b = plan.read(node.inputs[0]), plan.write(node.outputs[0]), node.attributes["blocksize"]
+    dcr = node.attributes["mode"] == "DCR"
+    deep, wide = (x, y) if node.op == "DepthToSpace" else (y, x)
+    n, c, h, w = deep.shape
+    split = deep.reshaped((n, b, b, c // b**2, h, w) if dcr else (n, c // b**2, b, b, h, w))
+    spread = wide.reshaped((n, c // b**2, h, b, w, b))
+    assert split is not None and spread is not None  # axes can always be cut
+    deep, wide = split.transposed((0, 3, 4, 1, 5, 2) if dcr else (0, 1, 4, 2, 5, 3)), spread
+    plan.copy(*((deep, wide) if node.op == "DepthToSpace" else (wide, deep)))
+
+
+@lowers("ReverseSequence")
+def _reverse(plan: Plan, node: Node) -> None:
+    x, lengths = map(plan.read, node.inputs)
+    y = plan.write(node.outputs[0], like=x)
+    order = [node.attributes["batch_axis"], node.attributes["time_axis"], *range(2, len(x.shape))]
+    plan.emit("turn", x.transposed(order), y.transposed(order), lengths)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from ...lstm import LSTM
-from ...weights import FormatError, LSTMWeights
+from ..._packing import pack
+from ...errors import FormatError
+from ...weights import LSTMWeights
 from ..graph import Node
 from ..operators import Array
-from ..operators.operator import lowers
+from ..operators.lowers import lowers
 from ..operators.recurrent import activations_of
 from ..plan import Plan
 from ..tensors import Tensor
@@ -21,7 +22,7 @@ from ..tensors import Tensor
 @lowers("fusedlstm.LSTM")
 def _lstm(plan: Plan, node: Node) -> None:
     weights: LSTMWeights = node.attributes["weights"]
-    core = plan.packed.get(("lstm", id(weights)), lambda: (LSTM(weights), weights))[0]._core
+    core = plan.packed.get(("lstm", id(weights)), lambda: (pack(weights), weights))[0]
     names = (*node.inputs, "", "", "")[:4]
     x = _features_beside(plan, plan.read(names[0]))
     x = x if node.attributes["x_batch_first"] else x.transposed((1, 0, 2))
@@ -58,7 +59,10 @@ def _gru(plan: Plan, node: Node) -> None:
     a = node.attributes
     key = ("gru", w, r, b, a["direction"], a.get("linear_before_reset"), a["activations"], a["clip"])
     layer = plan.packed.get(key, lambda: _pack(node, [plan.value(name) if name else None for name in (w, r, b)]))
-    turned = (lambda one: one.transposed((1, 0, 2))) if a["layout"] else (lambda one: one)
+
+    def turned(one: Tensor) -> Tensor:
+        return one.transposed((1, 0, 2)) if a["layout"] else one
+
     first = turned(_features_beside(plan, plan.read(x)))
     y_name, h_name = plan.wanted(node, 2)
     y: Tensor | None = None

@@ -2,6 +2,7 @@
 
 from . import (
     activations,
+    attention,
     control,
     convolution,
     elementwise,
@@ -41,6 +42,7 @@ __all__ = [
     "TensorType",
     "UnknownError",
     "activations",
+    "attention",
     "control",
     "convolution",
     "elementwise",

@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 
 from .elementwise import erf
-from .operator import Array, Attribute, Call, TensorType, broadcast_shapes, number, operator, same, text
-
-Attributes = dict[str, Any]
+from .operator import Array, Attributes, Call, TensorType, broadcast_shapes, number, operator, same, text
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), without overflow."""
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e) / (1 + e)  # type: ignore[no-any-return]
+    return np.where(x >= 0, 1, e) / (1 + e)
 
 
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)), without overflow."""
-    return np.logaddexp(0, x)  # type: ignore[no-any-return]
+    return np.logaddexp(0, x)
 
 
 def _floats(call: Call) -> list[TensorType]:
@@ -31,7 +29,7 @@ def _floats(call: Call) -> list[TensorType]:
     return same(call)
 
 
-def _enter(name: str, function: Callable[..., Any], **attributes: Attribute) -> None:
+def _enter(name: str, function: Callable[..., Any], **attributes: Any) -> None:
     """An activation: `function` takes float64 and the attributes by their order."""
 
     @operator(name, _floats, **attributes)
@@ -41,8 +39,8 @@ def _enter(name: str, function: Callable[..., Any], **attributes: Attribute) -> 
 
 def _gelu(x: Array, approximate: str) -> Array:
     if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))  # type: ignore[no-any-return]
-    return 0.5 * x * (1 + erf(x / math.sqrt(2)))  # type: ignore[no-any-return]
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
 
 
 def _shrink(x: Array, bias: float, lambd: float) -> Array:

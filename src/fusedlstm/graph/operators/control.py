@@ -7,9 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from .operator import MANY, REQUIRED, Array, Attribute, Call, TensorType, UnknownError, integer, integers, operator
+from .operator import (
+    MANY,
+    REQUIRED,
+    Array,
+    Attribute,
+    Attributes,
+    Call,
+    TensorType,
+    UnknownError,
+    integer,
+    integers,
+    operator,
+)
 
-Attributes = dict[str, Any]
 Run = Callable[[Any, Sequence[Array]], list[Array]]
 _GRAPH = Attribute("a graph", REQUIRED)
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from ..dims import Size
 from .elementwise import wide
-from .operator import Array, Call, Shape, TensorType, differ, integer, integers, operator, same_types, text
+from .operator import Array, Attributes, Call, Shape, TensorType, differ, integer, integers, operator, same_types, text
 
-Attributes = dict[str, Any]
 AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
@@ -107,7 +106,7 @@ def _conv(a: Attributes, x: Array, w: Array, bias: Array | None = None) -> Array
     return found.astype(x.dtype)
 
 
-def _transposed(
+def transposed(
     a: Attributes, sizes: Sequence[Size], kernel: Sequence[int]
 ) -> tuple[list[Size], list[Size], list[Size]]:
     """Of a transposed convolution: sizes of the output, and what is cut off before and after."""
@@ -146,7 +145,7 @@ def _transpose_rule(call: Call) -> list[TensorType]:
         raise ValueError(f"expected kernel_shape and group that fit weights of shape {w}, found others")
     if call.has(2) and call.shapes[2] != (w[1] * group,):
         raise ValueError(f"expected a bias of shape {(w[1] * group,)}, found {call.shapes[2]}")
-    return [TensorType((x[0], w[1] * group, *_transposed(call.attributes, x[2:], w[2:])[0]), same_types(call))]
+    return [TensorType((x[0], w[1] * group, *transposed(call.attributes, x[2:], w[2:])[0]), same_types(call))]
 
 
 @operator(
@@ -159,7 +158,7 @@ def _transpose_rule(call: Call) -> list[TensorType]:
 )
 def _conv_transpose(a: Attributes, x: Array, w: Array, bias: Array | None = None) -> Array:
     n, kernel, group = x.ndim - 2, w.shape[2:], a["group"]
-    sizes, before, _ = _transposed(a, x.shape[2:], kernel)
+    sizes, before, _ = transposed(a, x.shape[2:], kernel)
     strides, dilations = a["strides"] or (1,) * n, a["dilations"] or (1,) * n
     spread = [s * (size - 1) + d * (k - 1) + 1 for s, size, d, k in zip(strides, x.shape[2:], dilations, kernel)]
     room = [max(one, start + size) for one, start, size in zip(spread, before, sizes)]
@@ -169,7 +168,8 @@ def _conv_transpose(a: Attributes, x: Array, w: Array, bias: Array | None = None
         at = tuple(
             slice(t * d, t * d + s * (size - 1) + 1, s) for t, d, s, size in zip(tap, dilations, strides, x.shape[2:])
         )
-        products = [np.moveaxis(np.tensordot(p, v[(..., *tap)], (1, 0)), -1, 1) for p, v in zip(parts, weights)]
+        at_tap: Any = (slice(None), slice(None), *tap)
+        products = [np.moveaxis(np.tensordot(p, v[at_tap], (1, 0)), -1, 1) for p, v in zip(parts, weights)]
         if math.prod(x.shape):
             y[(slice(None), slice(None), *at)] += np.concatenate(products, 1)
     y = y[(slice(None), slice(None), *(slice(start, start + size) for start, size in zip(before, sizes)))]

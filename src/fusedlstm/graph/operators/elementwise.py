@@ -16,6 +16,7 @@ from .operator import (
     REQUIRED,
     Array,
     Attribute,
+    Attributes,
     Call,
     TensorType,
     broadcast_shapes,
@@ -25,8 +26,6 @@ from .operator import (
     same_types,
     text,
 )
-
-Attributes = dict[str, Any]
 
 
 def wide(x: Array) -> Array:
@@ -73,7 +72,7 @@ def variadic(name: str, function: Callable[..., Array]) -> None:
 
 erf = np.vectorize(math.erf, otypes=[np.float64])
 
-for _name, _function in {
+_UNARY: dict[str, Callable[[Array], Array]] = {
     "Sqrt": np.sqrt,
     "Reciprocal": lambda x: 1 / x,
     "Exp": np.exp,
@@ -93,7 +92,8 @@ for _name, _function in {
     "Asinh": np.arcsinh,
     "Acosh": np.arccosh,
     "Atanh": np.arctanh,
-}.items():
+}
+for _name, _function in _UNARY.items():
     unary(_name, _function)
 unary("Abs", np.abs, "fiu")
 unary("Neg", np.negative, "fi")
@@ -186,8 +186,9 @@ def _scan(function: Callable[..., Array]) -> Callable[..., Array]:
     return compute
 
 
-for _name, _function in {"CumSum": np.cumsum, "CumProd": np.cumprod}.items():
-    operator(_name, same, 2, shape_inputs=(1,), exclusive=flag(), reverse=flag())(_scan(_function))
+_SCANS: dict[str, Callable[..., Array]] = {"CumSum": np.cumsum, "CumProd": np.cumprod}
+for _name, _running in _SCANS.items():
+    operator(_name, same, 2, shape_inputs=(1,), exclusive=flag(), reverse=flag())(_scan(_running))
 
 
 def _integers(call: Call) -> list[TensorType]:
@@ -196,20 +197,17 @@ def _integers(call: Call) -> list[TensorType]:
     return broadcast(call)
 
 
-for _name, _function in {
+_BITWISE: dict[str, Any] = {
     "BitwiseAnd": np.bitwise_and,
     "BitwiseOr": np.bitwise_or,
     "BitwiseXor": np.bitwise_xor,
-}.items():
-
-    def _bits(a: Attributes, x: Array, y: Array, function: Any = _function) -> Array:
-        return function(x, y)  # type: ignore[no-any-return]
-
-    operator(_name, _integers, 2)(_bits)
+}
+for _name, _bitwise in _BITWISE.items():
+    operator(_name, _integers, 2)(lambda a, x, y, function=_bitwise: function(x, y))
 unary("BitwiseNot", np.invert, "iu")
 
 
-@operator("BitShift", _integers, 2, direction=text("LEFT", "RIGHT", default=REQUIRED))
+@operator("BitShift", _integers, 2, direction=text("LEFT", "RIGHT", required=True))
 def _shift(a: Attributes, x: Array, y: Array) -> Array:
     bits = x.itemsize * 8
     if a["direction"] == "RIGHT":  # as far as it goes, the sign stays

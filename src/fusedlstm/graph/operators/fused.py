@@ -14,6 +14,7 @@ from .operator import (
     REQUIRED,
     Array,
     Attribute,
+    Attributes,
     Call,
     TensorType,
     differ,
@@ -25,7 +26,6 @@ from .operator import (
 )
 from .steps import activate, run_lstm
 
-Attributes = dict[str, Any]
 _ACTIVATION = Attribute("an object", None)
 
 
@@ -58,10 +58,10 @@ def _lstm(
     a: Attributes, x: Array, h: Array | None = None, c: Array | None = None, lengths: Array | None = None
 ) -> list[Array]:
     weights: LSTMWeights = a["weights"]
-    if (h is None) != (c is None):
-        one, size = (h, weights.hidden_size) if c is None else (c, weights.layers[0][0].output_size)
-        zeros = np.zeros((*one.shape[:2], size))  # type: ignore[union-attr]
-        h, c = (h, zeros) if c is None else (zeros, c)
+    if h is None and c is not None:
+        h = np.zeros((*c.shape[:2], weights.layers[0][0].output_size))
+    elif c is None and h is not None:
+        c = np.zeros((*h.shape[:2], weights.hidden_size))
     y, h_n, c_n = run_lstm(weights, x.swapaxes(0, 1) if a["x_batch_first"] else x, h, c, lengths)
     return [one.astype(x.dtype) for one in (y.swapaxes(0, 1) if a["y_batch_first"] else y, h_n, c_n)]
 

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim, Size
-from .operator import Array, Call, Shape, TensorType, UnknownError, axis_of, integer, operator, same, text
-
-Attributes = dict[str, Any]
+from .operator import Array, Attributes, Call, TensorType, UnknownError, axis_of, integer, operator, same, text
 
 
-def _indices(call: Call, index: int = 1) -> Shape:
+def _indices(call: Call, index: int = 1) -> Any:
     if call.dtypes[index].kind not in "iu":
         raise ValueError(f"expected whole numbers as input {index}, found {call.dtypes[index]}")
-    return call.shapes[index]  # type: ignore[no-any-return]
+    return call.shapes[index]
 
 
 def in_range(indices: Array, size: int) -> Array:

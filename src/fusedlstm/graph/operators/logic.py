@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .operator import BOOL, Array, Call, TensorType, broadcast_shapes, flag, operator, same_types
-
-Attributes = dict[str, Any]
+from .operator import BOOL, Array, Attributes, Call, TensorType, broadcast_shapes, flag, operator, same_types
 
 
 def _to_bool(call: Call) -> list[TensorType]:
@@ -37,8 +35,8 @@ for _name, _function in {
     "LessOrEqual": np.less_equal,
 }.items():
     _enter(_name, _function, 2, _to_bool)
-for _name, _function in {"And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor}.items():
-    _enter(_name, _function, 2, _of_bools)
+for _name, _logical in {"And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor}.items():
+    _enter(_name, _logical, 2, _of_bools)
 _enter("Not", np.logical_not, 1, _of_bools)
 _enter("IsNaN", np.isnan, 1, _to_bool)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..dims import Size
@@ -13,6 +11,7 @@ from .operator import (
     REQUIRED,
     Array,
     Attribute,
+    Attributes,
     Call,
     Shape,
     TensorType,
@@ -24,8 +23,6 @@ from .operator import (
     operator,
     same_types,
 )
-
-Attributes = dict[str, Any]
 
 
 def matmul_shape(one: Shape, other: Shape) -> Shape:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..dims import Dim, Size
 from .operator import (
     MANY,
     Array,
+    Attributes,
     Call,
     Shape,
     TensorType,
@@ -27,7 +26,6 @@ from .operator import (
 )
 from .shapes import product
 
-Attributes = dict[str, Any]
 _FAR = 1 << 31
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from .operator import (
     FLOAT32,
     Array,
+    Attributes,
     Call,
     TensorType,
     axes_of,
@@ -22,8 +23,6 @@ from .operator import (
     same,
 )
 
-Attributes = dict[str, Any]
-
 
 def _along(array: Array, rank: int, axis: int = 1) -> Array:
     """A value for each channel, in a shape that broadcasts."""
@@ -34,7 +33,7 @@ def _standard(x: Array, axes: Any, epsilon: float) -> Array:
     """Zero mean and unit variance over `axes`."""
     x = x.astype(np.float64)
     mean = x.mean(axes, keepdims=True)
-    return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axes, keepdims=True) + epsilon)  # type: ignore[no-any-return]
+    return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axes, keepdims=True) + epsilon)
 
 
 def _by_channel(call: Call) -> list[TensorType]:
@@ -55,7 +54,7 @@ def _by_channel(call: Call) -> list[TensorType]:
 )
 def _batch(a: Attributes, x: Array, scale: Array, bias: Array, mean: Array, var: Array) -> Array:
     scale, bias, mean, var = (_along(one, x.ndim) for one in (scale, bias, mean, var))
-    return ((x - mean) * (scale / np.sqrt(var + a["epsilon"])) + bias).astype(x.dtype)  # type: ignore[no-any-return]
+    return ((x - mean) * (scale / np.sqrt(var + a["epsilon"])) + bias).astype(x.dtype)
 
 
 @operator("InstanceNormalization", _by_channel, 3, epsilon=number(1e-5))
@@ -119,7 +118,7 @@ def _layer(a: Attributes, x: Array, scale: Array, bias: Array | None = None) -> 
 def _rms(a: Attributes, x: Array, scale: Array) -> Array:
     axes = tuple(range(axis_of(a["axis"], x.ndim), x.ndim))
     wide = x.astype(np.float64)
-    return (wide / np.sqrt((wide**2).mean(axes, keepdims=True) + a["epsilon"]) * scale).astype(x.dtype)  # type: ignore[no-any-return]
+    return (wide / np.sqrt((wide**2).mean(axes, keepdims=True) + a["epsilon"]) * scale).astype(x.dtype)
 
 
 @operator("MeanVarianceNormalization", same, axes=integers((0, 2, 3)))
@@ -127,7 +126,7 @@ def _mean_variance(a: Attributes, x: Array) -> Array:
     wide, axes = x.astype(np.float64), axes_of(a["axes"], x.ndim)
     mean = wide.mean(axes, keepdims=True)
     spread = np.sqrt((wide**2).mean(axes, keepdims=True) - mean**2)
-    return ((wide - mean) / (spread + 1e-9)).astype(x.dtype)  # type: ignore[no-any-return]
+    return ((wide - mean) / (spread + 1e-9)).astype(x.dtype)
 
 
 @operator("LpNormalization", same, axis=integer(-1), p=integer(2))
@@ -165,7 +164,7 @@ def _log_softmax(a: Attributes, x: Array) -> Array:
 
 def _shifted(x: Array, axis: int) -> Array:
     wide = x.astype(np.float64)
-    return wide - wide.max(axis, keepdims=True, initial=-np.inf)  # type: ignore[no-any-return]
+    return wide - wide.max(axis, keepdims=True, initial=-np.inf)
 
 
 @operator("Hardmax", _softmax_rule, axis=integer(-1))

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ...weights import FormatError
+from ...errors import FormatError
 from ..dims import Dim, Size
 
-Array = npt.NDArray[Any]
+Array = Any
+"""An ndarray: NumPy's own types for what its functions return would be longer than the functions here."""
 Shape = tuple[Size, ...]
 DType = np.dtype[Any]
+Attributes = Mapping[str, Any]
 
 BOOL, INT32, INT64 = np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.int64)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -157,9 +158,9 @@ def number(default: Any = REQUIRED) -> Attribute:
     return Attribute("a number", default)
 
 
-def text(*choices: str, default: Any = "") -> Attribute:
+def text(*choices: str, required: bool = False) -> Attribute:
     """An attribute that is one of a few words, the first by default."""
-    return Attribute("text", choices[0] if choices else default, choices)
+    return Attribute("text", REQUIRED if required else choices[0], choices)
 
 
 @dataclass(frozen=True)
@@ -234,24 +235,11 @@ def operator(
     """Enter an operator: decorates its meaning in NumPy."""
 
     def enter(compute: Callable[..., Any]) -> Callable[..., Any]:
-        bounds = [(one, one) if isinstance(one, int) else one for one in (inputs, outputs)]
+        takes, gives = ((one, one) if isinstance(one, int) else one for one in (inputs, outputs))
         if name in OPERATORS:
             raise RuntimeError(f"operator {name} is entered twice")
-        OPERATORS[name] = Operator(name, shape, compute, *bounds, attributes, shape_inputs, graphs)
+        OPERATORS[name] = Operator(name, shape, compute, takes, gives, attributes, shape_inputs, graphs)
         return compute
-
-    return enter
-
-
-def lowers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Enter how operators are lowered: decorates ``lower(plan, node)``, which emits their steps (see `plan.Plan`)."""
-
-    def enter(lower: Callable[..., None]) -> Callable[..., None]:
-        for name in names:
-            if OPERATORS[name].lower is not None:
-                raise RuntimeError(f"operator {name} is lowered twice")
-            object.__setattr__(OPERATORS[name], "lower", lower)
-        return lower
 
     return enter
 

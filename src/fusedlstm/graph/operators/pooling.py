@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from .convolution import AUTO_PAD, geometry
-from .operator import INT64, REQUIRED, Array, Call, TensorType, flag, integer, integers, operator, text
-
-Attributes = dict[str, Any]
+from .operator import INT64, REQUIRED, Array, Attributes, Call, TensorType, flag, integer, integers, operator, text
 
 _WINDOW: dict[str, Any] = {
     "auto_pad": text(*AUTO_PAD),

@@ -8,9 +8,8 @@ import numpy as np
 
 from .convolution import CONV, conv_shape, convolve
 from .matrix import matmul_shape
-from .operator import FLOAT32, INT32, Array, Attribute, Call, TensorType, axis_of, flag, integer, operator
+from .operator import FLOAT32, INT32, Array, Attribute, Attributes, Call, TensorType, axis_of, flag, integer, operator
 
-Attributes = dict[str, Any]
 _UINT8 = np.dtype(np.uint8)
 _DTYPE = Attribute("a dtype", None)
 
@@ -55,8 +54,8 @@ def _quantize_rule(call: Call) -> list[TensorType]:
 )
 def _quantize(a: Attributes, x: Array, scale: Array, zero: Array | None = None) -> Array:
     zero = np.zeros(scale.shape, a["output_dtype"] or np.uint8) if zero is None else zero
-    spread = [_spread(one, x.shape, a["axis"], a["block_size"]) for one in (scale, zero)]
-    return _rounded(x.astype(FLOAT32) if x.dtype.kind != "f" else x, *spread, zero.dtype)
+    spread, shift = (_spread(one, x.shape, a["axis"], a["block_size"]) for one in (scale, zero))
+    return _rounded(x.astype(FLOAT32) if x.dtype.kind != "f" else x, spread, shift, zero.dtype)
 
 
 @operator(

@@ -9,10 +9,22 @@ from typing import Any
 import numpy as np
 
 from ...weights import Activation, Cell, DirectionWeights, LSTMWeights, reorder_gates
-from .operator import Array, Attribute, Call, TensorType, differ, flag, integer, number, operator, same_types, text
+from .operator import (
+    Array,
+    Attribute,
+    Attributes,
+    Call,
+    Shape,
+    TensorType,
+    differ,
+    flag,
+    integer,
+    number,
+    operator,
+    same_types,
+    text,
+)
 from .steps import States, gru_step, over_time, rnn_step, run_lstm
-
-Attributes = dict[str, Any]
 
 # The engine's name of each activation, and the parameters that it takes.
 _ACTIVATIONS = {
@@ -64,7 +76,7 @@ def activations_of(a: Attributes, usual: Sequence[str]) -> list[list[Activation]
     return [found[d * count : (d + 1) * count] for d in range(directions)]
 
 
-def _options(**more: Attribute) -> dict[str, Attribute]:
+def _options(**more: Any) -> dict[str, Any]:
     return {
         "activations": Attribute("texts", None),
         "activation_alpha": Attribute("numbers", None),
@@ -86,7 +98,10 @@ def _rule(call: Call, gates: int, states: int) -> list[TensorType]:
     time, batch = (x[1], x[0]) if a["layout"] else x[:2]
     if a["hidden_size"] is not None and differ(a["hidden_size"], hidden):
         raise ValueError(f"expected hidden_size {hidden} as R has it, found {a['hidden_size']}")
-    sizes = [(1, (directions, gates * hidden, x[2])), (2, (directions, gates * hidden, hidden))]
+    sizes: list[tuple[int, Shape]] = [
+        (1, (directions, gates * hidden, x[2])),
+        (2, (directions, gates * hidden, hidden)),
+    ]
     sizes.append((3, (directions, 2 * gates * hidden)))
     sizes.append((4, (batch,)))
     state = (batch, directions, hidden) if a["layout"] else (directions, batch, hidden)

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from .elementwise import wide
-from .operator import INT64, Array, Call, Shape, TensorType, axes_of, axis_of, flag, integer, operator
-
-Attributes = dict[str, Any]
+from .operator import INT64, Array, Attributes, Call, Shape, TensorType, axes_of, axis_of, flag, integer, operator
 
 
 def _shape(shape: Shape, axes: tuple[int, ...], keep: int) -> Shape:
@@ -28,10 +26,11 @@ def _rule(call: Call) -> list[TensorType]:
 
 
 def _log_sum_exp(x: Array, axes: Any, keepdims: bool) -> Array:
+    x = x.astype(np.float64)
     high = x.max(axes, keepdims=True, initial=-np.inf)
     high = np.where(np.isfinite(high), high, 0)
     found = np.log(np.exp(x - high).sum(axes, keepdims=True)) + high
-    return found if keepdims else found.reshape(x.sum(axes).shape)  # type: ignore[no-any-return]
+    return found if keepdims else found.reshape(x.sum(axes).shape)
 
 
 def _limit(dtype: np.dtype[Any], sign: int) -> Any:
@@ -69,14 +68,13 @@ def _arg_rule(call: Call) -> list[TensorType]:
     return [TensorType(_shape(shape, (axis_of(a["axis"], len(shape)),), a["keepdims"]), INT64)]
 
 
-for _name, _function in {"ArgMax": np.argmax, "ArgMin": np.argmin}.items():
+_ARGS: dict[str, Callable[..., Any]] = {"ArgMax": np.argmax, "ArgMin": np.argmin}
+for _name, _find in _ARGS.items():
 
-    def _arg(a: Attributes, x: Array, function: Callable[..., Any] = _function) -> Array:
+    def _arg(a: Attributes, x: Array, function: Callable[..., Any] = _find) -> Array:
         axis = axis_of(a["axis"], x.ndim)
-        if a["select_last_index"]:
-            found = x.shape[axis] - 1 - function(np.flip(x, axis), axis)
-        else:
-            found = function(x, axis)
+        last = a["select_last_index"]
+        found = x.shape[axis] - 1 - function(np.flip(x, axis), axis) if last else function(x, axis)
         return np.asarray(np.expand_dims(found, axis) if a["keepdims"] else found).astype(np.int64)
 
     operator(_name, _arg_rule, axis=integer(0), keepdims=flag(1), select_last_index=flag())(_arg)

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim
-from .operator import Array, Call, TensorType, UnknownError, axes_of, flag, integers, number, operator, text
-
-Attributes = dict[str, Any]
+from .operator import Array, Attributes, Call, TensorType, UnknownError, axes_of, flag, integers, number, operator, text
 
 
-def _sizes(a: Attributes, shape: Sequence[Any], scales: Any, sizes: Any) -> tuple[list[Any], list[float]]:
+def sizes_and_scales(a: Attributes, shape: Sequence[Any], scales: Any, sizes: Any) -> tuple[list[Any], list[float]]:
     """The new shape, and the scale of each axis."""
     axes = axes_of(range(len(shape)) if a["axes"] is None else a["axes"], len(shape))
     out, factors = list(shape), [1.0] * len(shape)
@@ -49,7 +47,7 @@ def _rule(call: Call) -> list[TensorType]:
         if call.has(index) and value is None:
             raise UnknownError
         found.append(None if value is None or value.size == 0 else value.tolist())
-    return [TensorType(tuple(_sizes(call.attributes, call.shapes[0], *found)[0]), call.dtypes[0])]
+    return [TensorType(tuple(sizes_and_scales(call.attributes, call.shapes[0], *found)[0]), call.dtypes[0])]
 
 
 def _places(a: Attributes, size: int, out: int, scale: float) -> Array:
@@ -77,28 +75,32 @@ def _nearest(a: Attributes, places: Array) -> Array:
     return np.ceil(places - 0.5) if mode == "round_prefer_floor" else np.floor(places + 0.5)
 
 
+def taps(a: Attributes, size: int, out: int, scale: float) -> tuple[Array, Array]:
+    """Of one axis: the elements of the input that each of the output is made of, and their weights, both (out, taps)."""
+    places = _places(a, size, out, scale)[:, None]
+    antialias = a["antialias"] and scale < 1
+    if a["mode"] == "nearest":
+        at, weights = _nearest(a, places), np.ones((out, 1))
+    elif a["mode"] == "linear" and not antialias:
+        at = np.floor(places) + np.arange(2)
+        weights = 1 - np.abs(places - at)
+    else:
+        stretch = max(1.0, 1 / scale) if a["antialias"] else 1.0
+        reach = (1 if a["mode"] == "linear" else 2) * stretch
+        at = np.floor(places - reach) + np.arange(1, math.ceil(2 * reach) + 1)
+        weights = np.where(at < np.ceil(places + reach), _kernel(a, (at - places) / stretch), 0)
+        if a["exclude_outside"]:
+            weights = np.where((at >= 0) & (at < size), weights, 0)
+        if a["exclude_outside"] or a["antialias"]:
+            weights = weights / weights.sum(1, keepdims=True)
+    return np.clip(at, 0, size - 1).astype(np.int64), weights
+
+
 def _matrix(a: Attributes, size: int, out: int, scale: float) -> Array:
     """The weights (out, in) of one axis."""
-    places, weights = _places(a, size, out, scale), np.zeros((out, size))
-    if a["mode"] == "nearest":
-        weights[np.arange(out), np.clip(_nearest(a, places), 0, size - 1).astype(int)] = 1
-        return weights
-    rows = np.arange(out)
-    if a["mode"] == "linear" and not (a["antialias"] and scale < 1):
-        low = np.floor(places)
-        for offset in (0, 1):
-            at = low + offset
-            np.add.at(weights, (rows, np.clip(at, 0, size - 1).astype(int)), 1 - np.abs(places - at))
-        return weights
-    stretch = max(1.0, 1 / scale) if a["antialias"] else 1.0
-    reach = (1 if a["mode"] == "linear" else 2) * stretch
-    for row, place in enumerate(places):
-        taps = np.arange(math.floor(place - reach) + 1, math.ceil(place + reach))
-        values = _kernel(a, (taps - place) / stretch)
-        if a["exclude_outside"] or a["antialias"]:
-            values = np.where((taps >= 0) & (taps < size), values, 0) if a["exclude_outside"] else values
-            values = values / values.sum()
-        np.add.at(weights[row], np.clip(taps, 0, size - 1).astype(int), values)
+    at, own = taps(a, size, out, scale)
+    weights = np.zeros((out, size))
+    np.add.at(weights, (np.arange(out)[:, None], at), own)
     return weights
 
 
@@ -130,7 +132,7 @@ def _kernel(a: Attributes, x: Array) -> Array:
     nearest_mode=text("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
 )
 def _resize(a: Attributes, x: Array, roi: Any = None, scales: Array | None = None, sizes: Array | None = None) -> Array:
-    out, factors = _sizes(
+    out, factors = sizes_and_scales(
         a,
         x.shape,
         None if scales is None or not scales.size else scales.tolist(),

@@ -14,6 +14,7 @@ from .operator import (
     INT64,
     Array,
     Attribute,
+    Attributes,
     Call,
     TensorType,
     UnknownError,
@@ -23,8 +24,6 @@ from .operator import (
     same,
     same_types,
 )
-
-Attributes = dict[str, Any]
 
 
 def product(shape: Any) -> Size:
@@ -102,7 +101,7 @@ def _eye_rule(call: Call) -> list[TensorType]:
 
 @operator("EyeLike", _eye_rule, k=integer(0), dtype=Attribute("a dtype", None))
 def _eye(a: Attributes, x: Array) -> Array:
-    return np.eye(*x.shape, k=a["k"], dtype=a["dtype"] or x.dtype)
+    return np.eye(x.shape[0], x.shape[1], a["k"]).astype(a["dtype"] or x.dtype)
 
 
 @operator("Identity", same)

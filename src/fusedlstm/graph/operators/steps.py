@@ -41,7 +41,7 @@ def activate(how: Activation, x: Array) -> Array:
 
 
 def _normal(z: Array, epsilon: float) -> Array:
-    return (z - z.mean(-1, keepdims=True)) / np.sqrt(z.var(-1, keepdims=True) + epsilon)  # type: ignore[no-any-return]
+    return (z - z.mean(-1, keepdims=True)) / np.sqrt(z.var(-1, keepdims=True) + epsilon)
 
 
 def lstm_step(one: DirectionWeights, x: Array, h: Array, c: Array) -> States:
@@ -99,9 +99,9 @@ def over_time(
 
 _MERGES: dict[str, Callable[[Sequence[Array]], Array]] = {
     "concat": lambda y: np.concatenate(y, -1),
-    "sum": lambda y: sum(y),  # type: ignore[arg-type, return-value]
+    "sum": lambda y: sum(y),
     "mul": lambda y: np.prod(y, axis=0),
-    "ave": lambda y: sum(y) / len(y),  # type: ignore[arg-type, return-value]
+    "ave": lambda y: sum(y) / len(y),
 }
 
 
@@ -114,15 +114,10 @@ def run_lstm(
     for k, layer in enumerate(weights.layers):
         outputs = []
         for d, one in enumerate(layer):
-            sizes = (one.output_size, one.hidden_size)
-            own = weights.initial_state if h_0 is None and c_0 is None else None
+            learned = weights.initial_state if h_0 is None and c_0 is None else None
             states = tuple(
-                np.zeros((batch, size))
-                if given is None and own is None
-                else np.broadcast_to(own[n][k][d], (batch, size)).astype(np.float64)  # type: ignore[index]
-                if own is not None
-                else given[k * directions + d].astype(np.float64)  # type: ignore[index]
-                for n, (given, size) in enumerate(zip((h_0, c_0), sizes))
+                _first_state(given, None if learned is None else learned[n][k], k * directions, d, (batch, size))
+                for n, (given, size) in enumerate(((h_0, one.output_size), (c_0, one.hidden_size)))
             )
             y, last = over_time(
                 lambda *values, one=one: lstm_step(one, *values), x, states, lengths, weights.reverse or d == 1
@@ -142,6 +137,13 @@ def run_lstm(
     if weights.flip_output:
         x = x[::-1]
     return x, np.stack([one[0] for one in finals]), np.stack([one[1] for one in finals])
+
+
+def _first_state(given: Array | None, learned: Any, row: int, d: int, shape: tuple[int, int]) -> Array:
+    """A state of one direction: the caller's, the model's own, or zeros."""
+    if given is not None:
+        return given[row + d].astype(np.float64)
+    return np.zeros(shape) if learned is None else np.broadcast_to(np.asarray(learned)[d], shape).astype(np.float64)
 
 
 def gru_step(w: Array, r: Array, b: Array, before_reset: bool, clip: float, functions: Any) -> Callable[..., States]:

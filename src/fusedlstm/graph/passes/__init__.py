@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..draft import Draft, value_of
-from ..graph import Graph, Node, Value, captures, graphs_of
+from ..draft import Draft
+from ..graph import Graph, Node, Value, captures, graphs_of, prune
 from ..operators import Array
 from . import (
     activations,
@@ -20,9 +20,10 @@ from . import (
     siblings,
     unrolled,
 )
-from .constants import fold, prune
+from .constants import fold
+from .single import single
 
-__all__ = ["PASSES", "apply", "fold", "simplify"]
+__all__ = ["PASSES", "apply", "fold", "settle", "simplify", "single"]
 
 PASSES: tuple[Callable[[Draft], None], ...] = (
     identities.rewrite,
@@ -95,7 +96,7 @@ def _inside(graph: Graph) -> Graph:
 def _alone(inner: Graph, draft: Draft, constants: dict[str, Array]) -> Graph:
     """A graph inside a node, simplified with what it takes from around it as inputs and constants of its own."""
     taken = captures(inner)
-    outside = [value_of(draft, name) for name in taken if name not in constants]
+    outside = [draft.value(name) for name in taken if name not in constants]
     own = {name: constants[name] for name in taken if name in constants}
     types = {name: draft.types[name] for name in taken if name in draft.types}
     inputs = tuple(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from ..draft import Draft, DraftNode
 from ..operators import Array
 from .dense import activation_of
 from .linear import Form, Linear, last_axis_part
+
+_MOST_USERS = 8
 
 
 @dataclass
@@ -88,10 +91,10 @@ def _products(draft: Draft, one: DraftNode) -> Iterator[tuple[DraftNode, DraftNo
 
 def _ends(draft: Draft, new_c: str) -> Iterator[tuple[DraftNode, DraftNode, str]]:
     """What squashes c', the product that is h', and the output gate."""
-    for squash in draft.users.get(new_c, ()):
+    for squash in islice(draft.users.get(new_c, ()), _MOST_USERS):
         if activation_of(squash) is None:
             continue
-        for product in draft.users.get(squash.output, ()):
+        for product in islice(draft.users.get(squash.output, ()), _MOST_USERS):
             if product.op == "Mul":
                 other = [name for name in product.inputs if name != squash.output]
                 if len(other) == 1:
@@ -109,10 +112,11 @@ def _cell(draft: Draft, linear: Linear, one: DraftNode, earlier: dict[str, Found
                 if forget is None or forget[0] != output_gate[0]:
                     continue
                 for i, g in (write.inputs, write.inputs[::-1]):
-                    ways = [_gate(draft, linear, i), forget, _gate(draft, linear, g), output_gate]
-                    if None in ways or ways[0][0] != forget[0]:  # type: ignore[index]
+                    enter, candidate = _gate(draft, linear, i), _gate(draft, linear, g)
+                    if enter is None or candidate is None or enter[0] != forget[0]:
                         continue
-                    found = _assemble(draft, ways, c, one, product, activation_of(squash), earlier)  # type: ignore[arg-type]
+                    ways = [enter, forget, candidate, output_gate]
+                    found = _assemble(draft, ways, c, one, product, activation_of(squash), earlier)
                     if found is not None:
                         found.joints = [keep, write, squash]
                         return found
@@ -158,7 +162,7 @@ def _assemble(
             1,
         ).T
 
-    recurrent = stacked([h]) if h else np.zeros((4 * hidden, hidden))
+    recurrent: Array = stacked([h]) if h else np.zeros((4 * hidden, hidden))
     bias = np.concatenate([form.bias for _, form in gates])
     cell = Cell(gates[0][0], gates[2][0], output)
     try:

@@ -6,41 +6,35 @@ The same walk serves a file that is loaded, whose open sizes are `Dim`, and a ca
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ...weights import FormatError
+from ...errors import FormatError
 from ..dims import Dim
 from ..evaluate import compute
-from ..graph import Graph, Node, Value, check_shape
+from ..graph import MAX_ELEMENTS, Graph, Node, Value, check_shape, prune
 from ..operators import OPERATORS, Array, Call, TensorType, UnknownError
 from ..operators.operator import BOOL, INT64
+from .sizes import ON_SIZES
 
 _FACTOR, _LEAST = 16, 1 << 26  # bytes that folding may make: so many times the constants, or so many
 _WORK = 1 << 30  # multiplications that folding may do
 _SMALL = 256  # elements that are computed without a look at what will come out
-_NEVER = ("LSTM", "GRU", "RNN", "Einsum", "If", "Loop", "Scan", "fusedlstm.LSTM", "fusedlstm.Conv", "fusedlstm.Dense")
-
-
-def types_of_inputs(graph: Graph) -> dict[str, TensorType]:
-    """Of each input what the file declares; open sizes get a symbol."""
-    found = {}
-    for value in graph.inputs:
-        if value.dtype is not None and value.shape is not None:
-            shape = tuple(
-                size if isinstance(size, (int, Dim)) else Dim.symbol(f"{value.name}.{axis}" if size is None else size)
-                for axis, size in enumerate(value.shape)
-            )
-            found[value.name] = TensorType(shape, value.dtype)
-    return found
+_NEVER = frozenset(  # work that their sizes do not bound well, and that exporters do not leave to be done
+    (
+        *("LSTM", "GRU", "RNN", "fusedlstm.LSTM", "fusedlstm.Conv", "fusedlstm.Dense", "Attention", "Einsum", "Det"),
+        *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool", "Resize"),
+    )
+)
+_TWICE = 3  # loops inside loops whose shapes are tried out
 
 
 def fold(graph: Graph) -> Graph:
     """The graph with all that constants and declared shapes settle computed, and what is known of each tensor."""
     size = sum(value.nbytes for value in graph.constants.values())
-    return Folder(graph, types_of_inputs(graph), {}, max(_FACTOR * size, _LEAST)).run()
+    return Folder(graph, graph.input_types(), {}, max(_FACTOR * size, _LEAST)).run()
 
 
 class Folder:
@@ -60,7 +54,7 @@ class Folder:
 
     def __init__(self, graph: Graph, inputs: Mapping[str, TensorType], values: Mapping[str, Array], room: int) -> None:
         self.graph = graph
-        self.types: dict[str, TensorType] = {**constant_types(graph), **inputs}
+        self.types: dict[str, TensorType] = {**graph.constant_types(), **inputs}
         self.known: dict[str, Array] = {**graph.constants, **values}
         self.types.update((name, TensorType(value.shape, value.dtype)) for name, value in values.items())
         self.values = values
@@ -68,6 +62,7 @@ class Folder:
         self.alias: dict[str, str] = {}
         self.room = room
         self.work = _WORK
+        self.depth = 0
         self.nodes: list[Node] = []
 
     def run(self) -> Graph:
@@ -113,7 +108,9 @@ class Folder:
         if one.op == "Identity" and one.outputs[0] not in known:
             self.alias[one.outputs[0]] = inputs[0]
             return
-        shapes, dtypes, values = [], [], []
+        shapes: list[Any] = []
+        dtypes: list[Any] = []
+        values: list[Array | None] = []
         constant = True
         for name in inputs:
             if not name:
@@ -150,7 +147,8 @@ class Folder:
         for name, kind in zip(one.outputs, found):
             if name:
                 types[name] = kind
-                if len(kind.shape) > 4:
+                size = math.prod(kind.shape)
+                if size > MAX_ELEMENTS or min(kind.shape, default=0) < 0:
                     check_shape(one.title, kind.shape, kind.dtype)
         if one.op == "CastLike":
             one = Node("Cast", inputs[:1], one.outputs, {"to": dtypes[1], "saturate": 1, "round_mode": "up"}, one.name)
@@ -204,7 +202,7 @@ class Folder:
 
     def of_sizes(self, one: Node, values: list[Array | None]) -> bool:
         """Compute with open sizes, for the operators that exporters use on shapes."""
-        rule = _ON_SIZES.get(one.op)
+        rule = ON_SIZES.get(one.op)
         if rule is None or not any(value is not None and value.dtype.kind == "O" for value in values):
             return False
         if any(value is None and name for value, name in zip(values, one.inputs)):
@@ -243,7 +241,7 @@ class Folder:
         for key, graph in one.attributes.items():
             if not isinstance(graph, Graph):
                 continue
-            carried = self.carried(one, graph)
+            carried = self.carried(one, graph) if self.depth < _TWICE else {}
             found = self.walk_inside(graph, carried)
             if any(self.types.get(output) != carried[name] for name, output in self.handed_on(one, found)):
                 self.forget(graph)  # a shape that changes from turn to turn is not known
@@ -259,18 +257,19 @@ class Folder:
     def walk_inside(self, graph: Graph, carried: dict[str, TensorType]) -> Graph:
         """Fold one graph, whose inputs have types as in `carried`."""
         outside, self.nodes = self.nodes, []
+        self.depth += 1
         for value in graph.inputs:
             self.types.pop(value.name, None)
         self.types.update(carried)
-        try:
-            for inner in graph.nodes:
+        for inner in graph.nodes:
+            try:
                 self.step(inner)
-            nodes = self.nodes
-        except FormatError:  # a branch that is never taken may be wrong
-            nodes = list(graph.nodes)
-            self.forget(graph)
-        finally:
-            self.nodes = outside
+            except FormatError as error:  # a branch that is never taken may be wrong
+                reason = str(error).removeprefix(f"{inner.title}: ")
+                inputs = tuple(map(self.find, inner.inputs))
+                self.nodes.append(Node(inner.op, inputs, inner.outputs, {}, inner.name, reason))
+        nodes, self.nodes = self.nodes, outside
+        self.depth -= 1
         outputs = tuple(Value(self.find(value.name)) for value in graph.outputs)
         used = {value.name for value in outputs}
         nodes = prune(nodes, used)
@@ -283,7 +282,7 @@ class Folder:
         for _, inner in graph.walk():
             for name in inner.outputs:
                 for table in (self.known, self.types, self.symbolic, self.alias):
-                    table.pop(name, None)  # type: ignore[attr-defined]
+                    table.pop(name, None)
 
     def carried(self, one: Node, graph: Graph) -> dict[str, TensorType]:
         """What the inputs of a body are, if tensors that it hands on keep their shape."""
@@ -311,59 +310,3 @@ class Folder:
             inputs = inputs[: len(one.inputs) - one.attributes["num_scan_inputs"]]
         pairs = zip(inputs, outputs)
         return [(value.name, output.name) for value, output in pairs if value.name in self.types]
-
-
-def constant_types(graph: Graph) -> dict[str, TensorType]:
-    """Types of the constants, kept with the graph."""
-    found: dict[str, TensorType] | None = graph.__dict__.get("_constant_types")
-    if found is None:
-        found = {name: TensorType(value.shape, value.dtype) for name, value in graph.constants.items()}
-        graph.__dict__["_constant_types"] = found
-    return found
-
-
-def prune(nodes: list[Node], used: set[str]) -> list[Node]:
-    """The nodes that lead to what is used; `used` is extended by all that they take."""
-    kept = []
-    for one in reversed(nodes):
-        if any(name in used for name in one.outputs):
-            kept.append(one)
-            used.update(one.inputs)
-            for graph in one.attributes.values() if one.op in ("If", "Loop", "Scan") else ():
-                if isinstance(graph, Graph):
-                    used.update(value.name for value in graph.outputs)
-                    prune(list(graph.nodes), used)
-    kept.reverse()
-    return kept
-
-
-def _meaning(one: Node, values: list[Array | None]) -> list[Array]:
-    return compute(one, values)
-
-
-def _cast(one: Node, values: list[Any]) -> list[Array] | None:
-    return [values[0]] if one.attributes["to"].kind in "iu" else None
-
-
-def _equal(one: Node, values: list[Any]) -> list[Array] | None:
-    pairs = np.broadcast(*(np.asarray(value, object) for value in values))
-    answers = []
-    for x, y in pairs:
-        open_one = isinstance(x, Dim) or isinstance(y, Dim)
-        if open_one and x != y and not any(type(one) is int and one < 0 for one in (x, y)):
-            return None
-        answers.append(x == y)
-    return [np.array(answers, np.bool_).reshape(pairs.shape)]
-
-
-_ON_SIZES: dict[str, Callable[[Node, list[Any]], list[Array] | None]] = {
-    **dict.fromkeys(
-        (
-            *("Add", "Sub", "Mul", "Div", "Concat", "Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape"),
-            *("Flatten", "Transpose", "ReduceProd", "Where", "Expand"),
-        ),
-        _meaning,
-    ),
-    "Cast": _cast,
-    "Equal": _equal,
-}

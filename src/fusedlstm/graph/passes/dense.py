@@ -81,7 +81,7 @@ def _pointwise(draft: Draft, one: DraftNode) -> None:
     """A convolution of one tap between two transposes: Keras's way of a dense layer at each step."""
     weights, a = draft.constant(one.inputs[1]), one.attributes
     before = draft.made_by(one.inputs[0], "Transpose")
-    after = draft.users.get(one.output, [])
+    after = draft.users.get(one.output, {})
     if weights is None or weights.shape[2:] != (1,) or a["group"] != 1 or any(a["pads"] or ()) or before is None:
         return
     if (a["strides"] or (1,)) != (1,) or one.output in draft.outputs or not after:

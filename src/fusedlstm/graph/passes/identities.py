@@ -42,8 +42,8 @@ def _is_reshape(draft: Draft, one: DraftNode) -> bool:
     """Whether the elements stay in their order."""
     if one.op in _RESHAPES:
         return True
-    shape = draft.shape(one.inputs[0])
-    if one.op != "Transpose" or shape is None:
+    shape = draft.shape(one.inputs[0]) if one.op == "Transpose" else None
+    if shape is None:
         return False
     order = one.attributes["perm"] or range(len(shape))[::-1]
     return [axis for axis in order if shape[axis] != 1] == [axis for axis in range(len(shape)) if shape[axis] != 1]
@@ -94,7 +94,7 @@ def _slice(draft: Draft, one: DraftNode) -> bool:
     if not _same(draft, one):
         return False
     steps = draft.ints(one, 4)
-    return steps is None and len(one.inputs) < 5 or steps is not None and all(step == 1 for step in steps)
+    return (steps is None and len(one.inputs) < 5) or (steps is not None and all(step == 1 for step in steps))
 
 
 def _pad(draft: Draft, one: DraftNode) -> bool:

@@ -193,12 +193,9 @@ def last_axis_part(draft: Draft, one: DraftNode, name: str) -> slice | None:
     if one.op == "Split":
         if axis_of(one.attributes["axis"], len(shape)) != len(shape) - 1:
             return None
-        widths = [draft.types[output].shape[-1] if output in draft.types else None for output in one.outputs]
-        at = one.outputs.index(name)
-        if any(width is None for width in widths[: at + 1]):
-            sizes = draft.ints(one, 1)
-            each = -(-shape[-1] // len(one.outputs))
-            widths = list(sizes) if sizes is not None else [each] * len(one.outputs)
+        at, sizes = one.outputs.index(name), draft.ints(one, 1)
+        each = -(-shape[-1] // len(one.outputs))
+        widths = list(sizes) if sizes is not None else [each] * len(one.outputs)
         start = sum(widths[:at])
         return slice(start, start + widths[at])
     starts, ends, axes, steps = (draft.ints(one, k) for k in range(1, 5))

@@ -85,10 +85,10 @@ def _body(graph: Graph, first: int, carried: int, known: dict[str, Any]) -> tupl
         return None
     ends = [_through(inside, value.name) for value in graph.outputs[first - (len(graph.inputs) > 0 and first == 2) :]]
     which = {name: max(k, 1) for k, name in enumerate(outputs) if name}  # y of one step is h
-    kinds = [which.get(name) for name in ends]
-    if None in kinds or (kinds[h], kinds[c]) != (1, 2):
+    kinds = [which.get(name, 0) for name in ends]
+    if 0 in kinds or (kinds[h], kinds[c]) != (1, 2):
         return None
-    return inside, _Body(step, _through(inside, inputs[0]), h, c, kinds[2:])  # type: ignore[arg-type]
+    return inside, _Body(step, _through(inside, inputs[0]), h, c, kinds[2:])
 
 
 def _states(draft: Draft, names: list[str], body: _Body) -> list[str] | None:
@@ -123,7 +123,7 @@ def _finish(
     draft.add("fusedlstm.LSTM", [x, *states], [y, h, c], one.name, weights=weights, x_batch_first=axis)
     for name, source in ((one.outputs[body.h], h), (one.outputs[body.c], c)):
         if name:
-            _shaped(draft, source, name, len(draft.types.get(_initial(one, body, name), (0, 0))[0] or ()) == 2)
+            _shaped(draft, source, name, len(draft.types[_initial(one, name)].shape) == 2)
     for k, name in enumerate(one.outputs[2:]):
         if not name:
             continue
@@ -138,7 +138,7 @@ def _finish(
     draft.remove(one)
 
 
-def _initial(one: DraftNode, body: _Body, name: str) -> str:
+def _initial(one: DraftNode, name: str) -> str:
     """The initial value of the state whose last value is `name`."""
     start = 2 if one.op == "Loop" else 0
     return one.inputs[start + one.outputs.index(name)]

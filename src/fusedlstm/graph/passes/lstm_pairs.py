@@ -33,8 +33,8 @@ def _inputs(one: DraftNode) -> list[str]:
 
 def _pair(draft: Draft, joined: DraftNode) -> None:
     """Forward and backward over the same input, side by side along the features."""
-    both = [draft.made_by(name, "fusedlstm.LSTM") for name in joined.inputs]
-    if len(both) != 2 or both[0] is None or both[1] is None or both[0] is both[1]:
+    both = [made for name in joined.inputs if (made := draft.made_by(name, "fusedlstm.LSTM")) is not None]
+    if len(joined.inputs) != 2 or len(both) != 2 or both[0] is both[1]:
         return
     one, other = both
     a, b = one.attributes["weights"], other.attributes["weights"]
@@ -62,7 +62,7 @@ def _pair(draft: Draft, joined: DraftNode) -> None:
     outputs = [joined.output]
     halves = []
     for k in (1, 2):
-        ends = [[*node.outputs, "", ""][k] for node in both]  # type: ignore[union-attr]
+        ends = [[*node.outputs, "", ""][k] for node in both]
         outputs.append(draft.fresh(joined.output) if any(ends) else "")
         if any(ends):
             draft.types[outputs[-1]] = draft.types[joined.output]  # taken; set right below
@@ -87,17 +87,19 @@ def _cut(draft: Draft, name: str, ends: list[str], rows: list[int]) -> None:
 
 def _rows_of(draft: Draft, first: str, second: str) -> str | None:
     """The tensor whose rows are these two, one after the other."""
-    both = [draft.made_by(name, "Slice") if name else None for name in (first, second)]
-    if None in both or both[0].inputs[0] != both[1].inputs[0]:  # type: ignore[union-attr]
+    both = [made for name in (first, second) if name and (made := draft.made_by(name, "Slice")) is not None]
+    if len(both) < 2 or both[0].inputs[0] != both[1].inputs[0]:
         return None
-    source, at = both[0].inputs[0], 0  # type: ignore[union-attr]
+    source, at = both[0].inputs[0], 0
     shape = draft.shape(source)
+    if shape is None:
+        return None
     for one in both:
-        starts, ends, axes = (draft.ints(one, k) for k in (1, 2, 3))  # type: ignore[arg-type]
-        if starts != (at,) or ends is None or len(ends) != 1 or (axes or (0,)) != (0,) or shape is None:
+        starts, ends, axes = (draft.ints(one, k) for k in (1, 2, 3))
+        if starts != (at,) or ends is None or len(ends) != 1 or (axes or (0,)) != (0,):
             return None
         at = min(ends[0], shape[0]) if type(shape[0]) is int else -1
-    return source if at == shape[0] else None  # type: ignore[index]
+    return source if at == shape[0] else None
 
 
 def _stack(draft: Draft, one: DraftNode) -> DraftNode | None:
@@ -109,14 +111,14 @@ def _stack(draft: Draft, one: DraftNode) -> DraftNode | None:
     a, b = one.attributes["weights"], after.attributes["weights"]
     if not (_simple(a) and _simple(b)) or a.bidirectional != b.bidirectional or a.reverse != b.reverse:
         return None
-    if (a.dtype, a.activations) != (b.dtype, b.activations) or one.attributes["y_batch_first"] != after.attributes[
+    if (a.dtype, a.products) != (b.dtype, b.products) or one.attributes["y_batch_first"] != after.attributes[
         "x_batch_first"
     ]:
         return None
     first, second = _inputs(one), _inputs(after)
     if first[3] != second[3] or any(bool(x) != bool(z) for x, z in zip(first[1:3], second[1:3])):
         return None
-    weights = LSTMWeights([*a.layers, *b.layers], reverse=a.reverse, dtype=a.dtype, activations=a.activations)
+    weights = LSTMWeights([*a.layers, *b.layers], reverse=a.reverse, dtype=a.dtype, products=a.products)
     if not weights.equal_layers:
         return None
     steps = draft.types[y].shape[1 if one.attributes["y_batch_first"] else 0] if y in draft.types else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...weights import DirectionWeights, LSTMWeights
@@ -15,7 +17,7 @@ _FAR = 1 << 31
 def rewrite(draft: Draft) -> None:
     """Each LSTM."""
     for one in draft.of("fusedlstm.LSTM"):
-        made: DraftNode | None = one
+        made = one
         for rule in (_product_ahead, _input_layout, _output_layout, _last_step, _reversed):
             made = rule(draft, made) or made
 
@@ -55,8 +57,10 @@ def _product_ahead(draft: Draft, one: DraftNode) -> DraftNode | None:
         if value is not None:
             bias = bias + own @ value.astype(np.float64)
     rest = {name: value for name, value in layer.arrays.items() if name not in ("weight_ih", "bias")}
-    joined = DirectionWeights(own @ matrix.astype(np.float64).T, bias=bias, cell=layer.cell, **rest)  # type: ignore[arg-type]
-    return again(draft, one, [before.inputs[0], *one.inputs[1:]], weights=_with(weights, layers=[[joined]]))
+    joined = DirectionWeights(
+        (own @ matrix.astype(np.float64).T).astype(np.float32), bias=bias.astype(np.float32), cell=layer.cell, **rest
+    )
+    return again(draft, one, [before.inputs[0], *one.inputs[1:]], weights=replace(weights, layers=[[joined]]))
 
 
 def _input_layout(draft: Draft, one: DraftNode) -> DraftNode | None:
@@ -161,26 +165,9 @@ def _reversed(draft: Draft, one: DraftNode) -> DraftNode | None:
         back.append(user.output)
     if y in draft.outputs:
         return None
-    new = _with(weights, reverse=not weights.reverse)
+    new = replace(weights, reverse=not weights.reverse)
     outputs = [draft.fresh(y) if y else "", *one.outputs[1:]]
     made = again(draft, one, [found[0], *one.inputs[1:]], outputs, weights=new)
     for name in back:
         draft.forward(name, made.outputs[0])
     return made
-
-
-def _with(weights: LSTMWeights, **changes: object) -> LSTMWeights:
-    """The same weights with other options."""
-    names = (
-        "layers",
-        "batch_first",
-        "merge",
-        "reverse",
-        "flip_output",
-        "padding",
-        "residual",
-        "initial_state",
-        "dtype",
-    )
-    fields = {name: getattr(weights, name) for name in names}
-    return LSTMWeights(**{**fields, **changes})  # type: ignore[arg-type]

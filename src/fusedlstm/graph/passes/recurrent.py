@@ -12,8 +12,10 @@ def rewrite(draft: Draft) -> None:
     """Each LSTM, then states that are zeros."""
     for one in draft.of("LSTM"):
         _lstm(draft, one)
+    for one in draft.of("GRU", "RNN", "LSTM"):
+        _zero_states(draft, one, (5, 6))
     for one in draft.of("fusedlstm.LSTM"):
-        _zero_states(draft, one)
+        _zero_states(draft, one, (1, 2))
         _whole_lengths(draft, one)
         _unused(draft, one)
 
@@ -47,53 +49,68 @@ def _lstm(draft: Draft, one: DraftNode) -> None:
     )
     for name, made in zip(outputs[1:], new[1:]):
         if name:
-            draft.add("Transpose" if layout else "Identity", [made], [name], **({"perm": (1, 0, 2)} if layout else {}))
+            _as(draft, made, name, (1, 0, 2) if layout else None)
     if outputs[0]:
         # (time, batch, directions * hidden) to (time, directions, batch, hidden), or with the batch first.
         split = draft.add_constant(np.array([0, 0, directions, hidden], np.int64), outputs[0])
         parts = draft.between("Reshape", [new[0], split], outputs[0])
-        draft.add(
-            "Identity" if layout else "Transpose", [parts], outputs[0], **({} if layout else {"perm": (0, 2, 1, 3)})
-        )
+        _as(draft, parts, outputs[0], None if layout else (0, 2, 1, 3))
     draft.remove(one)
+
+
+def _as(draft: Draft, made: str, name: str, perm: tuple[int, ...] | None) -> None:
+    """Give a tensor under the name that it had, its axes in another order."""
+    if perm is None:
+        draft.add("Identity", [made], [name])
+    else:
+        draft.add("Transpose", [made], [name], perm=perm)
 
 
 def _turned(draft: Draft, name: str, one: DraftNode) -> str:
     return draft.between("Transpose", [name], name, perm=(1, 0, 2))
 
 
-def is_zero(draft: Draft, name: str, depth: int = 0) -> bool:
+_CARRIES = (
+    "Expand",
+    "Tile",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Slice",
+    "Identity",
+    "Cast",
+    "Split",
+    "Gather",
+)
+
+
+def is_zero(draft: Draft, name: str) -> bool:
     """Whether a tensor is zeros whatever its shape turns out to be."""
-    value = draft.constant(name)
-    if value is not None:
-        return not value.any()
-    one = draft.made_by(name)
-    if one is None or depth > 20:
-        return False
-    if one.op == "ConstantOfShape":
-        fill = one.attributes["value"]
-        return fill is None or not fill.any()
-    if one.op == "Concat":
-        return all(is_zero(draft, part, depth + 1) for part in one.inputs)
-    carries = (
-        "Expand",
-        "Tile",
-        "Reshape",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Slice",
-        "Identity",
-        "Cast",
-        "Split",
-        "Gather",
-    )
-    return one.op in carries and is_zero(draft, one.inputs[0], depth + 1)
+    waiting, seen = [name], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        value, one = draft.constant(name), draft.made_by(name, "ConstantOfShape", "Concat", *_CARRIES)
+        if value is not None:
+            if value.any():
+                return False
+        elif one is None:
+            return False
+        elif one.op == "ConstantOfShape":
+            fill = one.attributes["value"]
+            if fill is not None and fill.any():
+                return False
+        else:
+            waiting += one.inputs if one.op == "Concat" else one.inputs[:1]
+    return True
 
 
-def _zero_states(draft: Draft, one: DraftNode) -> None:
-    """Zeros are what an LSTM starts from by itself."""
-    given = [index for index in (1, 2) if index < len(one.inputs) and one.inputs[index]]
+def _zero_states(draft: Draft, one: DraftNode, places: tuple[int, int]) -> None:
+    """Zeros are what a recurrent layer starts from by itself."""
+    given = [index for index in places if index < len(one.inputs) and one.inputs[index]]
     if given and all(is_zero(draft, one.inputs[index]) for index in given):
         for index in given:
             draft.rewire(one, index, "")

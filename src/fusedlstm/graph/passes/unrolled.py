@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...weights import FormatError, LSTMWeights
+from ...errors import FormatError
+from ...weights import LSTMWeights
 from ..dims import Dim
-from ..draft import Draft, value_of
+from ..draft import Draft
 from ..evaluate import compute, evaluate
 from ..graph import Graph, Value, node
 from .cells import Found, find
@@ -70,22 +71,14 @@ def _chains(draft: Draft, cells: list[Found]) -> list[list[Found]]:
 def _checked(draft: Draft, cell: Found) -> bool:
     """Whether the nodes compute what the weights say, on random numbers."""
     wanted = [*cell.x, *filter(None, [cell.h]), cell.c]
-    inputs, nodes, waiting, seen = {}, [], [cell.new_h, cell.new_c], set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name in draft.constants:
-            continue
-        seen.add(name)
-        maker = draft.made_by(name)
-        if name in wanted or maker is None:
-            inputs[name] = value_of(draft, name)
-            continue
-        if maker not in nodes:
-            nodes.append(maker)
-            waiting.extend(filter(None, maker.inputs))
+    own = draft.constants.keys() - set(wanted)
+    nodes = draft.ordered([cell.new_h, cell.new_c], set(wanted))
+    made = {name for one in nodes for name in one.outputs}
+    inputs = dict.fromkeys(name for one in nodes for name in one.inputs if name and name not in made | own)
     if not set(inputs) <= set(wanted) or len(nodes) > 200:
         return False
-    rng, sizes = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    sizes: dict[Dim, int] = {}
     values = {}
     for name in dict.fromkeys(wanted):
         value = draft.constant(name)
@@ -96,9 +89,7 @@ def _checked(draft: Draft, cell: Found) -> bool:
         if int(np.prod(concrete[:-1])) > 64:
             return False
         values[name] = rng.uniform(-1, 1, concrete).astype(np.float32) if value is None else value
-    order = {id(one): k for k, one in enumerate(draft._ordered())}
-    nodes.sort(key=lambda one: order[id(one)])
-    used = {name for one in nodes for name in one.inputs if name in draft.constants}
+    used = {name for one in nodes for name in one.inputs if name in own}
     try:
         graph = Graph(
             [Value(name) for name in inputs],

@@ -1,0 +1,154 @@
+// Lines of element-wise work, and what one position of a convolution by channels adds up.
+#pragma once
+#include <cstddef>
+
+#include "functions.inl.hpp"
+#include "sums.inl.hpp"
+#include "table.hpp"
+
+namespace {
+
+using fusedlstm::ChannelProducts;
+using fusedlstm::MapLine;
+
+// The compiler may take y for one of the inputs, but not for a part of it.
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FL_APART __pragma(loop(ivdep))
+#elif defined(__clang__)
+#define FL_APART _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define FL_APART _Pragma("GCC ivdep")
+#endif
+
+// y = f(inputs...) of vectors; a repeated input is spread over one vector, which is read again and again.
+template <int INPUTS, class F>
+FL_INLINE void over_line(const MapLine& a, F f) {
+  float spread[INPUTS][lanes];
+  const float* in[INPUTS];
+  std::size_t moves[INPUTS];
+  FL_REPEAT (n, INPUTS) {
+    in[n] = static_cast<const float*>(a.inputs[n]);
+    moves[n] = a.repeated[n] ? 0 : 1;
+    if (a.repeated[n]) {
+      store(spread[n], broadcast(*in[n]));
+      in[n] = spread[n];
+    }
+  }
+  float* const y = static_cast<float*>(a.y);
+  std::size_t i = 0;
+  One v[INPUTS];
+  for (; i + lanes <= a.count; i += lanes) {
+    FL_REPEAT (n, INPUTS) v[n].at[0] = load(in[n] + i * moves[n]);
+    store(y + i, f(v).at[0]);
+  }
+  if (i == a.count) return;
+  const std::size_t rest = a.count - i;
+  FL_REPEAT (n, INPUTS) v[n].at[0] = load_first(in[n] + i * moves[n], rest);
+  store_first(y + i, f(v).at[0], rest);
+}
+
+// The same for what has no vectors here: compilers find their own.
+template <class Y, class A, class F>
+FL_INLINE void over_pairs(const MapLine& line, F f) {
+  Y* const y = static_cast<Y*>(line.y);
+  const A* const a = static_cast<const A*>(line.inputs[0]);
+  const A* const b = static_cast<const A*>(line.inputs[1]);
+  if (line.repeated[0]) {
+    const A one = *a;
+    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = f(one, b[i]);
+  } else if (line.repeated[1]) {
+    const A one = *b;
+    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = f(a[i], one);
+  } else {
+    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = f(a[i], b[i]);
+  }
+}
+
+FL_INLINE One larger(const One& a, const One& b) { return add(max_or_nan(a, b), zero_or_nan(a)); }
+FL_INLINE One smaller(const One& a, const One& b) { return add(min_or_nan(a, b), zero_or_nan(a)); }
+FL_INLINE One root(const One& a) { return {{square_root(a.at[0])}}; }
+
+#define FL_LINE(name, inputs, expression)                          \
+  void map_##name(const MapLine& a) noexcept {                     \
+    over_line<inputs>(a, [](const One* v) { return expression; }); \
+  }
+FL_LINE(add, 2, add(v[0], v[1]))
+FL_LINE(sub, 2, sub(v[0], v[1]))
+FL_LINE(mul, 2, mul(v[0], v[1]))
+FL_LINE(div, 2, div(v[0], v[1]))
+FL_LINE(min, 2, smaller(v[0], v[1]))
+FL_LINE(max, 2, larger(v[0], v[1]))
+FL_LINE(multiply_add, 3, fma(v[0], v[1], v[2]))
+FL_LINE(neg, 1, sub(splat<1>(-0.0f), v[0]))
+FL_LINE(abs, 1, magnitude(v[0]))
+FL_LINE(square, 1, mul(v[0], v[0]))
+FL_LINE(square_root, 1, root(v[0]))
+FL_LINE(reciprocal, 1, div(splat<1>(1.0f), v[0]))
+#undef FL_LINE
+
+void map_less(const MapLine& line) noexcept {
+  over_pairs<unsigned char, float>(line, [](float a, float b) -> unsigned char { return a < b; });
+}
+void map_less_or_equal(const MapLine& line) noexcept {
+  over_pairs<unsigned char, float>(line, [](float a, float b) -> unsigned char { return a <= b; });
+}
+void map_equal(const MapLine& line) noexcept {
+  over_pairs<unsigned char, float>(line, [](float a, float b) -> unsigned char { return a == b; });
+}
+void map_choose(const MapLine& line) noexcept {
+  float* const y = static_cast<float*>(line.y);
+  const unsigned char* const which = static_cast<const unsigned char*>(line.inputs[0]);
+  const float* const a = static_cast<const float*>(line.inputs[1]);
+  const float* const b = static_cast<const float*>(line.inputs[2]);
+  const std::size_t a_step = line.repeated[1] ? 0 : 1, b_step = line.repeated[2] ? 0 : 1;
+  if (a_step == 1 && b_step == 1) {
+    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = which[i] != 0 ? a[i] : b[i];
+    return;
+  }
+  if (a_step == 1) {
+    const float one = *b;
+    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = which[i] != 0 ? a[i] : one;
+    return;
+  }
+  const float one = *a;
+  if (b_step == 1) {
+    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = which[i] != 0 ? one : b[i];
+    return;
+  }
+  const float other = *b;
+  for (std::size_t i = 0; i < line.count; ++i) y[i] = which[i] != 0 ? one : other;
+}
+
+// N vectors of channels, or the first `width` of one: blocks of 64 terms, each a chain that starts at zero, as in all
+// products.
+template <int N, bool WHOLE = true>
+FL_INLINE Many<N> channel_sums(const ChannelProducts& a, std::size_t channel, std::size_t width = lanes) {
+  const auto at = [&](const float* p, std::size_t n) { return WHOLE ? load(p + n * lanes) : load_first(p, width); };
+  Many<N> total;
+  FL_REPEAT (n, N) total.at[n] = at(a.bias + channel, n);
+  for (std::size_t first = 0; first < a.count; first += 64) {
+    const std::size_t last = a.count - first < 64 ? a.count : first + 64;
+    Many<N> sum = splat<N>(0.0f);
+    for (std::size_t k = first; k < last; ++k) {
+      if (a.x[k] == nullptr) continue;
+      const float *const x = a.x[k] + channel, *const w = a.weights + k * a.channels + channel;
+      FL_REPEAT (n, N) sum.at[n] = fma(at(x, n), at(w, n), sum.at[n]);
+    }
+    total = add(total, sum);
+  }
+  return total;
+}
+
+void channel_products(const ChannelProducts& a) noexcept {
+  constexpr int beside = 4;
+  std::size_t c = 0;
+  for (; c + beside * lanes <= a.channels; c += beside * lanes) {
+    const Many<beside> sums = channel_sums<beside>(a, c);
+    FL_REPEAT (n, beside) store(a.y + c + n * lanes, sums.at[n]);
+  }
+  for (; c + lanes <= a.channels; c += lanes) store(a.y + c, channel_sums<1>(a, c).at[0]);
+  if (c == a.channels) return;
+  store_first(a.y + c, channel_sums<1, false>(a, c, a.channels - c).at[0], a.channels - c);
+}
+
+}  // namespace

@@ -1,0 +1,242 @@
+// Rows that become one number each: reductions, and the places of extremes.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "../kernels/dispatch.hpp"
+#include "rows.hpp"
+
+namespace fusedlstm {
+
+namespace {
+
+using i64 = std::int64_t;
+using u8 = std::uint8_t;
+
+constexpr std::size_t columns_beside = 256;
+
+// A reduction by ONNX's name, without "Reduce": the kernel's part, and what is done to its result.
+struct Named {
+  const char* name;
+  Reduction kind;
+  double (*finish)(double value, double count);
+};
+const Named reductions[] = {
+    {"Sum", Reduction::sum, [](double a, double) { return a; }},
+    {"Mean", Reduction::sum, [](double a, double count) { return a / count; }},
+    {"Max", Reduction::max, [](double a, double) { return a; }},
+    {"Min", Reduction::min, [](double a, double) { return a; }},
+    {"Prod", Reduction::product, [](double a, double) { return a; }},
+    {"L1", Reduction::sum_abs, [](double a, double) { return a; }},
+    {"L2", Reduction::sum_squares, [](double a, double) { return std::sqrt(a); }},
+    {"SumSquare", Reduction::sum_squares, [](double a, double) { return a; }},
+    {"LogSum", Reduction::sum, [](double a, double) { return std::log(a); }},
+    {"LogSumExp", Reduction::sum_exp, [](double a, double) { return std::log(a); }},
+};
+const Named& named(const std::string& name) {
+  for (const Named& one : reductions)
+    if (name == one.name) return one;
+  throw std::invalid_argument("reduce: there is no " + name);
+}
+
+void expect_rows(const Tensor& x, const Tensor& y, std::size_t along) {
+  const View kept = kept_of(x, along);
+  if (kept.shape != y.shape) throw std::invalid_argument("reduce: expected as many results as rows");
+}
+
+class Reduce : public Step {
+ public:
+  Reduce(const Named& how, const Tensor& x, const Tensor& y, std::size_t along)
+      : table_(kernels()), how_(how), x_(x), y_(y), axes_(x, along), block_(axes_.count()) {
+    const View kept = kept_of(x, along);
+    walk_ = Walk<2>(y.shape, {&y_, &kept}, {4, 4});
+  }
+
+  std::size_t scratch() const override {
+    return std::max(columns_beside * sizeof(double), axes_.beside() ? 0 : block_.size() * sizeof(float));
+  }
+
+  void run(const Memory& memory, State*) const override {
+    walk_.each({y_.at<char>(memory), x_.at<char>(memory)}, [&](const auto& at, std::ptrdiff_t count, const auto& steps) {
+      const float* const x = reinterpret_cast<const float*>(at[1]);
+      float* const y = reinterpret_cast<float*>(at[0]);
+      const Line line = {x, y, steps[1] / 4, steps[0] / 4, static_cast<std::size_t>(count), memory.scratch};
+      if (axes_.beside())
+        for (std::size_t i = 0; i < line.count; ++i) line.put(i, of_row(line.row(i)));
+      else if (line.x_step == 1 && axes_.evenly() && how_.kind != Reduction::sum_exp)
+        side_by_side(line);
+      else
+        gathered(line);
+    });
+  }
+
+ private:
+  struct Line {
+    const float* x;
+    float* y;
+    std::ptrdiff_t x_step, y_step;
+    std::size_t count;
+    char* scratch;
+
+    const float* row(std::size_t i) const { return x + static_cast<std::ptrdiff_t>(i) * x_step; }
+    void put(std::size_t i, double value) const { y[static_cast<std::ptrdiff_t>(i) * y_step] = static_cast<float>(value); }
+  };
+
+  double finished(double value) const { return how_.finish(value, static_cast<double>(axes_.count())); }
+
+  double of_row(const float* row) const {
+    if (how_.kind != Reduction::sum_exp) return finished(table_.reduce({how_.kind, 0.0f}, row, axes_.count()));
+    const double most = table_.reduce({Reduction::max, 0.0f}, row, axes_.count());
+    const double shift = std::isinf(most) ? 0.0 : most;
+    if (most > shift) return most;
+    return finished(table_.reduce({how_.kind, static_cast<float>(shift)}, row, axes_.count())) + shift;
+  }
+
+  void side_by_side(const Line& line) const {
+    double* const sums = reinterpret_cast<double*>(line.scratch);
+    for (std::size_t first = 0; first < line.count; first += columns_beside) {
+      const std::size_t columns = std::min(columns_beside, line.count - first);
+      table_.reduce_columns({{how_.kind, 0.0f}, line.row(first), axes_.step(), axes_.count(), columns, sums});
+      for (std::size_t i = 0; i < columns; ++i) line.put(first + i, finished(sums[i]));
+    }
+  }
+
+  void gathered(const Line& line) const {
+    float* const rows = reinterpret_cast<float*>(line.scratch);
+    for (std::size_t first = 0; first < line.count; first += block_.rows) {
+      const std::size_t count = std::min(block_.rows, line.count - first);
+      const float* const x = line.row(first);
+      axes_.each_of(count, line.x_step, block_.pitch, [&](std::ptrdiff_t from, std::size_t to) { rows[to] = x[from]; });
+      for (std::size_t i = 0; i < count; ++i) line.put(first + i, of_row(rows + i * block_.pitch));
+    }
+  }
+
+  const KernelTable& table_;
+  const Named& how_;
+  Tensor x_, y_;
+  RowAxes axes_;
+  RowBlock block_;
+  Walk<2> walk_;
+};
+
+// One row of whole numbers or truth values. Sums wrap around, as in NumPy.
+template <class T>
+i64 whole_row(const std::string& name, const T* x, const RowAxes& axes) {
+  const bool extreme = name == "Max" || name == "Min", sign = name == "Min";
+  std::uint64_t total = name == "Prod" ? 1 : 0;
+  i64 most =
+      sign ? (sizeof(T) == 1 ? 1 : std::numeric_limits<i64>::max()) : (sizeof(T) == 1 ? 0 : std::numeric_limits<i64>::min());
+  double sum = 0.0, shift = 0.0;
+  const bool exponential = name == "LogSumExp";
+  const auto each = [&](auto run) {
+    axes.each([&](std::ptrdiff_t offset, std::size_t, std::ptrdiff_t count, std::ptrdiff_t step) {
+      for (std::ptrdiff_t k = 0; k < count; ++k) run(static_cast<i64>(x[offset + k * step]));
+    });
+  };
+  if (exponential) {
+    i64 largest = std::numeric_limits<i64>::min();
+    each([&](i64 a) { largest = std::max(largest, a); });
+    shift = static_cast<double>(largest);
+  }
+  each([&](i64 a) {
+    const auto bits = static_cast<std::uint64_t>(a);
+    if (extreme)
+      most = sign ? std::min(most, a) : std::max(most, a);
+    else if (name == "Prod")
+      total *= bits;
+    else if (name == "L1")
+      total += a < 0 ? 0 - bits : bits;
+    else if (name == "SumSquare" || name == "L2")
+      total += bits * bits;
+    else
+      total += bits;
+    sum += exponential ? std::exp(static_cast<double>(a) - shift) : 0.0;
+  });
+  const double whole = static_cast<double>(static_cast<i64>(total));
+  const auto cut = [](double a) {
+    return a > -9.2e18 && a < 9.2e18 ? static_cast<i64>(a) : std::numeric_limits<i64>::min();
+  };
+  if (extreme) return most;
+  if (name == "Mean") return cut(whole / static_cast<double>(axes.count()));
+  if (name == "L2") return cut(std::sqrt(whole));
+  if (name == "LogSum") return cut(std::log(whole));
+  if (exponential) return cut(std::log(sum) + shift);
+  return static_cast<i64>(total);
+}
+
+// The place of a row's first (or last) largest (or smallest) element; NaN counts as both.
+template <class T>
+i64 place_in_row(const T* x, const RowAxes& axes, bool largest, bool last) {
+  i64 best = 0;
+  axes.each([&](std::ptrdiff_t offset, std::size_t, std::ptrdiff_t count, std::ptrdiff_t step) {
+    T most = x[offset];
+    for (std::ptrdiff_t k = 1; k < count; ++k) {
+      const T a = x[offset + k * step];
+      const bool ahead = a != a ? most == most || last : most == most && (largest ? most < a : a < most);
+      if (ahead || (last && a == most)) {
+        most = a;
+        best = k;
+      }
+    }
+  });
+  return best;
+}
+
+// What makes one number of a row, in plain C++.
+template <class T, class Y, class Of>
+class RowByRow : public Step {
+ public:
+  RowByRow(const Tensor& x, const Tensor& y, std::size_t along, Of of) : x_(x), y_(y), axes_(x, along), of_(std::move(of)) {
+    const View kept = kept_of(x, along);
+    walk_ = Walk<2>(y.shape, {&y_, &kept}, {sizeof(Y), sizeof(T)});
+  }
+
+  void run(const Memory& memory, State*) const override {
+    walk_.each({y_.at<char>(memory), x_.at<char>(memory)}, [&](const auto& at, std::ptrdiff_t count, const auto& steps) {
+      for (std::ptrdiff_t i = 0; i < count; ++i)
+        *reinterpret_cast<Y*>(at[0] + i * steps[0]) =
+            static_cast<Y>(of_(reinterpret_cast<const T*>(at[1] + i * steps[1]), axes_));
+    });
+  }
+
+ private:
+  Tensor x_, y_;
+  RowAxes axes_;
+  Of of_;
+  Walk<2> walk_;
+};
+template <class T, class Y, class Of>
+std::unique_ptr<Step> row_by_row(const Tensor& x, const Tensor& y, std::size_t along, Of of) {
+  return std::make_unique<RowByRow<T, Y, Of>>(x, y, along, std::move(of));
+}
+
+}  // namespace
+
+std::unique_ptr<Step> reduce_step(const std::string& name, const Tensor& x, const Tensor& y, std::size_t along) {
+  expect_rows(x, y, along);
+  const Named& how = named(name);
+  if (x.element != y.element) throw std::invalid_argument("reduce: expected results of the rows' kind");
+  if (x.element == Element::float32) return std::make_unique<Reduce>(how, x, y, along);
+  if (x.element == Element::int64)
+    return row_by_row<i64, i64>(x, y, along,
+                                [name](const i64* row, const RowAxes& axes) { return whole_row(name, row, axes); });
+  if (how.kind != Reduction::max && how.kind != Reduction::min)
+    throw std::invalid_argument("reduce: expected numbers, found truth values");
+  return row_by_row<u8, u8>(x, y, along, [name](const u8* row, const RowAxes& axes) { return whole_row(name, row, axes); });
+}
+
+std::unique_ptr<Step> arg_step(const Tensor& x, const Tensor& y, bool largest, bool last) {
+  expect_rows(x, y, 1);
+  if (y.element != Element::int64 || x.shape.back() < 1) throw std::invalid_argument("arg: expected places in rows");
+  if (x.element == Element::float32)
+    return row_by_row<float, i64>(
+        x, y, 1, [=](const float* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });
+  if (x.element == Element::int64)
+    return row_by_row<i64, i64>(x, y, 1,
+                                [=](const i64* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });
+  return row_by_row<u8, i64>(x, y, 1,
+                             [=](const u8* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });
+}
+
+}  // namespace fusedlstm

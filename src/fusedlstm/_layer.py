@@ -1,0 +1,80 @@
+"""What an LSTM and a ConvLSTM have in common: weights, the files that they come from and go to, the engine's form."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
+
+from . import formats
+from .weights import ConvLSTMWeights, LSTMWeights
+from .weights.checked import expect_type
+
+Weights = TypeVar("Weights", LSTMWeights, ConvLSTMWeights)
+Self = TypeVar("Self", bound="Layer[Any]")
+
+
+class Layer(Generic[Weights]):
+    """Trained weights, packed and ready to run."""
+
+    __slots__ = ("_core", "weights")
+
+    weights: Weights
+    _kind: ClassVar[type[Any]]  # of the weights
+
+    def __init__(self, weights: Weights) -> None:
+        expect_type("weights", weights, self._kind)
+        self._hold(weights)
+
+    @classmethod
+    def _of(cls: type[Self], weights: Any) -> Self:
+        """Of weights that need nothing more, such as rounding."""
+        one = cls.__new__(cls)
+        one._hold(weights)
+        return one
+
+    @classmethod
+    def load_all(cls: type[Self], path: str | os.PathLike[str]) -> dict[str, Self]:
+        """Load all of a file, by the prefix under which `load` finds each.
+
+        Parameters
+        ----------
+        path : str or path
+            As for `load`.
+
+        Raises
+        ------
+        OSError, ImportError, FormatError
+            As for `load`; FormatError also where one of them is refused, naming it.
+        """
+        return {prefix: cls(weights) for prefix, weights in formats.open(path).load_all(cls._kind).items()}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the native form, a self-describing safetensors file that `load` reads back bit for bit.
+
+        A file that is there is replaced when the new one is whole, and leaves its mode and owner.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written, or what is there is no regular file.
+        """
+        from .formats.native.safetensors import save
+
+        save(self.weights, path)
+
+    def __repr__(self) -> str:
+        """Show the sizes, and what is not the default."""
+        return f"{type(self).__name__}({', '.join(self._shown())})"
+
+    def __reduce__(self) -> Any:
+        """Pickle the weights; packing is done again when unpickled."""
+        return type(self), (self.weights,)
+
+    @abstractmethod
+    def _hold(self, weights: Weights) -> None:
+        """Pack them."""
+
+    @abstractmethod
+    def _shown(self) -> list[str]:
+        """What `repr` says."""

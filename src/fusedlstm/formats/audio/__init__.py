@@ -1,0 +1,1 @@
+"""Models of audio effects: RTNeural, GuitarML, Neural Amp Modeler."""

@@ -1,0 +1,195 @@
+"""Models of audio effects as JSON: RTNeural, GuitarML (Proteus, NeuralPi) and Neural Amp Modeler.
+
+- RTNeural: ``in_shape`` and ``layers``; an LSTM's ``weights`` are Keras's kernel (I, 4H), recurrent kernel (H, 4H) and
+  bias (4H,), gates i, f, c, o
+- GuitarML: ``state_dict`` with PyTorch's names (``rec.weight_ih_l0``), or those names at the top
+- NAM: ``architecture`` "LSTM" and ``weights``, a flat list: for each layer (4H, I + H) row by row, bias (4H,), and the
+  initial h and c (H,) each; then the head's weights
+
+Layers around the LSTM (dense, head, skip connection) are left to the caller.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...errors import FormatError
+from ...weights import DirectionWeights, FloatArray, LSTMWeights
+from ...weights.reparametrised import Shape
+from ...weights.state_dict import Reader, by_prefix, lstms
+from ..containers.json import parse
+from ..containers.source import Source
+from ..contents import Contents
+
+NAME = "JSON model"
+
+MAX_BYTES = 64 << 20
+"""A model of 2 million parameters takes about 40 MB of text, and a few times as much when it is parsed."""
+
+MAX_NUMBER = 3.4e38
+MAX_RANK = 8
+
+
+def read(source: Source) -> Contents | None:
+    """Every LSTM in the file: by module path, or RTNeural's by ``lstm``, ``lstm_1``, … in its order."""
+    if not re.match(rb"(?:\xef\xbb\xbf)?\s*\{\s*[\"}]", source.head):
+        return None
+    if source.size > MAX_BYTES:
+        raise FormatError(f"expected at most {MAX_BYTES} bytes of JSON, found {source.size}")
+    return Contents(NAME, {LSTMWeights: _lstms(parse("model", source.read()))})
+
+
+def _lstms(model: dict[str, Any]) -> dict[str, Reader]:
+    match model:
+        case {"architecture": str() as architecture, "weights": _, "config": _}:
+            return _nam(model, architecture)
+        case {"in_shape": _, "layers": list() as layers}:
+            return _rtneural(model["in_shape"], layers)
+        case {"state_dict": dict() as state_dict}:
+            return _state_dict(model.get("model_data"), state_dict)
+        case _ if any(re.search(r"(?:^|\.)weight_[ih]h(?:_|$)", name) for name in model):
+            return _state_dict({}, model)
+    raise FormatError(
+        "expected a model of RTNeural (in_shape, layers), GuitarML (state_dict) or NAM (architecture, config, "
+        f"weights), found a JSON object with {', '.join(map(repr, list(model)[:8])) or 'nothing in it'}"
+    )
+
+
+def _state_dict(about: Any, tensors: dict[str, Any]) -> dict[str, Reader]:
+    about = about if isinstance(about, dict) else {}
+    if about.get("unit_type", "LSTM") != "LSTM":
+        raise FormatError(f"model_data.unit_type: expected 'LSTM', found {about['unit_type']!r:.100}")
+    shapes = {name: _shape(name, value) for name, value in tensors.items() if isinstance(value, list)}
+    found = by_prefix([("", lstms(shapes, lambda name: _array(name, tensors[name])))])
+    return {prefix: _as_told(reader, about) for prefix, reader in found.items()}
+
+
+def _as_told(reader: Reader, about: dict[str, Any]) -> Reader:
+    """The reader of an LSTM of the sizes that the file tells, if it does."""
+
+    def weights() -> LSTMWeights:
+        read = reader()
+        for size in ("input_size", "hidden_size", "num_layers"):
+            if about.get(size, getattr(read, size)) != getattr(read, size):
+                raise FormatError(
+                    f"model_data.{size}: expected {getattr(read, size)} as in state_dict, found {about[size]!r:.50}"
+                )
+        return read
+
+    return weights
+
+
+def _rtneural(in_shape: Any, layers: list[Any]) -> dict[str, Reader]:
+    width = _last("in_shape", in_shape)
+    found: dict[str, Reader] = {}
+    for number, layer in enumerate(layers):
+        where = f"layers[{number}]"
+        match layer:
+            case {"type": str() as kind, "shape": shape}:
+                units = _last(f"{where}.shape", shape)
+            case _:
+                raise FormatError(f"{where}: expected an object with type and shape, found {layer!r:.100}")
+        if kind == "lstm":
+            found[f"lstm_{len(found)}" if found else "lstm"] = _rtneural_reader(where, layer, width, units)
+        width = units
+    return found
+
+
+def _rtneural_reader(where: str, layer: dict[str, Any], width: int, units: int) -> Reader:
+    def weights() -> LSTMWeights:
+        if layer.get("activation", "") not in ("", "tanh"):  # RTNeural runs any LSTM with tanh, and says nothing
+            raise FormatError(f"{where}.activation: expected 'tanh', found {layer['activation']!r:.100}")
+        stored = layer.get("weights")
+        if not isinstance(stored, list) or len(stored) != 3:
+            raise FormatError(f"{where}.weights: expected kernel, recurrent kernel and bias, found {_count(stored)}")
+        arrays = []
+        for number, shape in enumerate(((width, 4 * units), (units, 4 * units), (4 * units,))):
+            name = f"{where}.weights[{number}]"
+            arrays.append(_array(name, stored[number]))
+            if arrays[-1].shape != shape:
+                raise FormatError(f"{name}: expected shape {shape}, found {arrays[-1].shape}")
+        return LSTMWeights([[DirectionWeights(arrays[0].T, arrays[1].T, arrays[2])]])
+
+    return weights
+
+
+def _nam(model: dict[str, Any], architecture: str) -> dict[str, Reader]:
+    if architecture != "LSTM":
+        raise FormatError(f"architecture: expected 'LSTM', found {architecture!r:.100}")
+
+    def weights() -> LSTMWeights:
+        config, numbers = model["config"], _array("weights", model["weights"])
+        if numbers.ndim != 1 or not isinstance(config, dict):
+            raise FormatError("config, weights: expected an object and a flat list of numbers, found others")
+        layers, width, units = (
+            _positive(f"config.{key}", config.get(key)) for key in ("num_layers", "input_size", "hidden_size")
+        )
+        outputs = _positive("config.out_channels", config.get("out_channels", 1))
+        expected = units * (4 * (width + units) + 6) + (layers - 1) * units * (8 * units + 6) + outputs * (units + 1)
+        if numbers.size != expected:
+            raise FormatError(
+                f"weights: expected {expected} numbers for {layers} layer(s) of {units} units, {width} input(s) and a "
+                f"head of {outputs} output(s), found {numbers.size}"
+            )
+        stack, h, c, at = [], [], [], 0
+
+        def take(*shape: int) -> FloatArray:
+            nonlocal at
+            at += prod(shape)
+            return numbers[at - prod(shape) : at].reshape(shape)
+
+        for _ in range(layers):
+            matrix = take(4 * units, width + units)
+            stack.append([DirectionWeights(matrix[:, :width], matrix[:, width:], take(4 * units))])
+            h.append(take(1, units))
+            c.append(take(1, units))
+            width = units
+        return LSTMWeights(stack, initial_state=(h, c) if np.any(h) or np.any(c) else None)
+
+    return {"": weights}
+
+
+def _array(name: str, value: Any) -> FloatArray:
+    """Nested lists of equal length as an array, when every number in them is finite."""
+    shape, rows = _shape(name, value), [value]
+    for size in shape:
+        if not all(isinstance(row, list) and len(row) == size for row in rows):
+            raise FormatError(f"{name}: expected lists of equal length, found others")
+        rows = list(chain.from_iterable(rows))
+    for number in rows:
+        if type(number) not in (int, float) or not abs(number) < MAX_NUMBER:
+            raise FormatError(f"{name}: expected numbers within float32's range, found {number!s:.50}")
+    return np.array(rows, dtype=np.float32).reshape(shape)
+
+
+def _shape(name: str, value: Any) -> Shape:
+    """Lengths of nested lists, by the first of each."""
+    shape: Shape = ()
+    while isinstance(value, list):
+        shape = (*shape, len(value))
+        value = value[0] if value else None
+        if len(shape) > MAX_RANK:
+            raise FormatError(f"{name}: expected at most {MAX_RANK} lists in each other, found more")
+    return shape
+
+
+def _last(name: str, shape: Any) -> int:
+    """The features of a Keras shape, such as [null, null, 8]."""
+    if not isinstance(shape, list) or not shape:
+        raise FormatError(f"{name}: expected a list that ends in a size, found {shape!r:.100}")
+    return _positive(name, shape[-1])
+
+
+def _positive(name: str, value: Any) -> int:
+    if type(value) is not int or value < 1:
+        raise FormatError(f"{name}: expected a whole number above 0, found {value!s:.50}")
+    return value
+
+
+def _count(value: Any) -> str:
+    return f"{len(value)} arrays" if isinstance(value, list) else type(value).__name__

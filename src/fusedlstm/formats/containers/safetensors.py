@@ -1,0 +1,74 @@
+"""safetensors: a header of JSON, and each tensor's bytes (https://github.com/huggingface/safetensors)."""
+
+from __future__ import annotations
+
+import json
+import re
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from ...errors import FormatError
+from .source import Source
+
+MAX_HEADER = 16 << 20
+"""About 100 000 tensors."""
+
+NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1"}
+"""NumPy's name for the numbers that are read, by this format's."""
+
+
+def opened(source: Source) -> Safetensors | None:
+    """The safetensors file that a source is, or None: it starts with a length and a JSON object."""
+    return source.once(Safetensors) if re.match(rb"(?s).{8}\{\s*[\"}]", source.head) else None
+
+
+class Safetensors:
+    """The header, once the library has found that it and the offsets fit the file, and what reads a tensor.
+
+    Raises
+    ------
+    FormatError
+        A header that is damaged, or far longer than a model's.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._data = source.map()
+        length = int.from_bytes(self._data[:8], "little")
+        if length > MAX_HEADER:
+            raise FormatError(f"header: expected at most {MAX_HEADER} bytes, found {length} declared")
+        try:
+            with safe_open(source.path, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:  # the second is the operating system's, of mapping the file
+            raise FormatError(f"damaged safetensors file ({error})") from error
+        header: dict[str, Any] = json.loads(self._data[8 : 8 + length])
+        self._start = 8 + length
+        self.metadata: dict[str, str] = header.pop("__metadata__", None) or {}
+        self._entries = header
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor's shape by its name."""
+        return {name: tuple(entry["shape"]) for name, entry in self._entries.items()}
+
+    def kind(self, name: str) -> str:
+        """A tensor's dtype as this format calls it."""
+        found: str = self._entries[name]["dtype"]
+        return found
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        """A tensor of numbers; bfloat16 comes as float32."""
+        kind, shape, (begin, end) = (self._entries[name][key] for key in ("dtype", "shape", "data_offsets"))
+        if kind not in NUMBERS:
+            raise FormatError(f"{name}: expected F32, F64, F16 or BF16, found {kind}")
+        number, size = np.dtype(NUMBERS[kind]), len(self._data)
+        expected = prod(shape) * number.itemsize
+        if end - begin != expected or self._start + end > size:
+            raise FormatError(f"{name}: expected {expected} bytes within {size}, found bytes {begin} to {end}")
+        # Not through the library: its NumPy side knows bfloat16 only where ml_dtypes is imported.
+        array = np.frombuffer(self._data[self._start + begin : self._start + end], number).reshape(shape)
+        return (array.astype("<u4") << 16).view("<f4") if kind == "BF16" else array

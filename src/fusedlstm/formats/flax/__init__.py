@@ -1,0 +1,1 @@
+"""Flax: trees of parameters, linen and nnx."""

@@ -1,0 +1,32 @@
+"""Keras 3 ``.keras`` files, a zip of ``config.json`` and ``model.weights.h5``.
+
+The configuration is data: it says what each layer is and computes, and nothing it names is imported. A mask that the
+model computes on the way (Masking, Embedding) is not part of an LSTM: give `mask` or `lengths` when calling it.
+"""
+
+from __future__ import annotations
+
+from ...errors import FormatError
+from ..containers.hdf5 import Hdf5
+from ..containers.source import Source
+from ..containers.zip import opened
+from ..contents import Contents
+from . import config as configuration
+from .stored import contents
+
+NAME = "Keras file"
+
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+
+
+def read(source: Source) -> Contents | None:
+    """Every LSTM and ConvLSTM by its Keras name, those of nested models as ``outer/enc``."""
+    archive = opened(source)
+    if archive is None or _CONFIG not in archive:
+        return None
+    if _WEIGHTS not in archive:
+        raise FormatError(f"zip member {_WEIGHTS!r}: expected in a .keras file, found {', '.join(archive.names)}")
+    model = configuration.parse(archive.read(_CONFIG))
+    metadata = configuration.parse(archive.read(_METADATA)) if _METADATA in archive else None
+    version = configuration.version(metadata.get("keras_version") if isinstance(metadata, dict) else None)
+    return contents(NAME, Hdf5(archive.read(_WEIGHTS)), model, version)

@@ -1,0 +1,74 @@
+"""Live Keras layers."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ...weights import ConvLSTMWeights, LSTMWeights
+from . import config as configuration
+from . import conv_lstm, lstm
+
+_KERAS = ("keras", "tf_keras", "tensorflow")  # tf_keras takes some of its activations from there
+
+
+def from_layer(layer: Any) -> LSTMWeights:
+    """The weights of a built Keras layer: LSTM, RNN of LSTMCell, or Bidirectional of either.
+
+    Raises
+    ------
+    TypeError
+        Not such a layer.
+    ValueError
+        The layer has no weights yet, or computes something else (another activation, merge mode, ...).
+    """
+    kind, item = type(layer), _item(layer)
+    if not configuration.is_lstm(item):
+        hint = " (use ConvLSTM.from_keras)" if conv_lstm.is_conv_lstm(item) else ""
+        found = f"{kind.__module__}.{kind.__name__}{hint}"
+        raise TypeError(f"expected a keras.layers.LSTM or Bidirectional(LSTM), found {found}")
+    expected = configuration.recurrent(item, _version(kind))
+    ways = [layer] if len(expected.directions) == 1 else [layer.forward_layer, layer.backward_layer]
+    grid: list[list[lstm.Arrays]] = [[] for _ in expected.directions[0]]
+    for way, cells in zip(ways, expected.directions, strict=True):
+        for k, cell in enumerate(cells):
+            owner = way.cell.cells[k] if expected.stacked else way if cell.cudnn else way.cell
+            grid[k].append(_arrays(owner, cell))
+    return lstm.assemble(grid, expected)
+
+
+def from_conv_layer(layer: Any) -> ConvLSTMWeights:
+    """The weights of a built Keras ConvLSTM1D or ConvLSTM2D; raises as `from_layer` does."""
+    kind, item = type(layer), _item(layer)
+    if not conv_lstm.is_conv_lstm(item):
+        found = f"{kind.__module__}.{kind.__name__}"
+        raise TypeError(f"expected a keras.layers.ConvLSTM1D or ConvLSTM2D, found {found}")
+    version = _version(kind)
+    conv_lstm.options(item, version)  # refuses what is not computed here
+    arrays = _arrays(layer.cell, configuration.Cell(None, layer.filters, layer.use_bias))
+    return conv_lstm.assemble(item, version, arrays)
+
+
+def _item(layer: Any) -> dict[str, Any]:
+    """A layer as a configuration has it."""
+    kind = type(layer)
+    config = layer.get_config() if hasattr(layer, "get_config") else None
+    return {"class_name": kind.__name__, "module": kind.__module__, "config": config}
+
+
+def _arrays(owner: Any, cell: configuration.Cell) -> lstm.Arrays:
+    """The variables of a live cell."""
+    arrays = [array.astype("float32") for array in owner.get_weights()]
+    if len(arrays) != (3 if cell.use_bias else 2):
+        raise ValueError(f"layer {owner.name!r}: expected a built layer, found no weights (call it or build it first)")
+    for function in () if cell.cudnn else (owner.activation, owner.recurrent_activation):
+        # A configuration has only its name, and the user's own function may be called tanh, too.
+        if str(getattr(function, "__module__", None)).split(".")[0] not in _KERAS:
+            raise ValueError(f"layer {owner.name!r}: expected activations of Keras's own, found {function!r}")
+    return arrays
+
+
+def _version(kind: type) -> str | None:
+    """The version of the Keras that a layer's class comes from."""
+    module = sys.modules.get(kind.__module__.partition(".")[0])
+    return configuration.version(getattr(module, "__version__", None))

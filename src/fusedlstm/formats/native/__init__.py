@@ -1,0 +1,1 @@
+"""The native form: what `save` writes."""

@@ -1,0 +1,1 @@
+"""PyTorch: checkpoints, TorchScript, exported programs, live modules."""

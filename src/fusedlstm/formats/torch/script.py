@@ -1,0 +1,87 @@
+"""TorchScript archives (``torch.jit.save``), read without PyTorch: the parameters, never the code.
+
+Layout, seen in files written by torch 2.13: ``<root>/data.pkl`` is one object, whose attributes are parameters and
+submodules by name; storages lie in ``<root>/data/<key>`` as in a checkpoint; ``<root>/code/`` holds the classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from ...errors import FormatError
+from ...weights import LSTMWeights
+from ...weights.state_dict import Reader, by_prefix, lstms
+from ..containers.pickle import Attributes
+from ..containers.source import Source
+from ..containers.zip import Archive, opened
+from ..contents import Contents
+from .objects import Tensor, TorchUnpickler
+from .records import Records, by_name, shape
+
+NAME = "TorchScript archive"
+
+MAX_DEPTH = 64
+"""Modules in modules."""
+MAX_MODULES = 100_000
+
+_QUANTISED = re.compile(r"__torch__\..*quantized.*\.LSTM(?:Cell)?")
+
+
+def read(source: Source) -> Contents | None:
+    """Every LSTM of the module, by module path."""
+    archive = opened(source)  # its code is compressed, its tensors are not
+    roots = _roots(archive) if archive else set()
+    if archive is None or not roots:
+        return None
+    if len(roots) > 1:
+        raise FormatError(f"expected one data.pkl in a folder of the archive, found {len(roots)}")
+    (root,) = roots
+    records = Records(archive, root)
+    tensors: dict[str, Tensor] = {}
+    refused: dict[str, Reader] = {}
+    for name, module in _modules(TorchUnpickler(archive.read(f"{root}data.pkl"), "data.pkl").load()):
+        dot = f"{name}." if name else ""
+        tensors |= {f"{dot}{key}": value for key, value in module.values.items() if isinstance(value, Tensor)}
+        if _QUANTISED.fullmatch(module.kind):
+            refused[name] = _refusal(
+                f"{name}: expected a floating-point LSTM, found {module.kind}, whose weights are packed"
+            )
+    shapes = {name: shape(name, tensor.size) for name, tensor in tensors.items()}
+    readers = {name: partial(records.tensor, name, tensor) for name, tensor in tensors.items()}
+    found = lstms(shapes, by_name(readers), max_parameters=source.size)
+    if not (found or refused) and any(name.startswith(f"{root}constants/") for name in archive.names):
+        raise FormatError(
+            "expected an LSTM's parameters by name, found none, and constants without names: save the module before it "
+            "is frozen (torch.jit.freeze)"
+        )
+    return Contents(NAME, {LSTMWeights: by_prefix([("", {**found, **refused})])}, readers)
+
+
+def _roots(archive: Archive) -> set[str]:
+    """Folders that hold both an object and code (or constants, where there is none), with their slash."""
+    code = {match[0] for name in archive.names if (match := re.match(r"[^/]+/(?=code/|constants\.pkl$)", name))}
+    return {root for root in code if f"{root}data.pkl" in archive}
+
+
+def _modules(root: Any) -> Iterator[tuple[str, Attributes]]:
+    """Every module with its path; one that is used in two places has two paths."""
+    if not isinstance(root, Attributes):
+        raise FormatError(f"data.pkl: expected a module, found {type(root).__name__}")
+    queue: list[tuple[tuple[str, ...], Attributes]] = [((), root)]
+    for path, module in queue:
+        if len(path) > MAX_DEPTH or len(queue) > MAX_MODULES:
+            raise FormatError(
+                f"data.pkl: expected at most {MAX_MODULES} modules, {MAX_DEPTH} in each other, found more"
+            )
+        yield ".".join(path), module
+        queue.extend(((*path, key), value) for key, value in module.values.items() if isinstance(value, Attributes))
+
+
+def _refusal(message: str) -> Callable[[], LSTMWeights]:
+    def refuse() -> LSTMWeights:
+        raise FormatError(message)
+
+    return refuse

@@ -1,0 +1,303 @@
+"""class Model: load a whole trained model and call it."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import formats
+from ._model_parts import Array, NodeTime, Planned, TensorSpec, cast, spec_of
+from .errors import FormatError
+from .graph import Graph, deciding_inputs, simplify, single, specialise
+from .graph.plan import Packed, plan
+from .graph.tensors import element_of
+from .model_stream import ModelStream
+
+_NUMPY: dict[str, np.dtype[Any]] = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "b": np.dtype(np.bool_)}
+_KINDS = {"f": "floating-point numbers", "i": "whole numbers", "b": "truth values"}
+
+PLANS = 64
+"""Plans that a model keeps, the least recently used going first; a plan is for one set of shapes."""
+
+
+class Model:
+    """A whole model, packed and ready to run. Immutable; any number of threads may call it at once.
+
+    Use `load`. What a call computes is planned when its shapes are first seen, and kept.
+
+    Parameters
+    ----------
+    graph : Graph
+        What to run.
+
+    Examples
+    --------
+    >>> import fusedlstm as fl
+    >>> model = fl.Model.load("silero_vad.onnx")            # doctest: +SKIP
+    >>> probability, state = model(x, state, 16000)         # doctest: +SKIP
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        if not isinstance(graph, Graph):
+            raise TypeError(f"graph: expected a graph, found {type(graph).__name__}; use Model.load(file)")
+        if graph.refusals:
+            raise FormatError(_refusal(graph.refusals))
+        self.graph = graph
+        self._simple = simplify(single(graph))
+        self.inputs = {one.name: spec_of(one, self._simple) for one in graph.inputs}
+        self.outputs = {one.name: spec_of(one, self._simple) for one in self._simple.outputs}
+        self._deciding = frozenset(deciding_inputs(self._simple))
+        self._held: dict[str, np.dtype[Any]] = {
+            name: _NUMPY[element_of(spec.dtype)] for name, spec in self.inputs.items()
+        }
+        self._packed = Packed()
+        self._plans: OrderedDict[Any, Planned] = OrderedDict()
+        self._lock = Lock()
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, outputs: Sequence[str] | None = None, external_data: bool = False
+    ) -> Model:
+        """Load a whole model from the file that a framework wrote; no framework is needed.
+
+        Parameters
+        ----------
+        path : str or path
+            An ONNX file.
+        outputs : sequence of str, optional
+            Tensors to cut the model at, by their names in the file: what lies behind them does not matter. Default:
+            the file's own outputs.
+        external_data : bool
+            Whether tensors may lie in other files beside this one.
+
+        Raises
+        ------
+        OSError
+            The file is missing, a directory or unreadable.
+        ImportError
+            The format needs an extra (such as ``fusedlstm[onnx]``); the message names it.
+        FormatError
+            The file is damaged or hostile, or holds an operator that is not supported; the message names the node, and
+            what can be done.
+        """
+        contents = formats.open(path)
+        with formats.named(contents.file):
+            return cls(contents.whole(outputs, external_data))
+
+    def __call__(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
+        """Run the model.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            The inputs, in the order of `inputs` or by name.
+
+        Returns
+        -------
+        ndarray, or a tuple of them
+            The outputs, in the order of `outputs`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that are missing or do not fit; the message says what was expected.
+        """
+        found = self._run(args, kwargs)
+        return found[0] if len(found) == 1 else found
+
+    def run(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        """Run the model on inputs by name; outputs by name, as in the file.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that are missing, unknown or do not fit.
+        """
+        return dict(zip(self.outputs, self._run((), inputs)))
+
+    def stream(
+        self,
+        batch_size: int = 1,
+        *,
+        fixed: Mapping[str, npt.ArrayLike] | None = None,
+        states: Mapping[str, str] | None = None,
+        context: Mapping[str, int] | None = None,
+    ) -> ModelStream:
+        """Open a live stream of a model that has states as inputs and outputs; the stream owns them.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows that step together: the first axis of inputs where it is free, and every free size of a state.
+        fixed : dict, optional
+            Inputs that stay the same, such as a sampling rate.
+        states : dict, optional
+            The output that belongs to each state input. Default: found by names and shapes, where there is one way.
+        context : dict, optional
+            Inputs of which the end of one step comes again in front of the next, with how many elements of the last
+            axis: Silero wants the last 64 samples, ``context={"input": 64}``. Zeros at first.
+
+        Raises
+        ------
+        ValueError
+            No states, or more than one way to pair them; the message shows the candidates.
+        """
+        return ModelStream(self, batch_size, fixed=fixed, states=states, context=context)
+
+    def summary(self) -> str:
+        """What the model computes, a line for each node that is left when it has been simplified."""
+        return str(self._simple)
+
+    def profile(self, *args: npt.ArrayLike, runs: int = 100, **kwargs: npt.ArrayLike) -> list[NodeTime]:
+        """Where the time of a call goes, by the nodes as the file names them, the longest first.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            As for a call.
+        runs : int
+            Calls that are made; the medians of their times are returned.
+        """
+        arrays = self._arrays(args, kwargs)
+        planned = self.planned(arrays)
+        inputs = [arrays[k] for k in planned.inputs]
+        spent = np.median([planned.program.profile(*inputs)[1] for _ in range(max(runs, 1))], axis=0) / 1e3
+        total: dict[str, float] = {}
+        operators = {}
+        for node, time in zip(planned.nodes, spent):
+            name = node.name or node.outputs[0]
+            operators[name] = node.op
+            total[name] = total.get(name, 0.0) + float(time)
+        everything = sum(total.values()) or 1.0
+        found = [NodeTime(name, operators[name], time, time / everything) for name, time in total.items()]
+        return sorted(found, key=lambda one: -one.microseconds)
+
+    def _run(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> tuple[Array, ...]:
+        arrays = self._arrays(args, named)
+        planned = self.planned(arrays)
+        found: tuple[Array, ...] = planned.program.run(*[arrays[k] for k in planned.inputs])
+        return cast(found, planned.casts) if planned.casts else found
+
+    def _arrays(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> list[Array]:
+        """The inputs in order, as the engine takes them."""
+        if len(args) > len(self.inputs):
+            raise TypeError(f"expected {len(self.inputs)} inputs ({', '.join(self.inputs)}), found {len(args)}")
+        found = []
+        for k, name in enumerate(self.inputs):
+            if k < len(args):
+                if name in named:
+                    raise TypeError(f"input {name!r}: expected once, found twice")
+                value = args[k]
+            elif name in named:
+                value = named[name]
+            else:
+                raise TypeError(f"input {name!r}: expected {self._describe(name)}, found none")
+            found.append(self.as_input(name, value))
+        if len(args) + len(named) > len(found):
+            unknown = [name for name in named if name not in self.inputs]
+            raise TypeError(f"input {unknown[0]!r}: expected one of {', '.join(self.inputs)}")
+        return found
+
+    def as_input(self, name: str, value: npt.ArrayLike) -> Array:
+        """An array as the engine takes it for an input, contiguous.
+
+        Raises
+        ------
+        TypeError
+            It is of another kind of numbers.
+        """
+        wanted = self.held(name)
+        if type(value) is np.ndarray and value.dtype is wanted and value.flags.carray:
+            return value
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"input {name!r}: expected an array without a mask, found a masked array; fill it first")
+        array = np.asarray(value)
+        element = element_of(wanted)
+        if array.dtype.kind not in {"f": "f", "i": "iu", "b": "b"}[element]:
+            raise TypeError(
+                f"input {name!r}: expected {_KINDS[element]}, found dtype {array.dtype}; convert it with "
+                f".astype({self.inputs[name].dtype.name!r}) if that is what you mean"
+            )
+        with np.errstate(over="ignore"):
+            return np.require(array, wanted, ["C", "A"])
+
+    def held(self, name: str) -> np.dtype[Any]:
+        """The dtype in which an input is held while the model runs."""
+        return self._held[name]
+
+    def _describe(self, name: str) -> str:
+        spec = self.inputs[name]
+        shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
+        return f"an array ({shape}{',' * (len(spec.shape) == 1)}) of {spec.dtype}"
+
+    def planned(self, arrays: Sequence[Array]) -> Planned:
+        """The plan for these shapes, and for the values of inputs that decide what is computed."""
+        if self._deciding:
+            key: Any = tuple(
+                (array.shape, array.tobytes()) if name in self._deciding else array.shape
+                for name, array in zip(self.inputs, arrays)
+            )
+        else:
+            key = tuple([array.shape for array in arrays])
+        plans = self._plans
+        found = plans.get(key)
+        if found is None:
+            found = self._plan(arrays)
+            with self._lock:
+                plans[key] = found
+                while len(plans) > PLANS:
+                    plans.popitem(last=False)
+        elif len(plans) > PLANS // 2:
+            with self._lock:
+                if key in plans:
+                    plans.move_to_end(key)
+        return found
+
+    def _plan(self, arrays: Sequence[Array]) -> Planned:
+        shapes = {name: array.shape for name, array in zip(self.inputs, arrays)}
+        for (name, spec), array in zip(self.inputs.items(), arrays):
+            wanted = spec.shape
+            if len(wanted) != array.ndim or any(size not in (None, own) for size, own in zip(wanted, array.shape)):
+                raise ValueError(f"input {name!r}: expected {self._describe(name)}, found shape {array.shape}")
+        values = {
+            name: array.astype(spec.dtype)
+            for (name, spec), array in zip(self.inputs.items(), arrays)
+            if name in self._deciding
+        }
+        try:
+            graph = specialise(self._simple, shapes, values)
+            used = tuple(one for one in graph.inputs if one.name in graph.types)  # what nothing reads has no type
+            graph = graph.replace(inputs=used)
+            program, nodes = plan(graph, self._packed)
+        except FormatError as error:
+            raise ValueError(str(error)) from error
+        order = {name: k for k, name in enumerate(self.inputs)}
+        casts = tuple(
+            (k, kind)
+            for k, kind in enumerate(graph.types[one.name].dtype for one in graph.outputs)
+            if kind != _NUMPY[element_of(kind)]
+        )
+        return Planned(program, nodes, tuple(order[one.name] for one in graph.inputs), True, casts)
+
+    def __repr__(self) -> str:
+        def shown(specs: Mapping[str, TensorSpec]) -> str:
+            return ", ".join(
+                f"{name}: {spec.dtype.name}[{', '.join('?' if size is None else str(size) for size in spec.shape)}]"
+                for name, spec in specs.items()
+            )
+
+        return f"Model({shown(self.inputs)} -> {shown(self.outputs)})"
+
+
+def _refusal(refusals: Sequence[str]) -> str:
+    more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+    return (
+        f"{refusals[0]}{more}; if what lies before it is enough, cut the model there: outputs=[names of the tensors "
+        "that you want]"
+    )

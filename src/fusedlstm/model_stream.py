@@ -1,0 +1,277 @@
+"""class ModelStream: a model that keeps its state between calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from .pairing import pair_states
+
+if TYPE_CHECKING:
+    from .model import Model
+
+Array = npt.NDArray[Any]
+Shapes = tuple[tuple[int, ...], ...]
+_MOST = 8  # shapes of chunks that a stream keeps memory for
+
+
+class ModelStream:
+    """A live stream of a model whose file has states as inputs and outputs; it owns them.
+
+    Made by `Model.stream`. A stream belongs to one thread at a time: a call while another thread is in it raises, and
+    changes nothing.
+
+    Attributes
+    ----------
+    model : Model
+        What it runs.
+    states : dict
+        The output that belongs to each state input.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batch_size: int = 1,
+        *,
+        fixed: Mapping[str, npt.ArrayLike] | None = None,
+        states: Mapping[str, str] | None = None,
+        context: Mapping[str, int] | None = None,
+    ) -> None:
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise ValueError(f"batch_size: expected a whole number from 1, found {batch_size!r}")
+        self.model, self.states = model, pair_states(model.inputs, model.outputs, states)
+        if not self.states:
+            raise ValueError(
+                "stream: expected a model with states among its inputs and outputs, found none; if it has some, say "
+                'which: stream(states={"input": "output"})'
+            )
+        self._batch, self._context = batch_size, dict(context or {})
+        for name in (*(fixed or {}), *self._context):
+            if name not in model.inputs or name in self.states:
+                raise ValueError(f"{name!r}: expected an input that is no state, of {', '.join(model.inputs)}")
+        self._fixed = {name: model.as_input(name, value) for name, value in (fixed or {}).items()}
+        self._free = [name for name in model.inputs if name not in self.states and name not in self._fixed]
+        for name, count in self._context.items():
+            if name not in self._free or not isinstance(count, int) or count < 1:
+                raise ValueError(f"context: expected a whole number from 1 for one of {', '.join(self._free)}")
+        self._made = [name for name in model.outputs if name not in self.states.values()]
+        self._lives: dict[Shapes, _Live] = {}
+        self._live: _Live | None = None
+        self._waiting: dict[str, Array] = {}  # a state that was set before the first step
+        shapes = [self._shape(name) for name in self._free]
+        if all(shape is not None for shape in shapes):
+            self._switch(tuple(shape for shape in shapes if shape is not None))
+
+    def step(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
+        """Run one step.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            The inputs that are neither states nor fixed, in the order of the model or by name. None at all: what is in
+            `input`, and the result goes to `output`. An input with a context is given without it.
+
+        Returns
+        -------
+        ndarray, or a tuple of them
+            The outputs that are no states; new arrays, or `output` where there were no arguments.
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is in this stream.
+        TypeError, ValueError
+            Arrays that do not fit. The state is as before.
+        """
+        if not args and not kwargs:
+            live = self._bound()
+            live.core.step(live.releases)
+            return self.output
+        if len(args) == 1 and not kwargs and len(self._free) == 1:
+            arrays = [self.model.as_input(self._free[0], args[0])]
+        else:
+            arrays = self._arguments(args, kwargs)
+        shapes = tuple([array.shape for array in arrays])
+        live = self._live if self._live is not None and self._live.shapes == shapes else self._switch(shapes)
+        for target, array in zip(live.inputs, arrays):
+            target[...] = array
+        live.core.step(live.releases)
+        found = tuple([copy() for copy in live.copies])
+        return found[0] if len(found) == 1 else found
+
+    def process(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
+        """Run several steps: each input has an axis of them in front, and so have the outputs.
+
+        Raises
+        ------
+        RuntimeError, TypeError, ValueError
+            As `step`.
+        """
+        arrays = self._arguments(args, kwargs)
+        counts = {len(array) if array.ndim else -1 for array in arrays}
+        if len(counts) != 1 or -1 in counts:
+            raise ValueError(f"expected one number of steps on the first axis, found {sorted(counts)}")
+        if counts == {0}:
+            raise ValueError("expected at least one step, found none")
+        results = [self.step(*step) for step in zip(*arrays)]
+        if len(self._made) == 1:
+            return np.stack(results)
+        return tuple(np.stack(parts) for parts in zip(*results))
+
+    @property
+    def input(self) -> Any:
+        """What `step` without arguments reads: an array, or a tuple of them, without contexts."""
+        inputs = self._bound().inputs
+        return inputs[0] if len(inputs) == 1 else tuple(inputs)
+
+    @property
+    def output(self) -> Any:
+        """What `step` without arguments writes: an array, or a tuple of them."""
+        outputs = self._bound().outputs
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """Copies of the states by the names of their inputs, and of the contexts; set it to go on from another."""
+        if self._live is None:
+            return {name: value.copy() for name, value in self._waiting.items()} or self._zeros()
+        return self._live.state()
+
+    @state.setter
+    def state(self, value: Mapping[str, npt.ArrayLike]) -> None:
+        now = self.state
+        if value.keys() != now.keys():
+            raise ValueError(f"state: expected {', '.join(now)}, found {', '.join(value)}")
+        new = {name: self.model.as_input(name, one) for name, one in value.items()}
+        for name, array in new.items():
+            if array.shape != now[name].shape:
+                raise ValueError(f"state {name!r}: expected shape {now[name].shape}, found {array.shape}")
+        self._set(new)
+
+    def reset(self) -> None:
+        """Back to states and contexts of zeros."""
+        self._set({name: np.zeros_like(value) for name, value in self.state.items()})
+
+    def copy(self) -> ModelStream:
+        """A second stream that goes on from the same state, with buffers of its own."""
+        twin = ModelStream(self.model, self._batch, fixed=self._fixed, states=self.states, context=self._context)
+        if self._live is not None:
+            twin._switch(self._live.shapes)
+        twin._set(self.state)
+        return twin
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> ModelStream:
+        return self.copy()
+
+    def __repr__(self) -> str:
+        return f"ModelStream({self.model!r}, states {', '.join(f'{a} from {b}' for a, b in self.states.items())})"
+
+    def _arguments(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> list[Array]:
+        wanted = ", ".join(self._free)
+        if len(args) + len(named) != len(self._free) or any(name not in self._free[len(args) :] for name in named):
+            raise TypeError(f"expected {wanted}; found {len(args)} arrays and {', '.join(named) or 'no names'}")
+        values = {**dict(zip(self._free, args)), **named}
+        return [self.model.as_input(name, values[name]) for name in self._free]
+
+    def _shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape of an input as it is given to `step`, if the model says it."""
+        sizes = self.model.inputs[name].shape
+        shape = tuple(self._batch if size is None and k == 0 else size for k, size in enumerate(sizes))
+        if any(size is None for size in shape):
+            return None
+        more = self._context.get(name, 0)
+        return (*shape[:-1], shape[-1] - more) if more else shape  # type: ignore[return-value, operator, arg-type]
+
+    def _zeros(self) -> dict[str, Array]:
+        found = {}
+        for name in self.states:
+            shape = tuple(self._batch if size is None else size for size in self.model.inputs[name].shape)
+            found[name] = np.zeros(shape, self.model.held(name))
+        return found
+
+    def _bound(self) -> _Live:
+        if self._live is None:
+            raise ValueError(
+                "stream: the model leaves the shape of its input free; give step(x) an array first, and buffers of its "
+                "shape are kept from then on"
+            )
+        return self._live
+
+    def _switch(self, shapes: Shapes) -> _Live:
+        """The memory for inputs of these shapes, with the state as it is now."""
+        live = self._lives.get(shapes)
+        if live is None:
+            live = _Live(self, shapes)
+            while len(self._lives) >= _MOST:
+                self._lives.pop(next(iter(self._lives)))
+            self._lives[shapes] = live
+        before = self._live.state() if self._live is not None else self._waiting
+        self._live = live
+        live.set({**live.zeros(), **before})
+        return live
+
+    def _set(self, state: dict[str, Array]) -> None:
+        if self._live is None:
+            self._waiting = state
+        else:
+            self._live.set(state)
+
+
+class _Live:
+    """A program on memory of its own, for inputs of given shapes."""
+
+    def __init__(self, stream: ModelStream, shapes: Shapes) -> None:
+        model, context = stream.model, stream._context
+        whole = {
+            name: (*shape[:-1], shape[-1] + context[name]) if name in context else shape
+            for name, shape in zip(stream._free, shapes)
+        }
+        zeros = stream._zeros()
+        arrays = [
+            stream._fixed[name]
+            if name in stream._fixed
+            else zeros[name]
+            if name in zeros
+            else np.zeros(whole[name], model.held(name))
+            for name in model.inputs
+        ]
+        planned = model.planned(arrays)
+        places = {list(model.inputs)[k]: place for place, k in enumerate(planned.inputs)}
+        outputs = {name: k for k, name in enumerate(model.outputs)}
+        pairs = [(places[name], outputs[output]) for name, output in stream.states.items()]
+        self.shapes, self.releases = shapes, planned.releases
+        self.core = _core.Live(planned.program, pairs, [(places[name], count) for name, count in context.items()])
+        first = len(planned.inputs)
+        for name, value in stream._fixed.items():
+            if name in places:
+                self.core.array(places[name])[...] = value
+        wholes = {name: self.core.array(places[name]) for name in stream._free}
+        self.inputs = [wholes[name][..., context.get(name, 0) :] for name in stream._free]
+        self.outputs = [self.core.array(first + outputs[name]) for name in stream._made]
+        kinds = [model.outputs[name].dtype for name in stream._made]
+        self.copies: list[Callable[[], Array]] = [
+            one.copy if one.dtype == kind else lambda one=one, kind=kind: one.astype(kind)  # type: ignore[misc]
+            for one, kind in zip(self.outputs, kinds)
+        ]
+        self._places = {name: places[name] for name in stream.states}
+        self._overlaps = {name: wholes[name][..., :count] for name, count in context.items()}
+
+    def state(self) -> dict[str, Array]:
+        found = {name: self.core.state(place) for name, place in self._places.items()}
+        return {**found, **{name: view.copy() for name, view in self._overlaps.items()}}
+
+    def zeros(self) -> dict[str, Array]:
+        return {name: np.zeros_like(value) for name, value in self.state().items()}
+
+    def set(self, state: Mapping[str, Array]) -> None:
+        for name, place in self._places.items():
+            self.core.set_state(place, np.ascontiguousarray(state[name]))
+        for name, view in self._overlaps.items():
+            view[...] = state[name]

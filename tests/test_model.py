@@ -1,0 +1,312 @@
+"""Whole models against ONNX Runtime: calls, plans, streams, and what is refused."""
+
+import threading
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import fusedlstm as fl
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+def save(path, nodes, inputs, outputs, constants=(), opset=17):
+    """An ONNX file; inputs and outputs are (name, type, shape)."""
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info(*one) for one in inputs],
+        [helper.make_tensor_value_info(*one) for one in outputs],
+        [numpy_helper.from_array(value, name) for name, value in constants],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def session(path):
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def floats(rng, *shape):
+    return (rng.standard_normal(shape) * 0.3).astype(np.float32)
+
+
+@pytest.fixture
+def detector(tmp_path):
+    """A convolution, an LSTM with its states as inputs and outputs, a dense layer: batch and length are free."""
+    rng = np.random.default_rng(1)
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["input", "kernel", "kernel_bias"], ["features"], kernel_shape=[3], pads=[1, 1], strides=[2]),
+        node("Relu", ["features"], ["positive"]),
+        node("Transpose", ["positive"], ["sequence"], perm=[2, 0, 1]),
+        node("LSTM", ["sequence", "w", "r", "b", "", "h", "c"], ["y", "hn", "cn"], hidden_size=12),
+        node("Squeeze", ["hn", "axes"], ["last"]),
+        node("Gemm", ["last", "head", "head_bias"], ["logit"]),
+        node("Sigmoid", ["logit"], ["probability"]),
+    ]
+    state = (FLOAT, [1, "batch", 12])
+    return save(
+        tmp_path / "detector.onnx",
+        nodes,
+        [("input", FLOAT, ["batch", 5, "length"]), ("h", *state), ("c", *state)],
+        [("probability", FLOAT, ["batch", 1]), ("hn", *state), ("cn", *state)],
+        [
+            ("kernel", floats(rng, 8, 5, 3)),
+            ("kernel_bias", floats(rng, 8)),
+            ("w", floats(rng, 1, 48, 8)),
+            ("r", floats(rng, 1, 48, 12)),
+            ("b", floats(rng, 1, 96)),
+            ("axes", np.array([0])),
+            ("head", floats(rng, 12, 1)),
+            ("head_bias", floats(rng, 1)),
+        ],
+    )
+
+
+def inputs(rng, batch, length):
+    return {"input": floats(rng, batch, 5, length), "h": floats(rng, 1, batch, 12), "c": floats(rng, 1, batch, 12)}
+
+
+def test_calls_have_the_numbers_of_onnx_runtime(detector):
+    model, peer, rng = fl.Model.load(detector), session(detector), np.random.default_rng(2)
+    for batch, length in ((1, 1), (1, 7), (3, 2), (2, 40), (1, 7)):
+        feed = inputs(rng, batch, length)
+        wanted = dict(zip(model.outputs, peer.run(None, feed)))
+        found = model.run(feed)
+        assert list(found) == ["probability", "hn", "cn"]
+        for name, value in found.items():
+            np.testing.assert_allclose(value, wanted[name], rtol=1e-5, atol=1e-6)
+        positional = model(*feed.values())
+        assert isinstance(positional, tuple)
+        assert all(np.array_equal(a, b) for a, b in zip(positional, found.values()))
+
+
+def test_specs_and_repr(detector):
+    model = fl.Model.load(detector)
+    assert {name: spec.shape for name, spec in model.inputs.items()} == {
+        "input": (None, 5, None),
+        "h": (1, None, 12),
+        "c": (1, None, 12),
+    }
+    assert model.inputs["input"].dtype == np.float32
+    assert model.outputs["probability"].shape == (None, 1)
+    assert repr(model).startswith("Model(input: float32[?, 5, ?], h: ")
+
+
+def test_the_caller_s_arrays_are_only_read_and_need_not_be_contiguous(detector):
+    model, rng = fl.Model.load(detector), np.random.default_rng(3)
+    feed = inputs(rng, 2, 6)
+    wanted = model.run(feed)
+    strided = {name: np.repeat(value, 2, -1)[..., ::2] for name, value in feed.items()}
+    wide = {name: value.astype(np.float64) for name, value in feed.items()}
+    for other in (strided, wide):
+        before = {name: value.copy() for name, value in other.items()}
+        found = model.run(other)
+        assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+        assert all(np.array_equal(other[name], before[name]) for name in other)
+
+
+def test_a_row_alone_has_the_bits_that_it_has_in_a_batch(detector):
+    model, rng = fl.Model.load(detector), np.random.default_rng(4)
+    feed = inputs(rng, 17, 9)
+    whole = model.run(feed)
+    for row in (0, 5, 16):
+        alone = model(feed["input"][row : row + 1], feed["h"][:, row : row + 1], feed["c"][:, row : row + 1])
+        assert np.array_equal(alone[0][0], whole["probability"][row])
+        assert np.array_equal(alone[1][:, 0], whole["hn"][:, row])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda feed: feed.pop("h"), TypeError, r"input 'h': expected an array \(1, \?, 12\) of float32, found none"),
+        (lambda feed: feed.update(more=0.0), TypeError, "input 'more': expected one of input, h, c"),
+        (lambda feed: feed.update(h=np.zeros((1, 1, 13), "f")), ValueError, r"input 'h': expected .*found shape"),
+        (lambda feed: feed.update(h=np.zeros((1, 2, 12), "f")), ValueError, "batch|size|shape"),
+        (lambda feed: feed.update(h=np.zeros((1, 1, 12), int)), TypeError, "floating-point numbers, found dtype int64"),
+        (lambda feed: feed.update(h=np.ma.zeros((1, 1, 12))), TypeError, "masked"),
+        (lambda feed: feed.update(input=np.zeros((1, 5), "f")), ValueError, r"found shape \(1, 5\)"),
+    ],
+)
+def test_inputs_that_do_not_fit(detector, change, error, words):
+    feed = inputs(np.random.default_rng(0), 1, 4)
+    change(feed)
+    with pytest.raises(error, match=words):
+        fl.Model.load(detector).run(feed)
+
+
+def test_threads_may_call_one_model_at_once(detector):
+    model, rng = fl.Model.load(detector), np.random.default_rng(5)
+    feeds = [inputs(rng, 1 + k % 3, 3 + k % 5) for k in range(12)]
+    wanted = [fl.Model.load(detector).run(feed) for feed in feeds]
+    wrong = []
+
+    def call(start):
+        for k in range(60):
+            feed = (start + k) % len(feeds)
+            found = model.run(feeds[feed])
+            if not all(np.array_equal(found[name], wanted[feed][name]) for name in found):
+                wrong.append(feed)
+
+    threads = [threading.Thread(target=call, args=(k,)) for k in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert not wrong
+
+
+def test_plans_are_bounded(detector):
+    from fusedlstm.model import PLANS
+
+    model, rng = fl.Model.load(detector), np.random.default_rng(6)
+    first = inputs(rng, 1, 1)
+    wanted = model.run(first)
+    for length in range(1, 2 * PLANS):
+        model.run(inputs(rng, 1, length))
+    assert len(model._plans) == PLANS
+    assert np.array_equal(model.run(first)["hn"], wanted["hn"])
+
+
+def test_a_stream_owns_the_states(detector):
+    model, rng = fl.Model.load(detector), np.random.default_rng(7)
+    stream = model.stream(batch_size=2)
+    assert stream.states == {"h": "hn", "c": "cn"}
+    h = c = np.zeros((1, 2, 12), np.float32)
+    chunks = [floats(rng, 2, 5, 4) for _ in range(6)]
+    wanted = []
+    for chunk in chunks:
+        y, h, c = model(chunk, h, c)
+        wanted.append(y)
+    twin = None
+    for k, (chunk, y) in enumerate(zip(chunks, wanted)):
+        if k == 3:
+            twin = stream.copy()
+        assert np.array_equal(stream.step(chunk), y)
+    assert np.array_equal(stream.state["h"], h)
+    assert np.array_equal(stream.state["c"], c)
+    for chunk, y in zip(chunks[3:], wanted[3:]):
+        twin.input[...] = chunk
+        assert np.array_equal(twin.step(), y)
+    stream.reset()
+    assert np.array_equal(stream.process(np.stack(chunks)), np.stack(wanted))
+    twin.state = model.stream(2).state
+    assert np.array_equal(twin.step(input=chunks[0]), wanted[0])
+
+
+def test_a_stream_takes_steps_of_several_shapes(detector):
+    model, rng = fl.Model.load(detector), np.random.default_rng(8)
+    stream, state = model.stream(), (np.zeros((1, 1, 12), np.float32),) * 2
+    for length in (4, 7, 4, 1, 7):
+        x = floats(rng, 1, 5, length)
+        y, *state = model(x, *state)
+        assert np.array_equal(stream.step(x), y)
+
+
+def test_context_comes_again_in_front_of_the_next_step(detector):
+    model, rng = fl.Model.load(detector), np.random.default_rng(9)
+    stream, x = model.stream(context={"input": 3}), floats(rng, 1, 5, 40)
+    padded, state = np.concatenate([np.zeros((1, 5, 3), np.float32), x], 2), (np.zeros((1, 1, 12), np.float32),) * 2
+    for start in range(0, 40, 8):
+        y, *state = model(padded[..., start : start + 11], *state)
+        assert np.array_equal(stream.step(x[..., start : start + 8]), y)
+        if start == 16:
+            stream = stream.copy()
+
+
+def test_streams_that_cannot_be(detector, tmp_path):
+    model = fl.Model.load(detector)
+    with pytest.raises(ValueError, match="expected an input of input, h, c, found 'x'"):
+        model.stream(states={"x": "hn"})
+    with pytest.raises(ValueError, match="one type and shape"):
+        model.stream(states={"h": "probability"})
+    with pytest.raises(ValueError, match="expected an input that is no state"):
+        model.stream(fixed={"h": 0.0})
+    stream = model.stream()
+    with pytest.raises(ValueError, match="give step"):
+        stream.input  # noqa: B018
+    with pytest.raises(ValueError, match="state: expected h, c"):
+        stream.state = {"h": np.zeros((1, 1, 12), "f")}
+    path = save(
+        tmp_path / "plain.onnx",
+        [helper.make_node("Relu", ["x"], ["y"])],
+        [("x", FLOAT, [1, 4])],
+        [("y", FLOAT, [1, 4])],
+    )
+    with pytest.raises(ValueError, match="expected a model with states"):
+        fl.Model.load(path).stream()
+
+
+def test_states_that_could_be_paired_in_two_ways_are_said_by_the_caller(tmp_path):
+    shape = (FLOAT, [1, 4])
+    nodes = [helper.make_node("Add", ["a", "b"], ["p"]), helper.make_node("Mul", ["p", "x"], ["q"])]
+    nodes += [helper.make_node("Sub", ["q", "a"], ["z"])]
+    path = save(
+        tmp_path / "two.onnx",
+        nodes,
+        [("x", *shape), ("a", *shape), ("b", *shape)],
+        [("z", *shape), ("p", *shape), ("q", *shape)],
+    )
+    model = fl.Model.load(path)
+    with pytest.raises(ValueError, match=r"'a' may be 'p' or 'q'; say it: stream\(states="):
+        model.stream()
+    stream = model.stream(states={"a": "p", "b": "q"})
+    a = b = np.zeros((1, 4), np.float32)
+    for _ in range(3):
+        x = np.ones((1, 4), np.float32) * 2 + a
+        z, a, b = model(x, a, b)
+        assert np.array_equal(stream.step(x), z)
+
+
+def test_cut_at_other_outputs(detector, tmp_path):
+    model = fl.Model.load(detector, outputs=["positive"])
+    x = floats(np.random.default_rng(1), 1, 5, 8)
+    found = model(x, np.zeros((1, 1, 12), "f"), np.zeros((1, 1, 12), "f"))
+    assert found.shape == (1, 8, 4)
+    path = save(
+        tmp_path / "refused.onnx",
+        [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("RandomNormalLike", ["y"], ["z"], name="noise")],
+        [("x", FLOAT, [1, 4])],
+        [("z", FLOAT, [1, 4])],
+    )
+    with pytest.raises(fl.FormatError, match=r"RandomNormalLike node 'noise'.*outputs=\["):
+        fl.Model.load(path)
+    assert np.array_equal(fl.Model.load(path, outputs=["y"])(np.array([[-1, 2, -3, 4]], "f")), [[0, 2, 0, 4]])
+
+
+def test_a_model_that_decides_by_the_value_of_an_input(tmp_path):
+    def branch(name, op):
+        return helper.make_graph(
+            [helper.make_node(op, ["x"], [name])], name, [], [helper.make_tensor_value_info(name, FLOAT, None)]
+        )
+
+    nodes = [
+        helper.make_node("Equal", ["sr", "wide"], ["is_wide"]),
+        helper.make_node("If", ["is_wide"], ["y"], then_branch=branch("a", "Relu"), else_branch=branch("b", "Neg")),
+    ]
+    path = save(
+        tmp_path / "if.onnx",
+        nodes,
+        [("x", FLOAT, ["n"]), ("sr", INT64, [])],
+        [("y", FLOAT, ["n"])],
+        [("wide", np.array(16000))],
+    )
+    model, x = fl.Model.load(path), np.array([-1, 2], np.float32)
+    assert np.array_equal(model(x, 16000), [0, 2])
+    assert np.array_equal(model(x, 8000), [1, -2])
+    assert np.array_equal(model(x=x, sr=16000), [0, 2])
+
+
+def test_summary_and_profile(detector):
+    model = fl.Model.load(detector)
+    assert "fusedlstm.LSTM" in model.summary()
+    times = model.profile(**inputs(np.random.default_rng(0), 1, 8), runs=5)
+    assert {"fusedlstm.LSTM", "fusedlstm.Conv"} <= {one.operator for one in times}
+    assert sum(one.share for one in times) == pytest.approx(1)
+    assert [one.microseconds for one in times] == sorted((one.microseconds for one in times), reverse=True)
