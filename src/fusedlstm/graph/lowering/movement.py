@@ -64,8 +64,8 @@ def _split(plan: Plan, node: Node) -> None:
     sizes = split_sizes(x.shape[axis], None if given is None else tuple(given.tolist()), count)
     for name, size in zip(node.outputs, sizes):
         if name:
-            plan.alias(name, x.sliced(axis, start, size))  # type: ignore[arg-type]
-        start += size  # type: ignore[operator]
+            plan.alias(name, x.sliced(axis, start, size))
+        start += size
 
 
 @lowers("Concat")
@@ -86,7 +86,8 @@ _EDGES = {"constant": "zeros", "reflect": "reflect", "edge": "nearest", "wrap": 
 @lowers("Pad")
 def _pad(plan: Plan, node: Node) -> None:
     x, names = plan.read(node.inputs[0]), (*node.inputs, "", "")
-    pads, axes = (tuple(plan.value(name).reshape(-1).tolist()) if name else None for name in (names[1], names[3]))  # type: ignore[union-attr]
+    given = [plan.value(name) if name else None for name in (names[1], names[3])]
+    pads, axes = (None if one is None else tuple(one.reshape(-1).tolist()) for one in given)
     assert pads is not None
     both = paddings(pads, axes, len(x.shape))
     for axis, (before, after) in enumerate(both):  # what is less than nothing is cut off first

@@ -15,7 +15,8 @@ from ...weights import FormatError
 from ..graph import Node
 from ..operators import Array
 from ..operators.convolution import geometry
-from ..operators.operator import axis_of, lowers
+from ..operators.lowers import lowers
+from ..operators.operator import axis_of
 from ..operators.quantised import shifted
 from ..plan import Plan
 from ..tensors import Sizes, Tensor
@@ -158,13 +159,17 @@ def _product(plan: Plan, names: tuple[str, str, str, str], y: Tensor) -> None:
                 ("whole", w_name, w_zero, start), lambda s=start, n=count: packed(constant[s : s + n])
             )
             parts.append(
-                lambda z, made=made, s=start, n=count: plan.emit("product", made, x.sliced(last, s, n), z, None, None)
+                lambda z, made=made, s=start, n=count: plan.emit(  # type: ignore[misc]
+                    "product", made, x.sliced(last, s, n), z, None, None
+                )
             )
     else:
         w = _floats(plan, w_name, w_zero, -1)
         rows = len(w.shape) - 2
         parts = [
-            lambda z, s=start, n=count: multiply(plan, x.sliced(last, s, n), w.sliced(rows, s, n), z)
+            lambda z, s=start, n=count: multiply(  # type: ignore[misc]
+                plan, x.sliced(last, s, n), w.sliced(rows, s, n), z
+            )
             for start, count in _parts(x.shape[-1])
         ]
     _sum(plan, y, parts)
@@ -194,7 +199,8 @@ def _convolution(plan: Plan, node: Node, names: tuple[str, str, str, str], y: Te
             some = beside.sliced(last, g * channels + start, count)
             plan.emit("product", made, some, z.transposed(order).sliced(last, g * each, each), windows, None)
 
-    _sum(plan, y, [lambda z, s=s, n=n: part(z, s, n) for s, n in _parts(channels, _EXACT // taps)])
+    blocks = _parts(channels, _EXACT // taps)
+    _sum(plan, y, [lambda z, s=s, n=n: part(z, s, n) for s, n in blocks])  # type: ignore[misc]
 
 
 def _windows(w: Array) -> _core.PackedWeights:
