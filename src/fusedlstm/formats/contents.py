@@ -52,6 +52,8 @@ class Contents:
         Of the file in bytes, which bounds what may be read from it; the door adds that, too.
     configured : bool
         Whether what the caller stated of the model was heard.
+    parts : mapping of type to readers
+        What has a name of its own beside what it is a part of, and is not listed.
     """
 
     format: str
@@ -61,6 +63,7 @@ class Contents:
     file: str = ""
     size: int = 0
     configured: bool = False
+    parts: Mapping[type, Readers[Any]] = field(default_factory=dict)
 
     def whole(self, outputs: Sequence[str] | None = None, external_data: bool = False) -> Graph:
         """The whole model, cut at `outputs` where they are given.
@@ -146,8 +149,9 @@ class Contents:
             if len(listed) > 1:
                 raise FormatError(f"expected one {what}, found {len(listed)}; choose one with prefix=: {names}")
             return next(iter(listed.values()))
-        if prefix in found:
-            return found[prefix]
+        for named_here in (found, self.parts.get(kind, {})):
+            if prefix in named_here:
+                return named_here[prefix]
         if kind is LSTMWeights and (stack := _stack(found, prefix)):
             return stack
         for other, (loader, an_other) in KINDS.items():
