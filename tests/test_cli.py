@@ -81,6 +81,7 @@ def test_info_json(two_lstms):
         "proj_size": 0, "batch_first": True, "bias": True, "dtype": "float32", "products": "float32",
         "activations": "float32",
         "parameters": 2 * (20 * 3 + 20 * 5 + 20), "bytes": 4 * 2 * (20 * 3 + 20 * 5 + 20), "differences": [],
+        "assumed": {"batch_first": "x of three axes is taken as (batch, time, input)"},
     }  # fmt: skip
     assert lstms["decoder"]["bias"] is False
     assert "bias_ih_l0" in lstms["broken"]["refused"]

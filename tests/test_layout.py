@@ -216,7 +216,8 @@ def test_graph_uses_weights_alone():
 
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
-    allowed = {"._arguments", "._layer", "._packing", "._renamed", "._variants", ".formats", ".stream"}
+    allowed = {"._arguments", "._assumed", "._layer", "._packing", "._renamed", "._sizes", "._variants"}
+    allowed |= {".formats", ".stream"}
     allowed |= {".weights", ".weights.checked", ".weights.precision"}
     assert {name for name in relative if not name.startswith(".formats")} <= allowed
 

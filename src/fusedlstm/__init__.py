@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .conv_lstm import ConvLSTM
+from .errors import AssumptionWarning
 from .lstm import LSTM
 from .machine import c_api, cpu_info, get_num_threads, include_dir, set_num_threads
 from .pool import StreamPool
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LSTM",
     "Activation",
+    "AssumptionWarning",
     "AsyncBatcher",
     "Cell",
     "ConvLSTM",

@@ -7,6 +7,8 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar
 
 from . import formats
+from ._assumed import settled, tell_axes, untold
+from .formats import Config
 from .weights import ConvLSTMWeights, LSTMWeights
 from .weights.checked import expect_type
 
@@ -17,7 +19,7 @@ Self = TypeVar("Self", bound="Layer[Any]")
 class Layer(Generic[Weights]):
     """Trained weights, packed and ready to run."""
 
-    __slots__ = ("_core", "weights")
+    __slots__ = ("_core", "_untold", "weights")
 
     weights: Weights
     _kind: ClassVar[type[Any]]  # of the weights
@@ -34,12 +36,12 @@ class Layer(Generic[Weights]):
         return one
 
     @classmethod
-    def load_all(cls: type[Self], path: str | os.PathLike[str]) -> dict[str, Self]:
+    def load_all(cls: type[Self], path: str | os.PathLike[str], *, config: Config | None = None) -> dict[str, Self]:
         """Load all of a file, by the prefix under which `load` finds each.
 
         Parameters
         ----------
-        path : str or path
+        path, config
             As for `load`.
 
         Raises
@@ -47,12 +49,14 @@ class Layer(Generic[Weights]):
         OSError, ImportError, FormatError
             As for `load`; FormatError also where one of them is refused, naming it.
         """
-        return {prefix: cls(weights) for prefix, weights in formats.open(path).load_all(cls._kind).items()}
+        found = settled(cls.__name__, formats.open(path, config).load_all(cls._kind), path)
+        return {prefix: cls(weights) for prefix, weights in found.items()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit.
 
-        A file that is there is replaced when the new one is whole, and leaves its mode and owner.
+        A file that is there is replaced when the new one is whole, and leaves its mode and owner. What was assumed of
+        the weights is stated in it: whoever loads it is not told again.
 
         Raises
         ------
@@ -61,19 +65,21 @@ class Layer(Generic[Weights]):
         """
         from .formats.native.safetensors import save
 
+        tell_axes(self._untold)
         save(self.weights, path)
 
     def __repr__(self) -> str:
         """Show the sizes, and what is not the default."""
-        return f"{type(self).__name__}({', '.join(self._shown())})"
+        assumed = "+".join(one.argument for one in self.weights.assumed)
+        return f"{type(self).__name__}({', '.join(self._shown())}{assumed and f', assumed={assumed}'})"
 
     def __reduce__(self) -> Any:
         """Pickle the weights; packing is done again when unpickled."""
         return type(self), (self.weights,)
 
-    @abstractmethod
     def _hold(self, weights: Weights) -> None:
-        """Pack them."""
+        """Keep them; packing is for each class to add."""
+        self.weights, self._untold = weights, untold(weights)
 
     @abstractmethod
     def _shown(self) -> list[str]:

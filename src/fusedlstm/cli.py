@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
-from collections.abc import Callable
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,35 +15,40 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from . import LSTM, ConvLSTM, __version__, formats
+from . import LSTM, __version__
 from ._files import expect_no_other_format
+from ._info import info
+from ._options import FILE, STATED_BY, config_option, layout_option, prefix_option, products_option
 from ._progress import progress_bar
 from ._runfile import open_array, read_state, run_file, write_state
 from .bench.command import bench
-from .errors import FormatError
-from .weights import DTYPES, PRODUCTS, ConvLSTMWeights, LSTMWeights
-from .weights.precision import nbytes
-
-FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
-prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
-layout_option = click.option(
-    "--batch-first/--time-first",
-    default=None,
-    help="The layout of x, for files that do not say, such as PyTorch's. Default: batch first.",
-)
-products_option = click.option(
-    "--products",
-    type=click.Choice(list(dict.fromkeys(name for names in PRODUCTS.values() for name in names))),
-    help="What x and h are rounded to: int16 or int8 beside int8 weights, float32 or bfloat16 beside bfloat16 ones. "
-    "Default: the first; the second is faster in batches, less accurate.",
-)
+from .errors import AssumptionWarning
+from .weights import DTYPES, PRODUCTS
 
 
 class OneLineErrors(click.Group):
-    """Bad input is told in one line on stderr, with exit code 1."""
+    """Bad input is told in one line on stderr, with exit code 1; what was assumed in a line as well."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        assumed: list[AssumptionWarning] = []
+        with warnings.catch_warnings():
+            shown = warnings.showwarning
+
+            def show(message: Warning | str, *rest: Any, **named: Any) -> None:
+                if isinstance(message, AssumptionWarning):
+                    assumed.append(message)
+                else:
+                    shown(message, *rest, **named)
+
+            warnings.showwarning = show
+            warnings.simplefilter("always", AssumptionWarning)
+            result = self._invoke(ctx)
+        for one in assumed:
+            click.echo(f"Warning: {one} (here {STATED_BY[one.argument]})", err=True)
+        return result
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -80,95 +84,11 @@ def main() -> None:
 
 
 @cli.command()
-@click.argument("file", type=FILE)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(file: Path, as_json: bool) -> None:
-    """Show every LSTM and ConvLSTM in FILE: prefix, shape, bytes."""
-    contents = formats.open(file)
-    conv_lstms = contents.listed(ConvLSTMWeights)
-    lstms = contents.listed(LSTMWeights) if conv_lstms else contents.expect(LSTMWeights)
-    format_name, size = contents.format, contents.size
-    found = {prefix: _describe(file, read) for prefix, read in lstms.items()}
-    found_conv = {prefix: _describe_conv(file, read) for prefix, read in conv_lstms.items()}
-    if as_json:
-        about: dict[str, Any] = {"file": str(file), "format": format_name, "bytes": size}
-        for name, all_of_them in (("lstms", found), ("conv_lstms", found_conv)):
-            about[name] = [{"prefix": prefix, **one} for prefix, one in all_of_them.items()]
-        click.echo(json.dumps(about, indent=2))
-        return
-
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(str(file))}[/]: {format_name}, {decimal(size)}", soft_wrap=True)
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("prefix", overflow="fold", min_width=10)
-    for name in ("input→hidden", "layers", "dirs", "parameters", "dtype", "size", "bias", "first"):
-        numeric = name in ("layers", "dirs", "parameters", "size")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for prefix, about in found.items():
-        if "refused" not in about:
-            projection = f", proj {about['proj_size']}" if about["proj_size"] else ""
-            table.add_row(
-                escape(prefix) or "[dim](root)[/]",
-                f"{about['input_size']}→{about['hidden_size']}{projection}",
-                str(about["num_layers"]),
-                "2" if about["bidirectional"] else "1",
-                f"{about['parameters']:,}",
-                about["dtype"],
-                decimal(about["bytes"]),
-                "yes" if about["bias"] else "no",
-                "batch" if about["batch_first"] else "time",
-            )
-    if table.row_count:
-        console.print(table)
-    for prefix, about in found.items():
-        if about.get("differences"):
-            different = ", ".join(about["differences"])
-            console.print(f"[bold]{escape(prefix) or '(root)'}[/], unlike torch.nn.LSTM: {escape(different)}")
-    for prefix, about in found_conv.items():
-        if "refused" not in about:
-            name = escape(prefix) or "(root)"
-            console.print(f"[bold]{name}[/]: {escape(about['conv_lstm'])}, {about['parameters']:,} parameters")
-    for prefix, about in (*found.items(), *found_conv.items()):
-        if "refused" in about:
-            console.print(f"[red]refused[/] [bold]{escape(prefix) or '(root)'}[/]: {escape(about['refused'])}")
-
-
-def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
-    try:
-        weights = read()
-    except (FormatError, ImportError) as error:
-        return {"refused": str(error).removeprefix(f"{file}: ")}
-    return {
-        "input_size": weights.input_size,
-        "hidden_size": weights.hidden_size,
-        "num_layers": weights.num_layers,
-        "bidirectional": weights.bidirectional,
-        "proj_size": weights.proj_size,
-        "batch_first": weights.batch_first,
-        "bias": any(one.bias is not None for layer in weights.layers for one in layer),
-        "parameters": weights.num_parameters,
-        "dtype": weights.dtype,
-        "products": weights.products,
-        "activations": weights.products,  # its former name, for one version more
-        "bytes": nbytes(weights),
-        "differences": weights.differences,
-    }
-
-
-def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
-    try:
-        weights = read()
-    except (FormatError, ImportError) as error:
-        return {"refused": str(error).removeprefix(f"{file}: ")}
-    parameters = weights.num_parameters
-    return {"conv_lstm": repr(ConvLSTM(weights)), "parameters": parameters, "bytes": 4 * parameters}
-
-
-@cli.command()
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
 @prefix_option
 @layout_option
+@config_option
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round the weights. Default: as IN has them.")
 @products_option
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
@@ -177,6 +97,7 @@ def convert(
     target: Path,
     prefix: str | None,
     batch_first: bool | None,
+    config: Any,
     dtype: str | None,
     products: str | None,
     force: bool,
@@ -186,7 +107,7 @@ def convert(
     The native form is a safetensors file that says all there is to know, its layout and precision as well.
     """
     expect_no_other_format(target)
-    lstm = LSTM.load(source, prefix, batch_first=batch_first, dtype=dtype, products=products)
+    lstm = LSTM.load(source, prefix, batch_first=batch_first, config=config, dtype=dtype, products=products)
     if target.exists():
         if target.samefile(source):
             raise ValueError(f"{target}: expected another file than IN")
@@ -205,6 +126,7 @@ def convert(
 )
 @prefix_option
 @layout_option
+@config_option
 @click.option("--png", type=FILE, help="Draw how the error goes on in time; needs matplotlib.")
 def check(
     file: Path,
@@ -213,6 +135,7 @@ def check(
     data: Path | None,
     prefix: str | None,
     batch_first: bool | None,
+    config: Any,
     png: Path | None,
 ) -> None:
     """Tell what a lower precision does to the outputs of an LSTM.
@@ -224,7 +147,8 @@ def check(
 
     if png is not None and find_spec("matplotlib") is None:
         raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
-    lstm = LSTM.load(file, prefix, batch_first=batch_first)
+    # Random inputs have no order of axes to be wrong about.
+    lstm = LSTM.load(file, prefix, batch_first=True if data is None else batch_first, config=config)
     x = checking.random_inputs(lstm) if data is None else float32("x", open_array(data))
     found = checking.check(lstm, dtype, products, x)
     what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
@@ -260,6 +184,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("-o", "--output", metavar="OUT.npy", type=FILE, required=True, help="Where to write y.")
 @prefix_option
 @layout_option
+@config_option
 @click.option("--state-in", metavar="NPZ", type=FILE, help="The initial state, h and c. Default: zeros.")
 @click.option("--state-out", metavar="NPZ", type=FILE, help="Where to write the final state, h and c.")
 @click.option("--lengths", metavar="N,N,...", callback=_numbers, help="Valid steps of each row of the batch.")
@@ -269,6 +194,7 @@ def run(
     output: Path,
     prefix: str | None,
     batch_first: bool | None,
+    config: Any,
     state_in: Path | None,
     state_out: Path | None,
     lengths: list[int] | None,
@@ -278,7 +204,7 @@ def run(
     IN.npy is of floating point, (batch, time, input) or (time, input), and may be larger than memory; OUT.npy gets y,
     float32. Shapes, state and lengths mean what they mean in torch.nn.LSTM.
     """
-    lstm = LSTM.load(file, prefix, batch_first=batch_first)
+    lstm = LSTM.load(file, prefix, batch_first=batch_first, config=config)
     array = open_array(x)
     state = None if state_in is None else read_state(state_in)
     with progress_bar("running") as progress:
@@ -317,4 +243,5 @@ def demo(png: Path | None) -> None:
         console.print(f"\nThe picture of all {len(result.dates)} years: [bold]{escape(str(target))}[/]", soft_wrap=True)
 
 
+cli.add_command(info)
 cli.add_command(bench)

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from . import _core, formats
 from ._arguments import State, check_out, float32, pair
+from ._assumed import settled
 from ._layer import Layer
+from .formats import Config
 from .weights import Cell, ConvLSTMWeights, FloatArray
 
 
@@ -37,7 +39,7 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
     """The weights as they were read: float32, canonical order, read-only."""
 
     def _hold(self, weights: ConvLSTMWeights) -> None:
-        self.weights = weights
+        super()._hold(weights)
         # Two axes throughout: one axis is a line, of height 1.
         ones = (1,) * (2 - weights.rank)
         kernel, recurrent = (
@@ -55,7 +57,7 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], prefix: str | None = None) -> ConvLSTM:
+    def load(cls, path: str | os.PathLike[str], prefix: str | None = None, *, config: Config | None = None) -> ConvLSTM:
         """Load a ConvLSTM from a Keras or Flax file, or from what `save` wrote; no framework is needed.
 
         Parameters
@@ -64,6 +66,8 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
             The file.
         prefix : str, optional
             Which ConvLSTM, by its Keras layer name or Flax path. Not needed when the file holds only one.
+        config : mapping or path, optional
+            What the file leaves out, as in `LSTM.load`.
 
         Raises
         ------
@@ -74,7 +78,8 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
         FormatError
             The file is damaged, hostile, unsupported, holds no ConvLSTM, or several and `prefix` is not one of them.
         """
-        return cls(formats.open(path).load(ConvLSTMWeights, prefix))
+        found = {prefix or "": formats.open(path, config).load(ConvLSTMWeights, prefix)}
+        return cls(*settled("ConvLSTM", found, path).values())
 
     @classmethod
     def from_keras(cls, layer: Any) -> ConvLSTM:
@@ -92,7 +97,9 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
         return cls(from_conv_layer(layer))
 
     @classmethod
-    def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> ConvLSTM:
+    def from_flax(
+        cls, params: Mapping[Any, Any], prefix: str | None = None, *, config: Config | None = None
+    ) -> ConvLSTM:
         """Take the weights of a Flax linen ``ConvLSTMCell`` with its default padding, alone or inside a module.
 
         Parameters
@@ -101,6 +108,8 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
             The variables or parameters, as `init` returns them.
         prefix : str, optional
             Which one, by its path in the tree without "params". Not needed when there is only one.
+        config : mapping, optional
+            As for `load`: parameters do not say how the model uses them.
 
         Raises
         ------
@@ -111,7 +120,8 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
         """
         from .formats.flax.params import contents
 
-        return cls(contents(params).load(ConvLSTMWeights, prefix))
+        found = {prefix or "": contents(params, config=config).load(ConvLSTMWeights, prefix)}
+        return cls(*settled("ConvLSTM", found).values())
 
     @property
     def channels(self) -> int:

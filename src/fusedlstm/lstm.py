@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,20 @@ import numpy.typing as npt
 
 from . import _variants, formats
 from ._arguments import State, check_out, float32, pair, whole_numbers
+from ._assumed import settled, tell_axes, tell_once
 from ._layer import Layer
 from ._packing import pack
 from ._renamed import renamed
+from ._sizes import Sizes
 from ._variants import Result
+from .formats import Config
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
 from .weights.checked import expect_type
 from .weights.precision import rounded
 
 
-class LSTM(Layer[LSTMWeights]):
+class LSTM(Sizes, Layer[LSTMWeights]):
     """A trained LSTM, packed and ready to run. Immutable; any number of threads may call it at once.
 
     Parameters
@@ -48,7 +50,8 @@ class LSTM(Layer[LSTMWeights]):
         self._hold(rounded(weights, weights.dtype, weights.products))
 
     def _hold(self, weights: LSTMWeights) -> None:
-        self.weights, self._core, self._direct = weights, pack(weights), _variants.direct(weights)
+        super()._hold(weights)
+        self._core, self._direct = pack(weights), _variants.direct(weights)
 
     @classmethod
     @renamed(products="activations")
@@ -58,6 +61,7 @@ class LSTM(Layer[LSTMWeights]):
         prefix: str | None = None,
         *,
         batch_first: bool | None = None,
+        config: Config | None = None,
         dtype: str | None = None,
         products: str | None = None,
     ) -> LSTM:
@@ -74,7 +78,10 @@ class LSTM(Layer[LSTMWeights]):
             layer name, an ONNX node or output name, a Flax path. Not needed when the file holds only one.
         batch_first : bool, optional
             Whether x is (batch, time, input) or (time, batch, input), for files that do not say. Default: what the file
-            says, else batch first.
+            says, else batch first, with an `AssumptionWarning` at the first call where it matters.
+        config : mapping or path, optional
+            What else the file leaves out, such as the activations of Keras's weights: the model's configuration, a
+            file that has it, or a dict of what is not the framework's default (see docs/formats.md).
         dtype, products : str, optional
             Round the weights, as `astype` does. Default: as the native form says, else float32.
 
@@ -87,20 +94,21 @@ class LSTM(Layer[LSTMWeights]):
         FormatError
             The file is damaged, hostile, unsupported, holds no LSTM, or several and `prefix` is not one of them.
         """
-        weights = formats.open(path).load(LSTMWeights, prefix)
-        if batch_first is not None:
-            weights = replace(weights, batch_first=batch_first)
+        found = {prefix or "": formats.open(path, config).load(LSTMWeights, prefix)}
+        (weights,) = settled("LSTM", found, path, batch_first).values()
         if dtype is not None or products is not None:
             return cls._of(rounded(weights, dtype or weights.dtype, products))
         return cls(weights)
 
     @classmethod
-    def load_all(cls, path: str | os.PathLike[str], *, batch_first: bool | None = None) -> dict[str, LSTM]:
+    def load_all(
+        cls, path: str | os.PathLike[str], *, batch_first: bool | None = None, config: Config | None = None
+    ) -> dict[str, LSTM]:
         """Load every LSTM of a file, by the prefix under which `load` finds it.
 
         Parameters
         ----------
-        path, batch_first
+        path, batch_first, config
             As for `load`.
 
         Raises
@@ -108,11 +116,8 @@ class LSTM(Layer[LSTMWeights]):
         OSError, ImportError, FormatError
             As for `load`; FormatError also where one of the LSTMs is refused, naming it.
         """
-        found = formats.open(path).load_all(LSTMWeights)
-        return {
-            prefix: cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
-            for prefix, weights in found.items()
-        }
+        found = settled("LSTM", formats.open(path, config).load_all(LSTMWeights), path, batch_first)
+        return tell_once({prefix: cls(weights) for prefix, weights in found.items()})
 
     @classmethod
     def from_torch(cls, module: Any) -> LSTM:
@@ -143,7 +148,14 @@ class LSTM(Layer[LSTMWeights]):
         return cls(from_layer(layer))
 
     @classmethod
-    def from_flax(cls, params: Mapping[Any, Any], prefix: str | None = None) -> LSTM:
+    def from_flax(
+        cls,
+        params: Mapping[Any, Any],
+        prefix: str | None = None,
+        *,
+        batch_first: bool | None = None,
+        config: Config | None = None,
+    ) -> LSTM:
         """Take the weights of a Flax ``LSTMCell`` or ``OptimizedLSTMCell``: alone, in an ``RNN`` or ``Bidirectional``.
 
         Parameters
@@ -153,6 +165,8 @@ class LSTM(Layer[LSTMWeights]):
         prefix : str, optional
             Which LSTM, by its path in the tree without "params", such as ``"encoder/cell"``. Not needed when there is
             only one.
+        batch_first, config
+            As for `load`: parameters do not say how the model uses them.
 
         Raises
         ------
@@ -163,7 +177,8 @@ class LSTM(Layer[LSTMWeights]):
         """
         from .formats.flax.params import contents
 
-        return cls(contents(params).load(LSTMWeights, prefix))
+        found = {prefix or "": contents(params, config=config).load(LSTMWeights, prefix)}
+        return cls(*settled("LSTM", found, "", batch_first).values())
 
     @renamed(products="activations")
     def astype(self, dtype: str, products: str | None = None) -> LSTM:
@@ -185,7 +200,9 @@ class LSTM(Layer[LSTMWeights]):
         ValueError
             A name that does not exist, or weights that are not finite or overflow; the message says where.
         """
-        return self._of(rounded(self.weights, dtype, products))
+        other = self._of(rounded(self.weights, dtype, products))
+        other._untold = self._untold
+        return other
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Open a live stream that owns its state: one step at a time, or in chunks, without allocating.
@@ -206,41 +223,6 @@ class LSTM(Layer[LSTMWeights]):
     def handle(self) -> int:
         """The address that the C API (``include/capi.h``) takes; valid while this object lives."""
         return int(self._core.handle)
-
-    @property
-    def input_size(self) -> int:
-        """Features of x at each step."""
-        return self.weights.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        """Units of each direction; where layers differ, those of the last one."""
-        return self.weights.hidden_size
-
-    @property
-    def num_layers(self) -> int:
-        """Stacked layers."""
-        return self.weights.num_layers
-
-    @property
-    def bidirectional(self) -> bool:
-        """Whether there is a backward direction."""
-        return self.weights.bidirectional
-
-    @property
-    def proj_size(self) -> int:
-        """Size of the projected hidden state; 0 without a projection."""
-        return self.weights.proj_size
-
-    @property
-    def batch_first(self) -> bool:
-        """Whether x is (batch, time, input) rather than (time, batch, input)."""
-        return self.weights.batch_first
-
-    @property
-    def dtype(self) -> str:
-        """The precision of the packed weights: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``."""
-        return self.weights.dtype
 
     def _shown(self) -> list[str]:
         """The sizes, as PyTorch shows them, and what differs from PyTorch's LSTM."""
@@ -304,6 +286,8 @@ class LSTM(Layer[LSTMWeights]):
             packed: Result = _variants.run_packed(self._core, self.weights, x, state)
             return packed
         x = float32("x", x)
+        if self._untold and x.ndim == 3:
+            tell_axes(self._untold)
         if lengths is not None:
             lengths = whole_numbers(lengths)
         if out is not None:

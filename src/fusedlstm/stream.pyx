@@ -1,9 +1,7 @@
 # cython: language_level=3, binding=True
 """class Stream: an LSTM that keeps its state between calls."""
 
-from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
-)
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport uintptr_t
 
@@ -16,6 +14,7 @@ import numpy as np
 
 from . import _core
 from ._arguments import float32 as floats
+from ._assumed import tell_axes
 from ._states import NOT_LIVE, pack_state, unpack_state
 
 # Giving the GIL up and taking it back costs some 100 ns, and far more when another thread wants it meanwhile. Calls of fewer
@@ -172,6 +171,7 @@ cdef class Stream:
                 axes = f"(time, {self.rows}" if self.time_first else f"({self.rows}, time"
                 alternative = f" or (time, {self.sizes.input_size})" if self.rows == 1 else ""
                 raise ValueError(f"x: expected shape {axes}, {self.sizes.input_size}){alternative}, found {x.shape}")
+            if from_x.ndim == 3 and self.rows > 1: tell_axes(self.lstm._untold)
             shape = x.shape[:-1] + self.output_shape
             if out is None:
                 out = empty(shape, float32)

@@ -65,8 +65,9 @@ def keras_h5(legacy, config=True):
                 root[f"{path}/vars"].attrs["name"] = "lstm_cell"
         if legacy:
             root.attrs["layer_names"] = [b"one", b"two", b"three", b"four", b"five", b"six"]
+            file.attrs["keras_version"] = "2.21.0"
             if config:
-                file.attrs.update({"model_config": json.dumps(model(True)), "keras_version": "2.21.0"})
+                file.attrs["model_config"] = json.dumps(model(True))
     return out.getvalue()
 
 

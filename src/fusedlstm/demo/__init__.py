@@ -74,7 +74,7 @@ class Forecaster:
         self._season = np.stack([np.sin(angle), np.cos(angle)], axis=1)
         formats.open(WEIGHTS)  # imports the reader, which is not to be timed
         start = time.perf_counter()
-        self.lstm = LSTM.load(WEIGHTS)
+        self.lstm = LSTM.load(WEIGHTS, batch_first=True)
         self.load_ms = (time.perf_counter() - start) * 1e3
         self.step_seconds: list[float] = []
 

@@ -15,10 +15,10 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import FormatError
-from .containers.source import Source
+from .containers.source import Config, Source
 from .contents import Contents, named
 
-__all__ = ["FORMATS", "Contents", "named", "open"]
+__all__ = ["FORMATS", "Config", "Contents", "named", "open"]
 
 # One line per format; the first that knows a file reads it.
 FORMATS = (
@@ -39,8 +39,15 @@ FORMATS = (
 )
 
 
-def open(path: str | os.PathLike[str]) -> Contents:
+def open(path: str | os.PathLike[str], config: Config | None = None) -> Contents:
     """What a weights file holds.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    config : mapping or path-like, optional
+        What the caller states of the model; refused where a format leaves nothing to state.
 
     Raises
     ------
@@ -53,10 +60,12 @@ def open(path: str | os.PathLike[str]) -> Contents:
     """
     with named(str(path)):
         _refuse_folder(Path(path))
-        source = Source(path)
+        source = Source(path, config)
         for name in FORMATS:
             found: Contents | None = import_module(f".{name}", __name__).read(source)
             if found is not None:
+                if config is not None and not found.configured:
+                    raise FormatError(f"config: expected none, as this {found.format} leaves nothing to state with it")
                 return replace(found, file=source.name, size=source.size)
         raise FormatError(
             "expected a weights file (PyTorch, safetensors, Keras, ONNX, TensorFlow Lite, Flax, npz or JSON), found "

@@ -50,6 +50,10 @@ class Contents:
         The file's name, before every message; the door adds it.
     size : int
         Of the file in bytes, which bounds what may be read from it; the door adds that, too.
+    configured : bool
+        Whether what the caller stated of the model was heard.
+    parts : mapping of type to readers
+        What has a name of its own beside what it is a part of, and is not listed.
     """
 
     format: str
@@ -58,6 +62,8 @@ class Contents:
     graph: Callable[[Sequence[str] | None, bool], Graph] | None = None
     file: str = ""
     size: int = 0
+    configured: bool = False
+    parts: Mapping[type, Readers[Any]] = field(default_factory=dict)
 
     def whole(self, outputs: Sequence[str] | None = None, external_data: bool = False) -> Graph:
         """The whole model, cut at `outputs` where they are given.
@@ -143,8 +149,9 @@ class Contents:
             if len(listed) > 1:
                 raise FormatError(f"expected one {what}, found {len(listed)}; choose one with prefix=: {names}")
             return next(iter(listed.values()))
-        if prefix in found:
-            return found[prefix]
+        for named_here in (found, self.parts.get(kind, {})):
+            if prefix in named_here:
+                return named_here[prefix]
         if kind is LSTMWeights and (stack := _stack(found, prefix)):
             return stack
         for other, (loader, an_other) in KINDS.items():
@@ -190,7 +197,7 @@ def _stack(found: Readers[LSTMWeights], prefix: str) -> Reader[LSTMWeights] | No
     def read() -> LSTMWeights:
         parts = [members[k]() for k in range(len(members))]
         for k, part in enumerate(parts):
-            plain = LSTMWeights(part.layers, part.batch_first)
+            plain = LSTMWeights(part.layers, part.batch_first, assumed=part.assumed)
             other = any(getattr(part, option.name) != getattr(plain, option.name) for option in fields(part))
             if other or part.num_layers > 1 or part.bidirectional:
                 raise FormatError(f"{prefix}: expected a list of cells to stack, found something else as number {k}")

@@ -1,6 +1,7 @@
 """Trained weights in their neutral form: what every format is read into, and all that the engine takes."""
 
 from ..errors import FormatError
+from .assumption import BATCH_FIRST, Assumption
 from .cell import ARRAYS, PLAIN, SIGMOID, TANH, Activation, Cell, DirectionWeights
 from .checked import FloatArray
 from .conv_lstm import ConvLSTMWeights
@@ -8,6 +9,7 @@ from .lstm import DTYPES, GATES, PRODUCTS, LSTMWeights, checked_products, reorde
 
 __all__ = [
     "ARRAYS",
+    "BATCH_FIRST",
     "DTYPES",
     "GATES",
     "PLAIN",
@@ -15,6 +17,7 @@ __all__ = [
     "SIGMOID",
     "TANH",
     "Activation",
+    "Assumption",
     "Cell",
     "ConvLSTMWeights",
     "DirectionWeights",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .assumption import Assumption
 from .cell import SIGMOID, TANH, Activation
 from .checked import Checked, FloatArray, expect, expect_type, float32
 
@@ -47,6 +48,8 @@ class ConvLSTMWeights(Checked):
         With `reverse`: y in the order in which it was computed instead (Keras's go_backwards).
     gate, candidate, output : Activation
         Of i, f and o; of g; and of c on its way into h.
+    assumed : sequence of Assumption
+        What of this the source did not say.
 
     Raises
     ------
@@ -68,8 +71,10 @@ class ConvLSTMWeights(Checked):
     gate: Activation = SIGMOID
     candidate: Activation = TANH
     output: Activation = TANH
+    assumed: Sequence[Assumption] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "assumed", tuple(self.assumed))
         shape = getattr(self.weight_hh, "shape", ())
         if len(shape) not in (3, 4):
             raise ValueError(f"weight_hh: expected (4 filters, *kernel, filters) with 1 or 2 axes, found shape {shape}")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._renamed import renamed
+from .assumption import Assumption
 from .cell import DirectionWeights
 from .checked import Checked, expect, expect_type, float32
 
@@ -81,6 +82,8 @@ class LSTMWeights(Checked):
     products : str
         What x and h are rounded to when they are multiplied: beside int8 weights ``"int16"``, the default, or
         ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``; else ``"float32"``.
+    assumed : sequence of Assumption
+        What of this the source did not say; nothing where the caller says it.
 
     Raises
     ------
@@ -105,6 +108,7 @@ class LSTMWeights(Checked):
     initial_state: tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] | None = None
     dtype: str = DTYPES[0]
     products: str = ""
+    assumed: Sequence[Assumption] = ()
     RENAMED: ClassVar[dict[str, str]] = {"activations": "products"}
 
     def __post_init__(self) -> None:
@@ -142,6 +146,7 @@ class LSTMWeights(Checked):
         self._check_options()
 
     def _check_options(self) -> None:
+        object.__setattr__(self, "assumed", tuple(self.assumed))
         for name, choices in (
             ("merge", ("concat", "sum", "mul", "ave", "none")),
             ("padding", ("zero", "repeat")),

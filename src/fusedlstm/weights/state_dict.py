@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
+from .assumption import BATCH_FIRST
 from .cell import DirectionWeights
 from .checked import FloatArray
 from .lstm import LSTMWeights
@@ -45,7 +46,7 @@ def lstms(
     shapes: Mapping[str, Shape],
     read: Callable[[str], npt.NDArray[np.generic]],
     *,
-    batch_first: bool = True,
+    batch_first: bool | None = None,
     max_parameters: int | None = None,
 ) -> dict[str, Reader]:
     """Every LSTM among the tensors of a state dict, by module path.
@@ -57,7 +58,7 @@ def lstms(
     read : callable
         Reads one tensor by its full name; an array that is not floating-point is refused here.
     batch_first : bool
-        What to record: a state dict does not say.
+        What to record. A state dict does not say: by default it is assumed.
     max_parameters : int, optional
         The most numbers that the file justifies, where it may name the same bytes many times.
     """
@@ -154,7 +155,7 @@ def _reader(
     tensor: Tensors,
     dot: str,
     suffixes: set[str],
-    batch_first: bool,
+    batch_first: bool | None,
     max_parameters: int | None,
 ) -> Reader:
     def read() -> LSTMWeights:
@@ -165,7 +166,8 @@ def _reader(
                 f"{dot}weight_ih{min(suffixes)}: expected at most {max_parameters} parameters in this LSTM from a file "
                 f"of this size, found {parameters} that share their bytes; clone the tensors before saving"
             )
-        return LSTMWeights([[_direction(names, tensor) for names in layer] for layer in table], batch_first)
+        layers = [[_direction(names, tensor) for names in layer] for layer in table]
+        return LSTMWeights(layers, assumed=[BATCH_FIRST]) if batch_first is None else LSTMWeights(layers, batch_first)
 
     return read
 

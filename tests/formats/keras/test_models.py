@@ -18,8 +18,8 @@ from run import run
 
 import fusedlstm as fl
 from fusedlstm import formats
-from fusedlstm.formats.keras import config as _keras_config
 from fusedlstm.formats.keras import layer as live
+from fusedlstm.formats.keras.layers import snake_case
 
 h5py = pytest.importorskip("h5py")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras with NumPy 2
@@ -242,12 +242,13 @@ def test_subclassed_model(file, tmp_path):
     """No configuration says what is in it: LSTMs are known by their variables and called by the names stored there."""
     model = subclassed()
     path = saved(model, tmp_path, file)
-    assert set(formats.open(path).expect(fl.LSTMWeights)) == {"enc", "row0", "row1", "lstm_cell", "seq/last", "stack"}
-    check(model.encoder, formats.open(path).load(fl.LSTMWeights, prefix="enc"))
-    check(model.rows[1], formats.open(path).load(fl.LSTMWeights, prefix="row1"))
-    check(model.inner.layers[0], formats.open(path).load(fl.LSTMWeights, prefix="seq/last"))
-    check(model.stack, formats.open(path).load(fl.LSTMWeights, prefix="stack"))
-    check(layers.RNN(model.cell), formats.open(path).load(fl.LSTMWeights, prefix="lstm_cell"))
+    contents = formats.open(path, {})
+    assert set(contents.expect(fl.LSTMWeights)) == {"enc", "row0", "row1", "lstm_cell", "seq/last", "stack"}
+    check(model.encoder, contents.load(fl.LSTMWeights, prefix="enc"))
+    check(model.rows[1], contents.load(fl.LSTMWeights, prefix="row1"))
+    check(model.inner.layers[0], contents.load(fl.LSTMWeights, prefix="seq/last"))
+    check(model.stack, contents.load(fl.LSTMWeights, prefix="stack"))
+    check(layers.RNN(model.cell), contents.load(fl.LSTMWeights, prefix="lstm_cell"))
 
 
 def test_weights_without_names_go_by_their_path(tmp_path):
@@ -278,9 +279,8 @@ class Wrapped(layers.Layer):
 def test_inside_a_layer_of_the_users_own(tmp_path):
     model = sequential(Wrapped(name="wrapped"))
     for file in FILES:
-        check(
-            model.layers[0].rnn, formats.open(saved(model, tmp_path, file)).load(fl.LSTMWeights, prefix="wrapped/rnn")
-        )
+        contents = formats.open(saved(model, tmp_path, file), {})
+        check(model.layers[0].rnn, contents.load(fl.LSTMWeights, prefix="wrapped/rnn"))
 
 
 @keras.saving.register_keras_serializable(package="own")
@@ -316,8 +316,8 @@ REFUSED = {
     "activation: expected one of .*, found 'mish'": lambda: layers.Bidirectional(
         layers.LSTM(2), backward_layer=backwards(activation="mish"), name="bad"
     ),
-    "expected hidden size 2 .* found 3": lambda: layers.Bidirectional(
-        layers.LSTM(2), backward_layer=layers.LSTM(3, go_backwards=True), name="bad"
+    "layer 'bad': expected a Bidirectional of one size, found two; load its directions one by one": lambda: (
+        layers.Bidirectional(layers.LSTM(2), backward_layer=layers.LSTM(3, go_backwards=True), name="bad")
     ),
     "expected the same kind of layer in both directions": lambda: layers.Bidirectional(
         layers.LSTM(2), backward_layer=layers.RNN([layers.LSTMCell(2)], go_backwards=True), name="bad"
@@ -407,4 +407,4 @@ def test_from_keras_refuses():
 def test_snake_case_is_kerass():
     names = "LSTM LSTMCell RNN StackedRNNCells TimeDistributed MyLSTM2D My_Layer ABCDef aBC Conv1DTranspose own>LSTM"
     for name in names.split():
-        assert _keras_config.snake_case(name) == keras.src.utils.naming.to_snake_case(name)
+        assert snake_case(name) == keras.src.utils.naming.to_snake_case(name)

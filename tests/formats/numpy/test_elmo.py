@@ -1,5 +1,8 @@
 """ELMo's weights, laid out as its training code writes them: PyTorch's numbers, with what ELMo adds around its LSTM."""
 
+import json
+import warnings
+
 import numpy as np
 import pytest
 from run import run
@@ -34,7 +37,7 @@ def path(tmp_path):
     return tmp_path / "lm_weights.hdf5"
 
 
-def elmo(path, way, x):
+def elmo(path, way, x, clip=3, forget_bias=1.0, skip=True):
     """One direction as allennlp's LstmCellWithProjection and ElmoLstm define it; x (batch, time, features)."""
     reached = {"cell": 0.0, "projection": 0.0}
     with h5py.File(path) as file:
@@ -48,13 +51,13 @@ def elmo(path, way, x):
             )
             for t in reversed(range(x.shape[1])) if way else range(x.shape[1]):
                 i, j, f, o = (torch.cat([x[:, t], h], 1) @ kernel + bias).chunk(4, 1)
-                c = torch.sigmoid(f + 1.0) * c + torch.sigmoid(i) * torch.tanh(j)
+                c = torch.sigmoid(f + forget_bias) * c + torch.sigmoid(i) * torch.tanh(j)
                 reached["cell"] = max(reached["cell"], float(c.abs().max()))
-                c = c.clamp(-3, 3)
+                c = c.clamp(-clip, clip)
                 h = (torch.sigmoid(o) * torch.tanh(c)) @ projection
                 reached["projection"] = max(reached["projection"], float(h.abs().max()))
-                y[:, t] = h = h.clamp(-3, 3)
-            x = y + x if k else y
+                y[:, t] = h = h.clamp(-clip, clip)
+            x = y + x if k and skip else y
     return x.numpy(), reached
 
 
@@ -67,6 +70,49 @@ def test_matches_the_definition(way, path):
     weights = formats.open(path).load(fl.LSTMWeights, f"RNN_{way}")
     assert (weights.input_size, weights.hidden_size, weights.proj_size, weights.num_layers) == (4, 6, 4, 3)
     np.testing.assert_allclose(run(weights, x)[0], wanted, rtol=0, atol=1e-5)
+
+
+OPTIONS = {"projection_dim": 4, "dim": 6, "n_layers": 3, "cell_clip": 1, "proj_clip": 1}
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        ({}, {}),
+        ({"forget_bias": 0.0}, {"forget_bias": 0.0}),
+        ({"cell_clip": 2, "proj_clip": 2.0}, {"clip": 2}),
+        ({"use_skip_connections": False, "cell_clip": None, "proj_clip": None}, {"skip": False, "clip": 1e30}),
+        ({"lstm": OPTIONS | {"use_skip_connections": True}, "char_cnn": {"n_filters": 5}}, {"clip": 1}),
+        ({"lstm": OPTIONS}, {"clip": 1, "skip": False}),  # as its code takes what options.json leaves out
+    ],
+)
+def test_what_the_weights_leave_out_is_stated(config, said, path, tmp_path):
+    """By a dict, or the options.json beside the weights."""
+    x = np.random.default_rng(1).normal(size=(3, 8, FEATURES)).astype(np.float32)
+    wanted, _ = elmo(path, 0, torch.from_numpy(x).double(), **said)
+    (tmp_path / "options.json").write_text(json.dumps(config))
+    for stated in (config, tmp_path / "options.json"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", fl.AssumptionWarning)
+            lstm = fl.LSTM.load(path, "RNN_0", config=stated, batch_first=True)
+            np.testing.assert_allclose(lstm(x)[0], wanted, rtol=0, atol=2e-5)
+    with pytest.warns(fl.AssumptionWarning, match=r"taken as every published ELMo \(forget_bias 1.0, .*options.json"):
+        fl.LSTM.load(path, "RNN_0")
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"lstm": OPTIONS | {"dim": 7}}, "config, dim: expected 6, as in the file, found 7"),
+        ({"cell_clip": "3"}, "config, cell_clip: expected a number, found '3'"),
+        ({"cell_clip": -1}, "cell_clip: expected a number above 0, found -1"),
+        ({"use_skip_connections": 1}, "config, use_skip_connections: expected true or false"),
+        ({"clip": 3}, "config: expected ELMo's options.json or a dict with any of forget_bias"),
+    ],
+)
+def test_stated_wrongly(config, message, path):
+    with pytest.raises(fl.FormatError, match=message):
+        fl.LSTM.load(path, "RNN_0", config=config)
 
 
 def change(path, name, shape):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError
-from ...weights import DirectionWeights, FloatArray, LSTMWeights
+from ...weights import BATCH_FIRST, DirectionWeights, FloatArray, LSTMWeights
 from ...weights.reparametrised import Shape
 from ...weights.state_dict import Reader, by_prefix, lstms
 from ..containers.json import parse
@@ -113,7 +113,7 @@ def _rtneural_reader(where: str, layer: dict[str, Any], width: int, units: int) 
             arrays.append(_array(name, stored[number]))
             if arrays[-1].shape != shape:
                 raise FormatError(f"{name}: expected shape {shape}, found {arrays[-1].shape}")
-        return LSTMWeights([[DirectionWeights(arrays[0].T, arrays[1].T, arrays[2])]])
+        return LSTMWeights([[DirectionWeights(arrays[0].T, arrays[1].T, arrays[2])]], assumed=[BATCH_FIRST])
 
     return weights
 
@@ -149,7 +149,8 @@ def _nam(model: dict[str, Any], architecture: str) -> dict[str, Reader]:
             h.append(take(1, units))
             c.append(take(1, units))
             width = units
-        return LSTMWeights(stack, initial_state=(h, c) if np.any(h) or np.any(c) else None)
+        state = (h, c) if np.any(h) or np.any(c) else None
+        return LSTMWeights(stack, initial_state=state, assumed=[BATCH_FIRST])
 
     return {"": weights}
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ...errors import FormatError
+from .source import Config, Source
 
 MAX_LISTS = 4_000_000
 """Lists and objects: an empty one takes three bytes of text, and twenty times as much when parsed."""
+MAX_STATED = 64 << 20
+"""Bytes of a configuration that a caller points to."""
 MAX_DEPTH = 200
 """Lists and objects in each other: whoever walks through them may call itself."""
 
@@ -32,6 +36,16 @@ def parse(where: str, data: bytes) -> dict[str, Any]:
 def parse_python(where: str, data: bytes | str) -> Any:
     """What Python's json module wrote, which may hold NaN and Infinity; bounded as by `parse`."""
     return _parse(where, data)
+
+
+def stated(config: Config) -> Any:
+    """What a caller states of a model: a mapping as it is, or what a file of JSON holds."""
+    if isinstance(config, Mapping):
+        return config
+    source = Source(config)
+    if source.size > MAX_STATED:
+        raise FormatError(f"config {source.name}: expected at most {MAX_STATED} bytes of JSON, found {source.size}")
+    return parse_python(f"config {source.name}", source.read())
 
 
 def _parse(where: str, data: bytes | str, **options: Any) -> Any:

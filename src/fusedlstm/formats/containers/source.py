@@ -6,7 +6,7 @@ import builtins
 import mmap
 import os
 import stat
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 HEAD = 512
 
+Config = Mapping[str, Any] | str | os.PathLike[str]
+
 
 class Source:
     """A file, and what its containers made of it: each parses it once, whoever asks.
@@ -24,6 +26,8 @@ class Source:
     ----------
     path : path-like
         The file. It is opened when it is read, and never written.
+    config : mapping or path-like, optional
+        What the caller states of the model, for formats that leave it out.
 
     Raises
     ------
@@ -41,9 +45,11 @@ class Source:
     """In bytes."""
     head: bytes
     """Its first bytes, by which most formats are recognised."""
+    config: Config | None
+    """What the caller states of the model."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
+        self.path, self.config = Path(path), config
         self.name = str(self.path)
         kind = self.path.stat()
         if not stat.S_ISREG(kind.st_mode) and not stat.S_ISDIR(kind.st_mode):  # opening a pipe may wait for ever

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import FormatError
 from ...weights import ConvLSTMWeights, reorder_gates
+from .options import Options, used_conv
 from .tree import check_depth, check_params, leaf, subtrees
 
 Tree = Mapping[Any, Any]
@@ -25,7 +26,7 @@ _ORDER = "igfo"
 _MAX_RANK = 2
 
 
-def conv_lstms(params: Tree) -> dict[str, Callable[[], ConvLSTMWeights]]:
+def conv_lstms(params: Tree, options: Options | None = None) -> dict[str, Callable[[], ConvLSTMWeights]]:
     """Every ConvLSTM in a nested dict, as `tree.lstms` does it for LSTMs.
 
     Raises
@@ -34,7 +35,7 @@ def conv_lstms(params: Tree) -> dict[str, Callable[[], ConvLSTMWeights]]:
         `params` is no mapping.
     """
     check_params(params)
-    return {"/".join(path): partial(_read, cell, path) for path, cell in _cells(params)}
+    return {"/".join(path): partial(_read, cell, path, options) for path, cell in _cells(params)}
 
 
 def _cells(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:
@@ -47,7 +48,7 @@ def _cells(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:
         yield from _cells(child, inside)
 
 
-def _read(tree: Tree, path: Path) -> ConvLSTMWeights:
+def _read(tree: Tree, path: Path, options: Options | None) -> ConvLSTMWeights:
     """The weights of one cell."""
     where = "/".join(path)
     for name, names in (("", ("ih", "hh")), ("ih", ("kernel", "bias")), ("hh", ("kernel", "bias"))):
@@ -72,4 +73,4 @@ def _read(tree: Tree, path: Path) -> ConvLSTMWeights:
                 raise FormatError(f"{where}/{name}/bias: expected shape {bias.shape}, found {found.shape}")
             bias = bias + found
     kernel, recurrent = (reorder_gates(np.moveaxis(found, -1, 0), _ORDER) for found in (kernel, recurrent))
-    return ConvLSTMWeights(kernel, recurrent, reorder_gates(bias, _ORDER))
+    return used_conv(kernel, recurrent, reorder_gates(bias, _ORDER), options)

@@ -7,7 +7,7 @@ A tree names its parameters (https://flax.readthedocs.io, `LSTMCell`), so an LST
 - nnx.OptimizedLSTMCell: ``dense_i`` with a kernel (input, 4H), and ``dense_h`` with a kernel (H, 4H) and a bias (4H,);
 - Bidirectional: a cell each in ``forward_rnn`` and ``backward_rnn``.
 
-It does not say how the model uses a cell: other activations, reversed or time-major input are for the caller to know.
+It does not say how the model uses a cell: other activations, reversed or time-major input are for the caller to state.
 """
 
 from __future__ import annotations
@@ -20,13 +20,21 @@ import numpy as np
 from ...errors import FormatError
 from ...weights import GATES, DirectionWeights, LSTMWeights
 from .arrays import Array
+from .options import Options, used
 from .tree import Tree, check_depth, check_params, has_params, leaf, subtrees
 
 _ENDS = ("forward_rnn", "backward_rnn")  # of a Bidirectional
 
 
-def lstms(params: Tree) -> dict[str, Callable[[], LSTMWeights]]:
+def lstms(params: Tree, options: Options | None = None) -> dict[str, Callable[[], LSTMWeights]]:
     """Every LSTM in a nested dict: linen variables or parameters, or the state of an nnx module.
+
+    Parameters
+    ----------
+    params : mapping
+        The tree.
+    options : Options, optional
+        What the caller states of the modules.
 
     Raises
     ------
@@ -35,7 +43,7 @@ def lstms(params: Tree) -> dict[str, Callable[[], LSTMWeights]]:
     """
     check_params(params)
     found: dict[str, Callable[[], LSTMWeights]] = {}
-    for path, reader in _walk(params, ()):
+    for path, reader in _walk(params, (), options):
         name = "/".join(path)
         if name in found:
             raise FormatError(f"expected one LSTM called {name!r}, found two")
@@ -45,16 +53,21 @@ def lstms(params: Tree) -> dict[str, Callable[[], LSTMWeights]]:
     return found | {name: found[path] for name, path in rnns.items() if name not in found}
 
 
-def _walk(tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Callable[[], LSTMWeights]]]:
+def _walk(
+    tree: Tree, path: tuple[str, ...], options: Options | None
+) -> Iterator[tuple[tuple[str, ...], Callable[[], LSTMWeights]]]:
     check_depth(path)
     if _is_cell(tree):
-        yield path, lambda: _lstm(path, _direction(tree, path))
+        yield path, lambda: _lstm(path, options, _direction(tree, path))
         return
     ends = _ENDS if not has_params(tree) and any(_is_cell(_cell(tree, end)) for end in _ENDS) else ()
     if ends:
-        yield path, lambda: _lstm(path, *(_direction(_cell(tree, end), (*path, end, "cell")) for end in _ENDS))
+        yield (
+            path,
+            lambda: _lstm(path, options, *(_direction(_cell(tree, end), (*path, end, "cell")) for end in _ENDS)),
+        )
     for inside, child in subtrees(tree, path, ends):
-        yield from _walk(child, inside)
+        yield from _walk(child, inside, options)
 
 
 def _cell(tree: Tree, rnn: str) -> Tree:
@@ -70,9 +83,9 @@ def _is_cell(tree: Tree) -> bool:
     return "ii" in tree and "hi" in tree
 
 
-def _lstm(path: tuple[str, ...], *directions: DirectionWeights) -> LSTMWeights:
+def _lstm(path: tuple[str, ...], options: Options | None, *directions: DirectionWeights) -> LSTMWeights:
     try:
-        return LSTMWeights([directions])
+        return used([directions], options)
     except ValueError as error:
         raise FormatError(f"{'/'.join(path)!r}: {error}") from error
 

@@ -13,4 +13,4 @@ NAME = "Flax msgpack"
 
 def read(source: Source) -> Contents | None:
     """Every LSTM and ConvLSTM by its path in the tree."""
-    return contents(parse(source.read()), NAME) if is_tree(source.head) else None
+    return contents(parse(source.read()), NAME, config=source.config) if is_tree(source.head) else None

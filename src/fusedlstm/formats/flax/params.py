@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ...weights import ConvLSTMWeights, LSTMWeights
-from ..contents import Contents
+from ..containers.source import Config
+from ..contents import Contents, Readers
 from .arrays import Array
 from .conv_lstm import conv_lstms
 from .lstm import lstms
+from .options import stated
 from .tree import Tree
 
 
 def contents(
-    params: Tree, name: str = "tree of parameters", tensors: Mapping[str, Callable[[], Array]] | None = None
+    params: Tree,
+    name: str = "tree of parameters",
+    tensors: Mapping[str, Callable[[], Array]] | None = None,
+    config: Config | None = None,
 ) -> Contents:
     """Every LSTM and ConvLSTM by its path in a tree, such as ``encoder/cell``.
 
@@ -22,4 +28,9 @@ def contents(
     TypeError
         `params` is no mapping.
     """
-    return Contents(name, {LSTMWeights: lstms(params), ConvLSTMWeights: conv_lstms(params)}, tensors or {})
+    options = None if config is None else stated(config)
+    found: dict[type, Readers[Any]] = {
+        LSTMWeights: lstms(params, options),
+        ConvLSTMWeights: conv_lstms(params, options),
+    }
+    return Contents(name, found, tensors or {}, configured=True)

@@ -19,4 +19,4 @@ def read(source: Source) -> Contents | None:
     if file is None:
         return None
     tensors = {name: partial(file.read, name) for name in file.shapes}
-    return contents(unflattened(tensors), NAME, tensors)
+    return contents(unflattened(tensors), NAME, tensors, source.config)

@@ -12,7 +12,8 @@ from ..containers.source import Source
 from ..containers.zip import opened
 from ..contents import Contents
 from . import config as configuration
-from .stored import contents
+from .stated import stated
+from .stored import contents, of_file
 
 NAME = "Keras file"
 
@@ -29,4 +30,5 @@ def read(source: Source) -> Contents | None:
     model = configuration.parse(archive.read(_CONFIG))
     metadata = configuration.parse(archive.read(_METADATA)) if _METADATA in archive else None
     version = configuration.version(metadata.get("keras_version") if isinstance(metadata, dict) else None)
-    return contents(NAME, Hdf5(archive.read(_WEIGHTS)), model, version)
+    file = Hdf5(archive.read(_WEIGHTS))
+    return contents(NAME, of_file(file), file.tensors, model, version, stated(source))

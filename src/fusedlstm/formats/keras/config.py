@@ -1,48 +1,15 @@
-"""A Keras model's configuration, read as data: which layers are LSTMs, what they are called, where Keras 3 stores them.
-
-Nothing that a configuration names is imported or called. Both generations are understood: Keras 3 (and TensorFlow's own
-``.keras`` files) states the module of each class, the older one only its name.
-"""
+"""What a recurrent layer computes, by its configuration."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ... import weights
 from ...errors import FormatError
 from ..containers.json import parse_python
 from .activations import activation
-
-MAX_DEPTH = 32
-
-_MODELS = ("Sequential", "Functional", "Model")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer of a model that is not itself a model.
-
-    Parameters
-    ----------
-    names : tuple of str
-        The Keras names that lead to it: those of the nested models around it, then its own.
-    path : str
-        Where Keras 3 stores it. Storage counts the layers of one class in the order of the configuration.
-    item : dict
-        Its configuration, ``{"class_name": ..., "config": {...}}``.
-    """
-
-    names: tuple[str, ...]
-    path: str
-    item: dict[str, Any]
-
-    @property
-    def prefix(self) -> str:
-        """The name that the user gives to choose it."""
-        return "/".join(self.names)
+from .layers import class_name, config_of, is_class, name_of, stacked
 
 
 @dataclass(frozen=True)
@@ -88,6 +55,10 @@ class Recurrent:
     time_major: bool
     options: dict[str, Any]
 
+    def way(self, d: int) -> Recurrent:
+        """One of two directions as an LSTM of its own, its output at the steps that it belongs to."""
+        return replace(self, directions=(self.directions[d],), options={"reverse": d == 1})
+
 
 def parse(text: bytes | str) -> Any:
     """JSON as Keras writes it, which is Python's: with NaN and Infinity."""
@@ -97,37 +68,6 @@ def parse(text: bytes | str) -> Any:
 def version(stated: Any) -> str | None:
     """What a file calls Keras's version, if it is a text."""
     return stated[:80] if isinstance(stated, str) else None
-
-
-def layers(model: Any, names: tuple[str, ...] = (), path: str = "") -> list[Layer]:
-    """Every layer of a model and of the models nested in it, in the order of the configuration."""
-    if len(names) > MAX_DEPTH:
-        raise FormatError(f"model configuration: expected at most {MAX_DEPTH} nested models, found more")
-    found: list[Layer] = []
-    counts: Counter[str] = Counter()
-    for item in _children(_checked(model)):
-        kind = snake_case(_checked(item)["class_name"])
-        where = f"{path}layers/{kind}_{counts[kind]}" if counts[kind] else f"{path}layers/{kind}"
-        counts[kind] += 1
-        inside = (*names, _name(item))
-        # TimeDistributed runs one layer on each slice of its input: that layer is what matters.
-        while is_class(item, "TimeDistributed"):
-            item, where = _checked(config_of(item).get("layer")), f"{where}/layer"
-            inside = (*inside, _name(item)) if _children(item) else inside
-        if _children(item):
-            found += layers(item, inside, f"{where}/")
-        else:
-            found.append(Layer(inside, where, item))
-    return found
-
-
-def is_lstm(item: Any) -> bool:
-    """Whether a layer is Keras's own LSTM in any of its forms (`recurrent` may still refuse it)."""
-    if is_class(item, "Bidirectional"):
-        return is_lstm(config_of(item).get("layer"))
-    if is_class(item, "RNN"):
-        return any(is_class(cell, "LSTMCell") for cell in _stacked(config_of(item).get("cell")))
-    return is_class(item, "LSTM") or is_class(item, "CuDNNLSTM")
 
 
 def recurrent(item: Any, version: str | None) -> Recurrent:
@@ -162,48 +102,22 @@ def recurrent(item: Any, version: str | None) -> Recurrent:
     return Recurrent(directions, _is_stack(forward), flag(forward, "time_major"), options)
 
 
-def snake_case(class_name: str) -> str:
-    """The name under which Keras 3 stores layers of a class: LSTMCell becomes lstm_cell."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", re.sub(r"\W", "", class_name)).lower()
-
-
-def _checked(item: Any) -> dict[str, Any]:
-    if not isinstance(item, dict) or not isinstance(item.get("class_name"), str) or "config" not in item:
-        raise FormatError(f"model configuration: expected class_name and config, found {str(item)[:80]!r}")
-    return item
-
-
-def _children(item: dict[str, Any]) -> list[Any]:
-    """The layers of a model; nothing for a layer."""
-    if is_class(item, "Sequential") and isinstance(item["config"], list):  # Keras before 2.2
-        return list(item["config"])
-    config = config_of(item)
-    if not isinstance(config.get("layers"), list):
-        return []
-    # A class of the user's own that Keras saves like a model: what only Functional and Sequential write is there.
-    like_a_model = "input_layers" in config or "build_input_shape" in config
-    return list(config["layers"]) if like_a_model or any(is_class(item, name) for name in _MODELS) else []
-
-
-def is_class(item: Any, class_name: str) -> bool:
-    """Whether an item is Keras's own class of that name, not the user's class that happens to be called so."""
-    if not isinstance(item, dict) or item.get("class_name") != class_name:
+def two_sizes(item: Any) -> bool:
+    """Whether a layer is a Bidirectional whose directions differ in size, and so are no one LSTM here."""
+    if not is_class(item, "Bidirectional"):
         return False
-    module, registered = item.get("module"), item.get("registered_name")
-    if module is None:
-        return registered is None
-    return str(module).split(".")[0] in ("keras", "tf_keras")
+    forward, backward = (_sizes(config_of(config_of(item).get(key))) for key in ("layer", "backward_layer"))
+    return len(forward) == len(backward) and forward != backward and None not in backward
+
+
+def _sizes(config: dict[str, Any]) -> list[Any]:
+    if "cell" not in config:
+        return [config.get("units")]
+    return [config_of(cell).get("units") for cell in stacked(config["cell"])]
 
 
 def _is_stack(item: Any) -> bool:
     return is_class(config_of(item).get("cell"), "StackedRNNCells")
-
-
-def _stacked(cell: Any) -> list[Any]:
-    if is_class(cell, "StackedRNNCells"):
-        cells = config_of(cell).get("cells")
-        return cells if isinstance(cells, list) else []
-    return [cell]
 
 
 def _cells(item: Any, version: str | None) -> tuple[Cell, ...]:
@@ -211,18 +125,24 @@ def _cells(item: Any, version: str | None) -> tuple[Cell, ...]:
     config = config_of(item)
     if is_class(item, "CuDNNLSTM"):
         return (Cell(None, _units(config), use_bias=True, cudnn=True),)
-    if is_class(item, "LSTM"):
+    if is_class(item, "LSTM") or is_class(item, "LSTMCell"):
         return (_cell(config, None, version),)
     if not is_class(item, "RNN"):
-        raise FormatError(f"layer class: expected keras.layers.LSTM, found {_class_name(item)!r}")
-    stack = _stacked(config.get("cell"))
+        raise FormatError(
+            f"layer class: expected keras.layers.LSTM, found {class_name(item)!r}; config= states what it computes"
+        )
+    stack = stacked(config.get("cell"))
     for cell in stack:
         if not is_class(cell, "LSTMCell"):
-            raise FormatError(f"cell class: expected keras.layers.LSTMCell, found {_class_name(cell)!r}")
-    return tuple(_cell(config_of(cell), _name(cell), version) for cell in stack)
+            raise FormatError(f"cell class: expected keras.layers.LSTMCell, found {class_name(cell)!r}")
+    return tuple(_cell(config_of(cell), name_of(cell), version) for cell in stack)
 
 
 def _cell(config: dict[str, Any], name: str | None, version: str | None) -> Cell:
+    if "output_dim" in config and "units" not in config:  # Keras 1
+        config = config | {"units": config["output_dim"], "use_bias": True}
+        config["recurrent_activation"] = config.get("inner_activation")
+        version = version or "1"
     use_bias = config.get("use_bias")
     if not isinstance(use_bias, bool):
         raise FormatError(f"use_bias: expected true or false, found {str(use_bias)[:80]!r}")
@@ -253,18 +173,3 @@ def flag(item: Any, name: str) -> bool:
     if not isinstance(value, bool):
         raise FormatError(f"{name}: expected true or false, found {str(value)[:80]!r}")
     return value
-
-
-def config_of(item: Any) -> dict[str, Any]:
-    """What an item says of itself; empty if it says nothing."""
-    config = item.get("config") if isinstance(item, dict) else None
-    return config if isinstance(config, dict) else {}
-
-
-def _class_name(item: Any) -> str:
-    """A class as messages call it: with the package that the user registered it for."""
-    return str((item.get("registered_name") or item.get("class_name")) if isinstance(item, dict) else item)[:80]
-
-
-def _name(item: dict[str, Any]) -> str:
-    return str(config_of(item).get("name", item.get("name")))

@@ -15,22 +15,18 @@ import numpy.typing as npt
 
 from ...errors import FormatError
 from ...weights import ConvLSTMWeights
-from ..containers.hdf5 import Hdf5
 from . import config as configuration
 from . import lstm
 from .activations import activation
+from .layers import Layer, config_of, is_class
+from .stated import HOW
+from .told import Told
+from .variables import Variables
 
 Reader = Callable[[], ConvLSTMWeights]
 
 _CLASSES = {f"ConvLSTM{rank}D": rank for rank in (1, 2, 3)}
 _MAX_RANK = 2
-
-
-def is_conv_lstm(item: Any) -> bool:
-    """Whether a layer is Keras's own ConvLSTM in any of its forms (`described` may still refuse it)."""
-    if configuration.is_class(item, "Bidirectional"):
-        return is_conv_lstm(configuration.config_of(item).get("layer"))
-    return any(configuration.is_class(item, name) for name in _CLASSES)
 
 
 def looks_like_conv_lstm(shapes: Sequence[tuple[int, ...]]) -> bool:
@@ -41,9 +37,7 @@ def looks_like_conv_lstm(shapes: Sequence[tuple[int, ...]]) -> bool:
     return width == 4 * filters == shapes[0][-1] and list(shapes[0][:-2]) == taps and shapes[2:] in ([], [(width,)])
 
 
-def described(
-    file: Hdf5, layer: configuration.Layer, places: Sequence[lstm.Variables], version: str | None
-) -> ConvLSTMWeights:
+def described(file: Variables, layer: Layer, places: Sequence[lstm.Paths], version: str | None) -> ConvLSTMWeights:
     """A ConvLSTM that the configuration describes, of the only place where its variables can be."""
     options(layer.item, version)  # refuses what is not computed here before anything is read
     if len(places) != 1:
@@ -52,17 +46,33 @@ def described(
     return assemble(layer.item, version, [file.read(path) for path in places[0]])
 
 
-def undescribed() -> ConvLSTMWeights:
-    """Refuse weights that stand alone."""
-    raise FormatError(
-        "expected a model configuration, which says a ConvLSTM's strides, padding and activations, found weights "
-        "alone; save the whole model (.keras or .h5), or use ConvLSTM.from_keras"
-    )
+def undescribed(file: Variables, paths: lstm.Paths, told: Told) -> ConvLSTMWeights:
+    """A ConvLSTM that the file has no configuration of: as the caller states it, and nothing is assumed."""
+    stated, item = told.stated, told.stated and told.stated.layer
+    if stated is None or item is None:
+        raise FormatError(
+            "expected a model configuration, which says a ConvLSTM's strides, padding and activations, found weights "
+            f"alone; save the whole model (.keras or .h5), or state it with {HOW}"
+        )
+    *taps, filters, _ = file.shape(paths[1])
+    if not any(is_class(item, name) for name in _CLASSES):
+        known: dict[str, Any] = {
+            "strides": [1] * len(taps),
+            "dilation_rate": [1] * len(taps),
+            "data_format": "channels_last",
+        }
+        known |= {"kernel_size": taps, "filters": filters, "use_bias": len(paths) == 3, "activation": "tanh"}
+        item = {"class_name": f"ConvLSTM{len(taps)}D", "config": known | config_of(item)}
+        missing = [name for name in ("padding", "recurrent_activation") if name not in item["config"]]
+        if missing:
+            raise FormatError(f"config: expected {', '.join(missing)} of this ConvLSTM as well, found none")
+    file.renew()
+    return assemble(item, stated.version or told.version, [file.read(path) for path in paths])
 
 
 def assemble(item: Any, version: str | None, arrays: Sequence[npt.NDArray[Any]]) -> ConvLSTMWeights:
     """The ConvLSTM of a configuration and its variables."""
-    config, known = configuration.config_of(item), options(item, version)
+    config, known = config_of(item), options(item, version)
     rank = len(known["strides"])
     filters, use_bias, taps = config.get("filters"), config.get("use_bias"), _numbers(config, "kernel_size", rank)
     if type(filters) is not int or filters < 1 or type(use_bias) is not bool:
@@ -83,9 +93,9 @@ def options(item: Any, version: str | None) -> dict[str, Any]:
     FormatError
         Something that this library does not compute: three axes, two directions, another activation.
     """
-    if configuration.is_class(item, "Bidirectional"):
+    if is_class(item, "Bidirectional"):
         raise FormatError("layer class: expected a ConvLSTM of one direction, found 'Bidirectional' around it")
-    config = configuration.config_of(item)
+    config = config_of(item)
     rank = _CLASSES[item["class_name"]]
     if rank > _MAX_RANK:
         raise FormatError(f"layer class: expected ConvLSTM1D or ConvLSTM2D, found {item['class_name']!r}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...weights import ConvLSTMWeights, LSTMWeights
 from . import config as configuration
-from . import conv_lstm, lstm
+from . import conv_lstm, layers, lstm
 
 _KERAS = ("keras", "tf_keras", "tensorflow")  # tf_keras takes some of its activations from there
 
@@ -23,8 +23,8 @@ def from_layer(layer: Any) -> LSTMWeights:
         The layer has no weights yet, or computes something else (another activation, merge mode, ...).
     """
     kind, item = type(layer), _item(layer)
-    if not configuration.is_lstm(item):
-        hint = " (use ConvLSTM.from_keras)" if conv_lstm.is_conv_lstm(item) else ""
+    if not layers.is_lstm(item) or layers.is_class(item, "LSTMCell"):
+        hint = " (use ConvLSTM.from_keras)" if layers.is_conv_lstm(item) else ""
         found = f"{kind.__module__}.{kind.__name__}{hint}"
         raise TypeError(f"expected a keras.layers.LSTM or Bidirectional(LSTM), found {found}")
     expected = configuration.recurrent(item, _version(kind))
@@ -40,7 +40,7 @@ def from_layer(layer: Any) -> LSTMWeights:
 def from_conv_layer(layer: Any) -> ConvLSTMWeights:
     """The weights of a built Keras ConvLSTM1D or ConvLSTM2D; raises as `from_layer` does."""
     kind, item = type(layer), _item(layer)
-    if not conv_lstm.is_conv_lstm(item):
+    if not layers.is_conv_lstm(item):
         found = f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"expected a keras.layers.ConvLSTM1D or ConvLSTM2D, found {found}")
     version = _version(kind)

@@ -21,7 +21,7 @@ VERSION = 1
 
 _STORED_AS = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel", "bias": "bias"}
 _ACTIVATIONS = ("gate", "candidate", "output")
-_OPTIONS = tuple(field.name for field in fields(ConvLSTMWeights) if field.name not in _STORED_AS)
+_OPTIONS = tuple(field.name for field in fields(ConvLSTMWeights) if field.name not in {*_STORED_AS, "assumed"})
 _MAX_LENGTH = 10_000
 
 

@@ -31,4 +31,6 @@ def read(source: Source) -> Contents | None:
     def tensor(name: str) -> npy.Array:
         return tensors[name]()
 
-    return Contents(NAME, {LSTMWeights: by_prefix([("", cells(shapes, tensor) | lstms(shapes, tensor))])}, tensors)
+    built = cells(shapes, tensor, source.config)
+    found = by_prefix([("", built | lstms(shapes, tensor))])
+    return Contents(NAME, {LSTMWeights: found}, tensors, configured=bool(built))

@@ -4,7 +4,7 @@
 ``bias`` (4H,); ``w_i_diag``, ``w_f_diag``, ``w_o_diag`` (H,) are peepholes; ``projection/kernel`` (H, P), and in
 some versions ``projection/bias`` (P,). What a cell was built with is stored nowhere: `forget_bias` (added to f at run
 time), `cell_clip` and `proj_clip` are taken from arrays of these names beside the kernel or at the top of the file,
-and else are TensorFlow's defaults, 1.0 and none.
+or from what the caller states, and else are assumed to be TensorFlow's defaults, 1.0 and none.
 """
 
 from __future__ import annotations
@@ -17,14 +17,23 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
-from ...weights import Cell, DirectionWeights, LSTMWeights, reorder_gates
+from ...weights import BATCH_FIRST, Activation, Assumption, Cell, DirectionWeights, LSTMWeights, reorder_gates
 from ...weights.reparametrised import Shape
 from ...weights.state_dict import to_float32
+from ..containers.json import stated
+from ..containers.source import Config
 
 Reader = Callable[[], LSTMWeights]
 Read = Callable[[str], npt.NDArray[np.generic]]
 
 SETTINGS = {"forget_bias": 1.0, "cell_clip": math.inf, "proj_clip": math.inf}
+_ASSUMED = Assumption(
+    "config",
+    "taken as a TensorFlow 1 cell of its defaults (forget_bias 1.0, activation tanh, no cell_clip, no proj_clip)",
+    'config={"forget_bias": 1.0}, or whatever it was built with',
+)
+ACTIVATIONS = {name: Activation(name) for name in ("tanh", "relu", "sigmoid", "elu", "softplus", "softsign")}
+"""By TensorFlow's names."""
 _PEEPHOLES = {f"peephole_{gate}": f"w_{gate}_diag" for gate in "ifo"}
 _PARTS = {"kernel", "bias", "projection/kernel", "projection/bias", *_PEEPHOLES.values(), *SETTINGS}
 _CELL = re.compile(
@@ -33,7 +42,7 @@ _CELL = re.compile(
 _OTHERS = ("layer_norm_basic_lstm_cell", "coupled_input_forget_gate_lstm_cell")
 
 
-def cells(shapes: Mapping[str, Shape], read: Read) -> dict[str, Reader]:
+def cells(shapes: Mapping[str, Shape], read: Read, config: Config | None = None) -> dict[str, Reader]:
     """Every LSTM cell among TensorFlow's variables, by its scope.
 
     Parameters
@@ -42,6 +51,8 @@ def cells(shapes: Mapping[str, Shape], read: Read) -> dict[str, Reader]:
         Every array by its variable's name, with or without ``:0``.
     read : callable
         Reads one.
+    config : mapping or path-like, optional
+        What the caller states that cells were built with.
     """
     named = {name.removesuffix(":0"): name for name in shapes}
     found: dict[str, Reader] = {}
@@ -52,7 +63,7 @@ def cells(shapes: Mapping[str, Shape], read: Read) -> dict[str, Reader]:
         parts = {part: named[full] for part in _PARTS if (full := f"{scope}/{part}" if scope else part) in named}
         if f"{scope}/recurrent_kernel".lstrip("/") not in named and _is_cell(scope, parts):
             parts = {key: named[key] for key in SETTINGS if key in named} | parts
-            found[scope] = _reader(scope, parts, shapes, read)
+            found[scope] = _reader(scope, parts, shapes, read, config)
     return found
 
 
@@ -61,7 +72,9 @@ def _is_cell(scope: str, parts: Mapping[str, str]) -> bool:
     return bool(_CELL.fullmatch(scope) or not scope or set(parts) - {"kernel", "bias"})
 
 
-def _reader(scope: str, parts: dict[str, str], shapes: Mapping[str, Shape], read: Read) -> Reader:
+def _reader(
+    scope: str, parts: dict[str, str], shapes: Mapping[str, Shape], read: Read, config: Config | None
+) -> Reader:
     def weights() -> LSTMWeights:
         match = _CELL.fullmatch(scope)
         kind = match["kind"] if match else ""
@@ -71,11 +84,11 @@ def _reader(scope: str, parts: dict[str, str], shapes: Mapping[str, Shape], read
             )
         rows, hidden, output = _sizes(parts, shapes)
         arrays = {part: to_float32(name, read(name)) for part, name in parts.items() if part not in SETTINGS}
-        forget_bias, cell_clip, projection_clip = (
-            _setting(read(parts[key]), parts[key]) if key in parts else default for key, default in SETTINGS.items()
-        )
-        if kind.startswith("cudnn") and "forget_bias" not in parts:
-            forget_bias = 0.0  # as that cell always has it
+        given = {key: _setting(read(parts[key]), parts[key]) for key in SETTINGS if key in parts}
+        if kind.startswith("cudnn"):
+            given.setdefault("forget_bias", 0.0)  # as that cell always has it
+        said, candidate = _stated(config, given)
+        forget_bias, cell_clip, projection_clip = ((SETTINGS | said)[key] for key in SETTINGS)
         bias = arrays["bias"].copy()
         bias[2 * hidden : 3 * hidden] += np.float32(forget_bias)
         kernel = reorder_gates(arrays["kernel"].T, "igfo")
@@ -87,10 +100,16 @@ def _reader(scope: str, parts: dict[str, str], shapes: Mapping[str, Shape], read
             weight_hr=arrays["projection/kernel"].T if projected else None,
             bias_hr=arrays.get("projection/bias"),
             **{name: arrays[part] for name, part in _PEEPHOLES.items() if part in arrays},
-            cell=Cell(cell_clip=cell_clip, projection_clip=projection_clip if projected else math.inf),
+            cell=Cell(
+                candidate=candidate,
+                output=candidate,
+                cell_clip=cell_clip,
+                projection_clip=projection_clip if projected else math.inf,
+            ),
         )
+        assumed = [BATCH_FIRST] if config is not None or "forget_bias" in given else [BATCH_FIRST, _ASSUMED]
         # bidirectional_dynamic_rnn calls its directions fw and bw, and turns the second one's output round again.
-        return LSTMWeights([[one]], reverse="bw" in scope.split("/"))
+        return LSTMWeights([[one]], reverse="bw" in scope.split("/"), assumed=assumed)
 
     return weights
 
@@ -121,6 +140,24 @@ def _sizes(parts: Mapping[str, str], shapes: Mapping[str, Shape]) -> tuple[int, 
     if "bias" not in parts:
         raise FormatError(f"{kernel}: expected a bias beside it, found none")
     return rows, hidden, output
+
+
+def _stated(config: Config | None, given: Mapping[str, float]) -> tuple[dict[str, float], Activation]:
+    """The settings of the file and of the caller together, and the activation."""
+    said = {} if config is None else stated(config)
+    known = (*SETTINGS, "activation")
+    if not isinstance(said, Mapping) or not said.keys() <= set(known):
+        raise FormatError(f"config: expected a dict with any of {', '.join(known)}, found {str(said)[:80]}")
+    settings = dict(given)
+    for key in said.keys() & SETTINGS.keys():
+        value = np.asarray(math.inf if said[key] is None and key.endswith("_clip") else said[key])
+        settings[key] = _setting(value, f"config, {key}")
+        if key in given and settings[key] != given[key]:
+            raise FormatError(f"config, {key}: expected {given[key]:g}, as the file says, found {settings[key]:g}")
+    name = said.get("activation", "tanh")
+    if name not in ACTIVATIONS:
+        raise FormatError(f"config, activation: expected one of {', '.join(ACTIVATIONS)}, found {str(name)[:80]!r}")
+    return settings, ACTIVATIONS[name]
 
 
 def _setting(value: npt.NDArray[np.generic], name: str) -> float:

@@ -59,9 +59,7 @@ def read(source: Source) -> Contents | None:
         lstms_here = lstms(shapes, by_name(readers), max_parameters=source.size)
         tensors |= readers
         layout = _layouts(archive, f"{_root(archive)}models/{model}.json")
-        found.append(
-            (model, {prefix: _laid_out(reader, layout.get(prefix, True)) for prefix, reader in lstms_here.items()})
-        )
+        found.append((model, {prefix: _laid_out(reader, layout.get(prefix)) for prefix, reader in lstms_here.items()}))
     if not found:
         raise FormatError(
             "expected weights as torch.export.save writes them in PyTorch 2.13, found none (written by an older "
@@ -138,8 +136,8 @@ def _layouts(archive: Archive, member: str) -> dict[str, bool]:
     return found
 
 
-def _laid_out(reader: Reader, batch_first: bool) -> Reader:
-    return lambda: replace(reader(), batch_first=batch_first)
+def _laid_out(reader: Reader, batch_first: bool | None) -> Reader:
+    return reader if batch_first is None else lambda: replace(reader(), batch_first=batch_first, assumed=())
 
 
 def _root(archive: Archive) -> str:

@@ -1,0 +1,45 @@
+"""What several commands take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .weights import PRODUCTS
+
+STATED_BY = {"batch_first": "--batch-first or --time-first", "config": "--config"}  # by the argument of LSTM.load
+
+
+def _config(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """A path, or the object that is written out."""
+    if value is None or not value.lstrip().startswith("{"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"expected a file or a JSON object, found {value!r} ({error})") from None
+
+
+FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
+prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
+layout_option = click.option(
+    "--batch-first/--time-first",
+    default=None,
+    help="The layout of x, for files that do not say, such as PyTorch's. Default: batch first.",
+)
+config_option = click.option(
+    "--config",
+    metavar="FILE|JSON",
+    callback=_config,
+    help="What else FILE leaves out: the model's configuration in a file (model.json, model.keras, options.json), or "
+    """written out, such as '{"activation": "relu"}'.""",
+)
+products_option = click.option(
+    "--products",
+    type=click.Choice(list(dict.fromkeys(name for names in PRODUCTS.values() for name in names))),
+    help="What x and h are rounded to: int16 or int8 beside int8 weights, float32 or bfloat16 beside bfloat16 ones. "
+    "Default: the first; the second is faster in batches, less accurate.",
+)
