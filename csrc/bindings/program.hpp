@@ -11,12 +11,11 @@
 #include <vector>
 
 #include "../program/steps.hpp"
-
-namespace py = pybind11;
+#include "bindings.hpp"
 
 std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
 
-class Model {
+class Model : public Initialised {
  public:
   Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
         std::vector<py::array> constants);
@@ -38,6 +37,7 @@ class Model {
     std::size_t bytes;
   };
   static py::dtype dtype_of(fusedlstm::Element element);
+  static bool is_of(const py::array& array, fusedlstm::Element element);
   const std::shared_ptr<fusedlstm::Program>& program() const { return program_; }
   std::size_t inputs() const { return inputs_.size(); }
   std::size_t arrays() const { return inputs_.size() + outputs_.size(); }

@@ -118,26 +118,26 @@ i64 whole(float a) {
 }
 
 #define FL_FLOAT_1(name, expression) \
-  {name "(f)", [](const Line& l, const double*) { unary<float, float>(l, [](float a) { return expression; }); }}
+  {name "(f)f", [](const Line& l, const double*) { unary<float, float>(l, [](float a) { return expression; }); }}
 #define FL_DOUBLE_1(name, expression) \
-  {name "(f)", [](const Line& l, const double*) { in_double(l, [](double a) { return expression; }); }}
+  {name "(f)f", [](const Line& l, const double*) { in_double(l, [](double a) { return expression; }); }}
 #define FL_FLOAT_2(name, expression) \
-  {name "(ff)",                      \
+  {name "(ff)f",                     \
    [](const Line& l, const double*) { binary<float, float, float>(l, [](float a, float b) { return expression; }); }}
 #define FL_WHOLE_1(name, expression) \
-  {name "(i)", [](const Line& l, const double*) { unary<i64, i64>(l, [](i64 a) { return expression; }); }}
+  {name "(i)i", [](const Line& l, const double*) { unary<i64, i64>(l, [](i64 a) { return expression; }); }}
 #define FL_WHOLE_2(name, expression) \
-  {name "(ii)", [](const Line& l, const double*) { binary<i64, i64, i64>(l, [](i64 a, i64 b) { return expression; }); }}
-#define FL_COMPARE(name, operation)                                                                                        \
-  {name "(ff)",                                                                                                            \
-   [](const Line& l, const double*) { binary<u8, float, float>(l, [](float a, float b) { return u8(a operation b); }); }}, \
-      {name "(ii)",                                                                                                        \
-       [](const Line& l, const double*) { binary<u8, i64, i64>(l, [](i64 a, i64 b) { return u8(a operation b); }); }},     \
-  {                                                                                                                        \
-    name "(bb)", [](const Line& l, const double*) { binary<u8, u8, u8>(l, [](u8 a, u8 b) { return u8(a operation b); }); } \
+  {name "(ii)i", [](const Line& l, const double*) { binary<i64, i64, i64>(l, [](i64 a, i64 b) { return expression; }); }}
+#define FL_COMPARE(name, operation)                                                                                         \
+  {name "(ff)b",                                                                                                            \
+   [](const Line& l, const double*) { binary<u8, float, float>(l, [](float a, float b) { return u8(a operation b); }); }},  \
+      {name "(ii)b",                                                                                                        \
+       [](const Line& l, const double*) { binary<u8, i64, i64>(l, [](i64 a, i64 b) { return u8(a operation b); }); }},      \
+  {                                                                                                                         \
+    name "(bb)b", [](const Line& l, const double*) { binary<u8, u8, u8>(l, [](u8 a, u8 b) { return u8(a operation b); }); } \
   }
 #define FL_TRUTH(name, expression) \
-  {name "(bb)", [](const Line& l, const double*) { binary<u8, u8, u8>(l, [](u8 a, u8 b) { return u8(expression); }); }}
+  {name "(bb)b", [](const Line& l, const double*) { binary<u8, u8, u8>(l, [](u8 a, u8 b) { return u8(expression); }); }}
 
 template <class T>
 void choose(const Line& line, const double*) {
@@ -155,7 +155,7 @@ void narrow(const Line& line, const double* more) {
   });
 }
 
-// By name and the elements of the inputs: f, i, b.
+// By name and the elements of the inputs and of y: f, i, b.
 const std::unordered_map<std::string, OfLine>& operations() {
   static const std::unordered_map<std::string, OfLine> all = {
       FL_FLOAT_1("Neg", -a), FL_FLOAT_1("Abs", std::fabs(a)), FL_FLOAT_1("Sqrt", std::sqrt(a)),
@@ -179,21 +179,21 @@ const std::unordered_map<std::string, OfLine>& operations() {
       FL_COMPARE("Less", <), FL_COMPARE("LessOrEqual", <=), FL_COMPARE("Greater", >), FL_COMPARE("GreaterOrEqual", >=),
       FL_COMPARE("Equal", ==),
       FL_TRUTH("And", a != 0 && b != 0), FL_TRUTH("Or", a != 0 || b != 0), FL_TRUTH("Xor", (a != 0) != (b != 0)),
-      {"Not(b)", [](const Line& l, const double*) { unary<u8, u8>(l, [](u8 a) { return u8(a == 0); }); }},
-      {"IsNaN(f)", [](const Line& l, const double*) { unary<u8, float>(l, [](float a) { return u8(a != a); }); }},
-      {"IsInf(f)",
+      {"Not(b)b", [](const Line& l, const double*) { unary<u8, u8>(l, [](u8 a) { return u8(a == 0); }); }},
+      {"IsNaN(f)b", [](const Line& l, const double*) { unary<u8, float>(l, [](float a) { return u8(a != a); }); }},
+      {"IsInf(f)b",
        [](const Line& l, const double* more) {
          const bool above = more[0] != 0.0, below = more[1] != 0.0;
          unary<u8, float>(l, [&](float a) { return u8((above && a > 3.4028235e38f) || (below && a < -3.4028235e38f)); });
        }},
-      {"Where(bff)", choose<float>}, {"Where(bii)", choose<i64>}, {"Where(bbb)", choose<u8>},
-      {"ToFloat(i)", [](const Line& l, const double*) { unary<float, i64>(l, [](i64 a) { return static_cast<float>(a); }); }},
-      {"ToFloat(b)", [](const Line& l, const double*) { unary<float, u8>(l, [](u8 a) { return a != 0 ? 1.0f : 0.0f; }); }},
-      {"ToWhole(f)", [](const Line& l, const double*) { unary<i64, float>(l, [](float a) { return whole(a); }); }},
-      {"ToWhole(b)", [](const Line& l, const double*) { unary<i64, u8>(l, [](u8 a) { return i64(a != 0); }); }},
-      {"ToTruth(f)", [](const Line& l, const double*) { unary<u8, float>(l, [](float a) { return u8(a != 0.0f); }); }},
-      {"ToTruth(i)", [](const Line& l, const double*) { unary<u8, i64>(l, [](i64 a) { return u8(a != 0); }); }},
-      {"Narrow(i)", narrow},
+      {"Where(bff)f", choose<float>}, {"Where(bii)i", choose<i64>}, {"Where(bbb)b", choose<u8>},
+      {"ToFloat(i)f", [](const Line& l, const double*) { unary<float, i64>(l, [](i64 a) { return static_cast<float>(a); }); }},
+      {"ToFloat(b)f", [](const Line& l, const double*) { unary<float, u8>(l, [](u8 a) { return a != 0 ? 1.0f : 0.0f; }); }},
+      {"ToWhole(f)i", [](const Line& l, const double*) { unary<i64, float>(l, [](float a) { return whole(a); }); }},
+      {"ToWhole(b)i", [](const Line& l, const double*) { unary<i64, u8>(l, [](u8 a) { return i64(a != 0); }); }},
+      {"ToTruth(f)b", [](const Line& l, const double*) { unary<u8, float>(l, [](float a) { return u8(a != 0.0f); }); }},
+      {"ToTruth(i)b", [](const Line& l, const double*) { unary<u8, i64>(l, [](i64 a) { return u8(a != 0); }); }},
+      {"Narrow(i)i", narrow},
   };
   return all;
 }
@@ -264,14 +264,21 @@ class Activate : public Step {
 
 std::unique_ptr<Step> map_step(const std::string& operation, const std::vector<Tensor>& inputs, const Tensor& y,
                                const std::vector<double>& more) {
+  const auto letter = [](const Tensor& of) {
+    return of.element == Element::float32 ? 'f' : of.element == Element::int64 ? 'i' : 'b';
+  };
   std::string name = operation + "(";
   for (const Tensor& one : inputs) {
     if (one.shape != y.shape) throw std::invalid_argument(operation + ": expected inputs of the output's shape");
-    name += one.element == Element::float32 ? 'f' : one.element == Element::int64 ? 'i' : 'b';
+    name += letter(one);
   }
   name += ")";
+  name += letter(y);
   const auto found = operations().find(name);
   if (found == operations().end()) throw std::invalid_argument(name + ": there is no such operation");
+  const bool narrows = operation == "Narrow";
+  if (more.size() != (narrows || operation == "IsInf" ? 2 : 0) || (narrows && !(more[0] >= 1 && more[0] <= 64)))
+    throw std::invalid_argument(name + ": expected other parameters");
   if (inputs.size() == 1) return std::make_unique<Map<1>>(found->second, inputs, y, more);
   if (inputs.size() == 2) return std::make_unique<Map<2>>(found->second, inputs, y, more);
   return std::make_unique<Map<3>>(found->second, inputs, y, more);

@@ -49,11 +49,17 @@ class Product : public Step {
     rows_.channels = x.shape.back();
     rows_.channel_step = x.shape.back() == 1 ? 1 : x.strides.back();
     if (windows)
+      for (const Sliding& one : windows->axes)  // never more than the inputs, so that no product is too large
+        rows_.tap_count = static_cast<std::size_t>(one.kernel) > inputs_ / rows_.tap_count
+                              ? inputs_ + 1
+                              : rows_.tap_count * static_cast<std::size_t>(one.kernel);
+    const std::size_t channels = static_cast<std::size_t>(rows_.channels);
+    if (channels > inputs_ || rows_.tap_count > inputs_ || rows_.tap_count * channels != inputs_)
+      throw std::invalid_argument("product: expected as many inputs as the weights have");
+    if (windows)
       place_windows(*windows);
     else
       place_rows();
-    if (rows_.tap_count * static_cast<std::size_t>(rows_.channels) != inputs_)
-      throw std::invalid_argument("product: expected as many inputs as the weights have");
     direct_ = y_step_ == 1 && outputs_ == z_row_;
     for (std::size_t r = 1; direct_ && r < rows_.y.size(); ++r)
       direct_ = rows_.y[r] - rows_.y[r - 1] == rows_.y[1] - rows_.y[0] && rows_.y[1] >= rows_.y[0];
@@ -203,17 +209,15 @@ class Product : public Step {
     if (at >= 0 && at < length) return at;
     if (edge == Edge::zeros || length == 0) return -1;
     if (edge == Edge::nearest) return std::clamp<std::ptrdiff_t>(at, 0, length - 1);
-    while (at < 0 || at >= length) {
-      if (length == 1) return 0;
-      at = at < 0 ? -at : 2 * (length - 1) - at;
-    }
-    return at;
+    if (length == 1) return 0;
+    const std::ptrdiff_t period = 2 * (length - 1), place = (at % period + period) % period;
+    return place < length ? place : period - place;
   }
 
   void place_windows(const Windowing& windows) {
     const std::size_t axes = windows.axes.size();
-    if (x_.rank() != axes + 2) throw std::invalid_argument("windows: expected x (batch, spatial..., channels)");
-    for (const Sliding& one : windows.axes) rows_.tap_count *= static_cast<std::size_t>(one.kernel);
+    if (x_.rank() != axes + 2 || x_.shape[0] != y_.shape[0])
+      throw std::invalid_argument("windows: expected x and y (batch, spatial..., channels)");
     std::vector<std::int32_t> taps(rows_.tap_count);
     each_row([&](const std::vector<std::ptrdiff_t>& index) {
       std::vector<std::ptrdiff_t> tap(axes, 0);
