@@ -9,12 +9,15 @@
 
 namespace py = pybind11;
 
-// What Python holds of a T. pybind11 gives an object that was made by __new__ alone raw memory when it is first used: by the
-// operator of the class, which refuses. Whole ones are made with ::new.
-template <class T>
-struct Whole : T {
-  using T::T;
+// pybind11 gives an object that was made by __new__ alone raw memory when it is first used: by the
+// operator of the class, which refuses. Others are made with ::new or std::make_shared.
+struct Initialised {
   static void* operator new(std::size_t) { throw py::type_error("expected an object that was initialised"); }
+};
+// What Python holds of a T.
+template <class T>
+struct Whole : T, Initialised {
+  using T::T;
 };
 
 void bind_conv_lstm(py::module_& module);

@@ -44,6 +44,7 @@ Gru direction_from(const py::tuple& said, const std::string& kind, float clip, P
 
 std::shared_ptr<GruLayer> layer_from(const std::string& kind, const std::vector<py::tuple>& directions, bool reverse,
                                      float clip, const std::string& dtype, const std::string& products) {
+  if (kind != "rnn" && kind != "gru" && kind != "gru_linear") throw std::invalid_argument("GRU: found '" + kind + "'");
   if (directions.empty() || directions.size() > 2) throw std::invalid_argument("GRU: expected 1 or 2 directions");
   auto layer = std::make_shared<GruLayer>();
   layer->reverse = reverse;
@@ -68,5 +69,5 @@ void bind_gru(py::module_& module, ModelClass& model) {
   py::class_<GruLayer, std::shared_ptr<GruLayer>>(module, "Gru", "Directions of a GRU or an RNN, packed once.")
       .def(py::init(&layer_from), py::arg("kind"), py::arg("directions"), py::arg("reverse"), py::arg("clip"),
            py::arg("dtype"), py::arg("products"));
-  model.def("gru", &gru);
+  model.def("gru", &gru, py::arg("gru").none(false), py::arg("given"), py::arg("made"));
 }

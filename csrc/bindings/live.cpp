@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "gil.hpp"
 #include "program.hpp"
 
 using namespace fusedlstm;
@@ -15,7 +16,7 @@ namespace {
 
 // A model that is stepped on memory of its own. pairs: (input, output) of each state; overlaps: (input, count), elements at
 // the end of its last axis that come again at the start.
-class LiveModel {
+class LiveModel : public Initialised {
  public:
   LiveModel(std::shared_ptr<Model> model, const std::vector<std::pair<std::size_t, std::size_t>>& pairs,
             const std::vector<std::pair<std::size_t, std::size_t>>& overlaps)
@@ -44,8 +45,7 @@ class LiveModel {
   void step(bool release) {
     Program::Fault fault = {};
     if (release) {
-      py::gil_scoped_release without;
-      fault = live_->step();
+      without_gil([&] { fault = live_->step(); });
     } else {
       fault = live_->step();
     }
@@ -61,17 +61,29 @@ class LiveModel {
   }
   py::array state(std::size_t index) const {
     const Model::Slot& slot = model_->slot(index);
+    const Inside inside(*live_);
     return py::array(Model::dtype_of(slot.element), slot.shape, live_->at(index));
   }
   void set_state(std::size_t index, const py::array& value) {
     const Model::Slot& slot = model_->slot(index);
-    if ((value.flags() & py::array::c_style) == 0 || value.dtype().num() != Model::dtype_of(slot.element).num() ||
+    if ((value.flags() & py::array::c_style) == 0 || !Model::is_of(value, slot.element) ||
         static_cast<std::size_t>(value.nbytes()) != slot.bytes)
       throw std::invalid_argument("state: expected a contiguous array of its type and size");
+    const Inside inside(*live_);
     std::memcpy(live_->at(index), value.data(), slot.bytes);
   }
 
  private:
+  struct Inside {
+    explicit Inside(Live& of) : live(of) {
+      if (!live.enter()) throw std::runtime_error(Live::busy);
+    }
+    ~Inside() { live.leave(); }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+    Live& live;
+  };
+
   std::shared_ptr<Model> model_;
   std::unique_ptr<Live> live_;
 };
@@ -81,8 +93,10 @@ class LiveModel {
 void bind_live(py::module_& module) {
   using Pairs = std::vector<std::pair<std::size_t, std::size_t>>;
   py::class_<LiveModel>(module, "Live", "A program that is stepped on memory of its own.")
-      .def(py::init<std::shared_ptr<Model>, const Pairs&, const Pairs&>(), py::arg("program"), py::arg("pairs"),
-           py::arg("overlaps"))
+      .def(py::init([](std::shared_ptr<Model> model, const Pairs& pairs, const Pairs& overlaps) {
+             return ::new LiveModel(std::move(model), pairs, overlaps);
+           }),
+           py::arg("program").none(false), py::arg("pairs"), py::arg("overlaps"))
       .def("step", &LiveModel::step, py::arg("release"))
       .def("array", &LiveModel::array, "What an input or output holds, shared.")
       .def("state", &LiveModel::state, "A copy of a state.")

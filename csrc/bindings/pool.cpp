@@ -33,6 +33,7 @@ bool find_slots(const Integers& ids, const Integers& turns, std::int64_t apart, 
   expect(slots.ndim() == 1 && slots.shape(0) == ids.shape(0), "slots: expected one for each id");
   expect_output("place", place);
   expect_output("slots", slots);
+  expect(!arrays::overlap(place, slots), "place, slots: expected memory of their own");
   const py::ssize_t count = ids.shape(0);
   const std::int64_t *id = ids.data(), *turn = turns.data();
   std::int64_t *slot = slots.mutable_data(), *last = place.mutable_data();

@@ -8,12 +8,16 @@
 
 #include "bindings.hpp"
 #include "cell.hpp"
+#include "gil.hpp"
 
 using namespace fusedlstm;
 
 namespace {
 
 using Floats = py::array_t<float, py::array::c_style>;
+
+constexpr int whole = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+constexpr std::size_t most_rank = 64;  // NumPy's
 
 Element element_from(const std::string& code) {
   if (code == "f") return Element::float32;
@@ -33,6 +37,13 @@ std::vector<std::ptrdiff_t> numbers(const py::handle& tuple) {
 py::dtype Model::dtype_of(Element element) {
   if (element == Element::float32) return py::dtype::of<float>();
   return element == Element::int64 ? py::dtype::of<std::int64_t>() : py::dtype::of<bool>();
+}
+
+bool Model::is_of(const py::array& array, Element element) {
+  // Of this machine's byte order as well, unlike `num` of a dtype.
+  if (element == Element::float32) return py::isinstance<py::array_t<float, 0>>(array);
+  return element == Element::int64 ? py::isinstance<py::array_t<std::int64_t, 0>>(array)
+                                   : py::isinstance<py::array_t<bool, 0>>(array);
 }
 
 const Model::Slot& Model::slot(std::size_t array) const {
@@ -63,7 +74,7 @@ Model::Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std:
   for (const Slot& one : outputs_) bytes_.push_back(one.bytes);
   std::vector<const void*> places;
   for (const py::array& one : constants_) {
-    if ((one.flags() & py::array::c_style) == 0) throw std::invalid_argument("constants: expected contiguous arrays");
+    if ((one.flags() & whole) != whole) throw std::invalid_argument("constants: expected contiguous, aligned arrays");
     places.push_back(one.data());
     bytes_.push_back(static_cast<std::size_t>(one.nbytes()));
   }
@@ -80,7 +91,7 @@ Tensor Model::tensor(const py::handle& said, bool written) const {
   found.strides = numbers(parts[4]);
   const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(size_of(found.element));
   const bool within = found.base < bytes_.size() && found.shape.size() == found.strides.size() &&
-                      found.offset % static_cast<std::size_t>(size) == 0 &&
+                      found.shape.size() <= most_rank && found.offset % static_cast<std::size_t>(size) == 0 &&
                       (!written || found.base < 1 + inputs_.size() + outputs_.size());
   std::ptrdiff_t low = static_cast<std::ptrdiff_t>(found.offset), high = low + size;
   bool empty = false;
@@ -128,8 +139,7 @@ py::tuple Model::run_with(const py::args& arrays, std::vector<double>* spent) co
     const py::handle given = arrays[i];
     if (!py::isinstance<py::array>(given)) throw std::invalid_argument("run: expected arrays");
     const auto array = py::reinterpret_borrow<py::array>(given);
-    constexpr int wanted = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-    bool fits = (array.flags() & wanted) == wanted && array.dtype().num() == dtype_of(inputs_[i].element).num() &&
+    bool fits = (array.flags() & whole) == whole && is_of(array, inputs_[i].element) &&
                 static_cast<std::size_t>(array.ndim()) == inputs_[i].shape.size();
     for (py::ssize_t axis = 0; fits && axis < array.ndim(); ++axis)
       fits = array.shape(axis) == inputs_[i].shape[static_cast<std::size_t>(axis)];
@@ -144,10 +154,8 @@ py::tuple Model::run_with(const py::args& arrays, std::vector<double>* spent) co
   }
   const Runs runs(*program_);
   Program::Fault fault;
-  {
-    py::gil_scoped_release release;
-    fault = spent != nullptr ? program_->profile(*runs.run, memory, *spent) : program_->run(*runs.run, memory);
-  }
+  without_gil(
+      [&] { fault = spent != nullptr ? program_->profile(*runs.run, memory, *spent) : program_->run(*runs.run, memory); });
   if (fault.what != nullptr) {  // with the number of the step, which plan.py has a node for
     PyErr_SetObject(PyExc_ValueError, py::make_tuple(fault.what, fault.step).ptr());
     throw py::error_already_set();
@@ -205,13 +213,17 @@ void bind_program(py::module_& module) {
       .def(py::init(&weights_from), py::arg("matrix"), py::arg("bias").none(true), py::arg("dtype"), py::arg("products"));
   ModelClass model(module, "Program", "A flat list of steps for one set of shapes; see graph/plan.py.");
   model
-      .def(py::init<std::size_t, const std::vector<py::tuple>&, const std::vector<py::tuple>&, std::vector<py::array>>(),
+      .def(py::init([](std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
+                       std::vector<py::array> constants) {
+             return std::make_shared<Model>(arena, inputs, outputs, std::move(constants));
+           }),
            py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("constants"))
       .def("copy", &copy)
       .def("map", &map)
       .def("activate", &activate)
-      .def("product", &product)
-      .def("lstm", &lstm)
+      .def("product", &product, py::arg("weights").none(false), py::arg("x"), py::arg("y"), py::arg("windows").none(true),
+           py::arg("activation").none(true))
+      .def("lstm", &lstm, py::arg("lstm").none(false), py::arg("given"), py::arg("made"))
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
   bind_gru(module, model);

@@ -11,15 +11,14 @@
 #include <vector>
 
 #include "../program/steps.hpp"
-
-namespace py = pybind11;
+#include "bindings.hpp"
 
 std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
 // ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect", "nearest" or "wrap")
 fusedlstm::Windowing windowing(const py::handle& said);
 std::optional<fusedlstm::Activation> maybe_activation(const py::handle& said);
 
-class Model {
+class Model : public Initialised {
  public:
   Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
         std::vector<py::array> constants);
@@ -41,6 +40,7 @@ class Model {
     std::size_t bytes;
   };
   static py::dtype dtype_of(fusedlstm::Element element);
+  static bool is_of(const py::array& array, fusedlstm::Element element);
   const std::shared_ptr<fusedlstm::Program>& program() const { return program_; }
   std::size_t inputs() const { return inputs_.size(); }
   std::size_t arrays() const { return inputs_.size() + outputs_.size(); }

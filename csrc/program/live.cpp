@@ -16,7 +16,7 @@ Live::Live(std::shared_ptr<const Program> program, const std::vector<std::size_t
 }
 
 Program::Fault Live::step() {
-  if (in_use_.test_and_set(std::memory_order_acquire)) return {busy, 0};
+  if (!enter()) return {busy, 0};
   const Program::Fault fault = program_->run(run_, memory_);
   if (fault.what == nullptr) {
     for (const Pair& pair : pairs_) std::swap(memory_[pair.input], memory_[pair.output]);
@@ -26,7 +26,7 @@ Program::Fault Live::step() {
         std::memmove(start, start + one.row_bytes - one.bytes, one.bytes);
       }
   }
-  in_use_.clear(std::memory_order_release);
+  leave();
   return fault;
 }
 

@@ -27,6 +27,9 @@ class Live {
   // Allocates nothing. Where something was wrong with a value, or another thread is in it, the states are as before.
   Program::Fault step();
   static constexpr const char* busy = "stream: another thread is using it, and nothing was done";
+  // What else touches its memory: nobody steps meanwhile. False if another thread is in it.
+  bool enter() { return !in_use_.test_and_set(std::memory_order_acquire); }
+  void leave() { in_use_.clear(std::memory_order_release); }
   // Where an array lies now: a state moves with every step.
   char* at(std::size_t array) const { return static_cast<char*>(memory_[array]); }
 

@@ -100,14 +100,34 @@ class Activate : public Step {
 
 }  // namespace
 
+// How an operation's results are held.
+static Element result_of(const std::string& operation, const std::vector<Tensor>& inputs) {
+  static const char* const truths[] = {"Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "And",
+                                       "Or",   "Xor",         "Not",     "IsNaN",          "IsInf", "ToTruth"};
+  for (const char* one : truths)
+    if (operation == one) return Element::boolean;
+  if (operation == "ToFloat") return Element::float32;
+  if (operation == "ToWhole") return Element::int64;
+  return inputs[operation == "Where" && inputs.size() == 3 ? 1 : 0].element;
+}
+
 std::unique_ptr<Step> map_step(const std::string& operation, const std::vector<Tensor>& inputs, const Tensor& y,
                                const std::vector<double>& more) {
+  const auto letter = [](const Tensor& of) {
+    return of.element == Element::float32 ? 'f' : of.element == Element::int64 ? 'i' : 'b';
+  };
   std::string name = operation + "(";
   for (const Tensor& one : inputs) {
     if (one.shape != y.shape) throw std::invalid_argument(operation + ": expected inputs of the output's shape");
-    name += one.element == Element::float32 ? 'f' : one.element == Element::int64 ? 'i' : 'b';
+    name += letter(one);
   }
   name += ")";
+  if (inputs.empty() || inputs.size() > 3 || y.element != result_of(operation, inputs))
+    throw std::invalid_argument(name + ": expected another element of the output");
+  const bool narrows = operation == "Narrow";
+  const std::size_t needed = narrows || operation == "IsInf" || operation == "Shrink" ? 2 : operation == "ThresholdedRelu";
+  if (more.size() < needed || (narrows && !(more[0] >= 1 && more[0] <= 64)))
+    throw std::invalid_argument(name + ": expected other parameters");
   const Operation found = operation_named(name);
   if (inputs.size() == 1) return std::make_unique<Map<1>>(found, inputs, y, more);
   if (inputs.size() == 2) return std::make_unique<Map<2>>(found, inputs, y, more);

@@ -50,11 +50,17 @@ class Product : public Step {
     rows_.channels = x.shape.back();
     rows_.channel_step = x.shape.back() == 1 ? 1 : x.strides.back();
     if (windows)
+      for (const Sliding& one : windows->axes)  // never more than the inputs, so that no product is too large
+        rows_.tap_count = static_cast<std::size_t>(one.kernel) > inputs_ / rows_.tap_count
+                              ? inputs_ + 1
+                              : rows_.tap_count * static_cast<std::size_t>(one.kernel);
+    const std::size_t channels = static_cast<std::size_t>(rows_.channels);
+    if (channels > inputs_ || rows_.tap_count > inputs_ || rows_.tap_count * channels != inputs_)
+      throw std::invalid_argument("product: expected as many inputs as the weights have");
+    if (windows)
       place_windows(*windows);
     else
       place_rows();
-    if (rows_.tap_count * static_cast<std::size_t>(rows_.channels) != inputs_)
-      throw std::invalid_argument("product: expected as many inputs as the weights have");
     direct_ = y_step_ == 1 && outputs_ == z_row_;
     for (std::size_t r = 1; direct_ && r < rows_.y.size(); ++r)
       direct_ = rows_.y[r] - rows_.y[r - 1] == rows_.y[1] - rows_.y[0] && rows_.y[1] >= rows_.y[0];
@@ -196,8 +202,8 @@ class Product : public Step {
 
   void place_windows(const Windowing& windows) {
     const std::size_t axes = windows.axes.size();
-    if (x_.rank() != axes + 2) throw std::invalid_argument("windows: expected x (batch, spatial..., channels)");
-    for (const Sliding& one : windows.axes) rows_.tap_count *= static_cast<std::size_t>(one.kernel);
+    if (x_.rank() != axes + 2 || x_.shape[0] != y_.shape[0])
+      throw std::invalid_argument("windows: expected x and y (batch, spatial..., channels)");
     std::vector<std::int32_t> taps(rows_.tap_count);
     each_row([&](const std::vector<std::ptrdiff_t>& index) {
       std::vector<std::ptrdiff_t> tap(axes, 0);

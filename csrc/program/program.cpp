@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 #include <utility>
 
 #include "../kernels/dispatch.hpp"
@@ -29,12 +30,14 @@ Program::Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std
     : arena_(arena), arrays_(inputs + outputs), constants_(std::move(constants)) {}
 
 void Program::add(std::unique_ptr<Step> step) {
+  if (runs_) throw std::invalid_argument("program: expected all steps before the first run");
   scratch_ = std::max(scratch_, step->scratch());
   steps_.push_back(std::move(step));
 }
 
 Program::Run::Run(const Program& program)
     : arena_(program.arena_ + cache_line), scratch_(program.scratch_ + cache_line), bases_(1 + program.arrays_) {
+  program.runs_ = true;
   bases_[0] = arena_.chars();
   for (const void* constant : program.constants_) bases_.push_back(static_cast<char*>(const_cast<void*>(constant)));
   for (const std::unique_ptr<Step>& step : program.steps_) states_.push_back(step->state());

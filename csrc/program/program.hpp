@@ -2,6 +2,7 @@
 // looks nothing up, allocates nothing and throws nothing; values that make no sense (an index out of range) end it early,
 // and are told.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -29,6 +30,7 @@ class Program {
   // arena: bytes; inputs, outputs: how many; constants: where they lie, kept alive by the caller.
   Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std::vector<const void*> constants);
 
+  // Throws std::invalid_argument once there has been a run, whose memory was made for the steps until then.
   void add(std::unique_ptr<Step> step);
 
   // One run at a time has one of these; they are kept for the next one.
@@ -61,6 +63,7 @@ class Program {
  private:
   const std::size_t arena_, arrays_;
   std::size_t scratch_ = 0;
+  mutable std::atomic<bool> runs_{false};
   std::vector<const void*> constants_;
   std::vector<std::unique_ptr<Step>> steps_;
   mutable std::mutex mutex_;

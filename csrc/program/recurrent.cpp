@@ -11,7 +11,9 @@ namespace {
 
 std::ptrdiff_t signed_size(std::size_t count) { return static_cast<std::ptrdiff_t>(count); }
 
-bool features_beside(const Tensor& tensor) { return tensor.strides.back() == 1 || tensor.shape.back() <= 1; }
+bool features_beside(const Tensor& tensor) {
+  return tensor.element == Element::float32 && (tensor.strides.back() == 1 || tensor.shape.back() <= 1);
+}
 
 void expect(bool fits, const char* what) {
   if (!fits) throw std::invalid_argument(what);
@@ -25,16 +27,18 @@ class Lengths {
            "recurrent: expected a length for each row");
   }
 
-  // Null where there are none. False if one of them is not from 0 to time, which is a fault.
-  bool read(const Memory& memory, const std::int64_t*& lengths) const {
-    lengths = lengths_ ? lengths_->at<std::int64_t>(memory) : nullptr;
-    const std::size_t count = lengths_ ? lengths_->size() : 0;
-    const bool fine = std::all_of(lengths, lengths + count, [&](std::int64_t length) {
+  // Into `copy`, which has room: they may be the caller's, who can change them at any time. Null where there are none. False
+  // if one of them is not from 0 to time, which is a fault.
+  bool read(const Memory& memory, std::vector<std::int64_t>& copy, const std::int64_t*& lengths) const {
+    lengths = lengths_ ? copy.data() : nullptr;
+    if (lengths_) std::copy_n(lengths_->at<std::int64_t>(memory), copy.size(), copy.data());
+    const bool fine = std::all_of(copy.begin(), copy.end(), [&](std::int64_t length) {
       return length >= 0 && length <= static_cast<std::int64_t>(time_);
     });
     if (!fine) *memory.fault = "expected lengths from 0 to the number of time steps, found others";
     return fine;
   }
+  std::vector<std::int64_t> room() const { return std::vector<std::int64_t>(lengths_ ? lengths_->size() : 0); }
 
  private:
   std::optional<Tensor> lengths_;
@@ -51,12 +55,12 @@ class LstmStep : public Step {
         lengths_(arrays.lengths, batch_, time_) {
     const Tensor& x = arrays_.x;
     expect(x.rank() == 3 && x.shape[2] == signed_size(lstm_->input_size()) && features_beside(x),
-           "LSTM: expected x (batch, time, features), features beside each other");
+           "LSTM: expected x (batch, time, features) of floats, features beside each other");
     if (arrays_.y) {
       const Tensor& y = *arrays_.y;
       expect(y.rank() == 3 && y.shape[2] == signed_size(lstm_->shape().output_size()) && features_beside(y) &&
                  x.shape[0] == y.shape[0] && x.shape[1] == y.shape[1],
-             "LSTM: expected y (batch, time, features), features beside each other");
+             "LSTM: expected y (batch, time, features) of floats, features beside each other");
     }
     std::size_t h = 0, c = 0;
     for (const LayerShape& layer : lstm_->shape().layers) {
@@ -64,7 +68,8 @@ class LstmStep : public Step {
       c += layer.hidden_size * lstm_->shape().num_directions * batch_;
     }
     const auto expect_state = [](const Tensor& state, std::size_t count) {
-      expect(state.contiguous() && state.size() == count, "LSTM: expected contiguous states");
+      expect(state.element == Element::float32 && state.contiguous() && state.size() == count,
+             "LSTM: expected contiguous states");
     };
     expect_state(arrays_.h_n, h);
     expect_state(arrays_.c_n, c);
@@ -72,12 +77,12 @@ class LstmStep : public Step {
     if (arrays_.c_0) expect_state(*arrays_.c_0, c);
   }
 
-  std::unique_ptr<State> state() const override { return std::make_unique<Kept>(*lstm_, batch_, time_); }
+  std::unique_ptr<State> state() const override { return std::make_unique<Kept>(*this); }
 
   void run(const Memory& memory, State* state) const override {
     auto* kept = static_cast<Kept*>(state);
     Call& call = kept->call;
-    if (!lengths_.read(memory, call.lengths)) return;
+    if (!lengths_.read(memory, kept->lengths, call.lengths)) return;
     call.x = sequence(arrays_.x.at<float>(memory), arrays_.x.strides[0], arrays_.x.strides[1]);
     if (arrays_.y) call.y = sequence(arrays_.y->at<float>(memory), arrays_.y->strides[0], arrays_.y->strides[1]);
     call.h_0 = arrays_.h_0 ? arrays_.h_0->at<float>(memory) : nullptr;
@@ -91,13 +96,14 @@ class LstmStep : public Step {
 
  private:
   struct Kept : State {
-    Kept(const Lstm& lstm, std::size_t batch, std::size_t time) : call() {
-      call.batch = batch;
-      call.time = time;
-      std::vector<std::size_t> rows(batch);
+    explicit Kept(const LstmStep& step) : lengths(step.lengths_.room()), call() {
+      call.batch = step.batch_;
+      call.time = step.time_;
+      std::vector<std::size_t> rows(step.batch_);
       std::iota(rows.begin(), rows.end(), std::size_t{0});
-      pass = lstm.pass(call, std::move(rows), 1, true);
+      pass = step.lstm_->pass(call, std::move(rows), 1, true);
     }
+    std::vector<std::int64_t> lengths;
     Call call;
     std::unique_ptr<Pass> pass;
   };
@@ -119,7 +125,7 @@ class GruStep : public Step {
     const GruShape& shape = layer_->directions.front().shape();
     const std::ptrdiff_t directions = signed_size(layer_->directions.size()), hidden = signed_size(shape.hidden_size);
     const auto expect_floats = [](const Tensor& tensor, const std::vector<std::ptrdiff_t>& wanted) {
-      expect(tensor.element == Element::float32 && tensor.shape == wanted && features_beside(tensor),
+      expect(tensor.shape == wanted && features_beside(tensor),
              "GRU: expected floats of the shapes that the weights have, features beside each other");
     };
     expect_floats(arrays.x, {signed_size(time_), signed_size(batch_), signed_size(shape.input_size)});
@@ -130,9 +136,11 @@ class GruStep : public Step {
 
   std::size_t scratch() const override { return layer_->directions.front().scratch(batch_, time_); }
 
-  void run(const Memory& memory, State*) const override {
+  std::unique_ptr<State> state() const override { return std::make_unique<Kept>(lengths_.room()); }
+
+  void run(const Memory& memory, State* state) const override {
     GruCall call = {};
-    if (!lengths_.read(memory, call.lengths)) return;
+    if (!lengths_.read(memory, static_cast<Kept*>(state)->lengths, call.lengths)) return;
     call.batch = batch_;
     call.time = time_;
     call.x = sequence(arrays_.x.at<float>(memory), arrays_.x.strides[1], arrays_.x.strides[0]);
@@ -153,6 +161,11 @@ class GruStep : public Step {
   }
 
  private:
+  struct Kept : State {
+    explicit Kept(std::vector<std::int64_t> room) : lengths(std::move(room)) {}
+    std::vector<std::int64_t> lengths;
+  };
+
   std::shared_ptr<const GruLayer> layer_;
   GruStates arrays_;
   std::size_t batch_, time_;

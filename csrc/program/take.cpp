@@ -18,6 +18,8 @@ class Places {
     const auto fail = [](const char* what) { throw std::invalid_argument(std::string("indices: expected ") + what); };
     if (index.element != Element::int64 || moved.element != whole.element) fail("whole numbers, and elements of one type");
     if (picking.indices.size() != index.rank() || picking.picked.size() != whole.rank()) fail("a place for each axis");
+    for (const auto& axes : {picking.indices, picking.picked})
+      if (std::any_of(axes.begin(), axes.end(), [](std::ptrdiff_t by) { return by < -1; })) fail("axes, or -1");
     View still = moved, picks = moved;  // the shape is that of what is walked over
     std::fill(still.strides.begin(), still.strides.end(), 0);
     std::fill(picks.strides.begin(), picks.strides.end(), 0);

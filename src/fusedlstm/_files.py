@@ -106,18 +106,23 @@ def _create(folder: Path, mode: int) -> tuple[Path, int]:
             file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
         except FileExistsError:
             continue
-        if not _locked(file) or _is(temporary, file):  # else somebody took it for a stray before it was locked
+        locked = _locked(file)
+        if locked is None or (locked and _is(temporary, file)):
             return temporary, file
-        os.close(file)
+        os.close(file)  # somebody took it for a stray before it was locked, and removes it
 
 
-def _locked(file: int) -> bool:
-    """Whether we have the lock; not every file system has them."""
-    if fcntl is not None:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-    return False
+def _locked(file: int) -> bool | None:
+    """Whether we have the lock, and not somebody else; None where there are no locks, as on some file systems."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def _is(path: Path, file: int) -> bool:

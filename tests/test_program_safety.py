@@ -1,0 +1,180 @@
+"""Programs made by plain Python that means harm: an error each time, and memory that nobody can break."""
+
+import contextlib
+import math
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import random_weights
+
+import fusedlstm as fl
+from fusedlstm import _core
+from fusedlstm._files import PREFIX, replacing
+
+f4, i8 = np.float32, np.int64
+ERRORS = (ValueError, TypeError)
+
+
+def tensor(base, shape, element="f", offset=0):
+    strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    return (base, offset, element, shape, strides)
+
+
+def program(inputs=(("f", (2, 3)),), outputs=(("f", (2, 3)),), constants=()):
+    return _core.Program(64, list(inputs), list(outputs), list(constants))
+
+
+def weights(outputs, inputs):
+    return _core.PackedWeights(np.ones((outputs, inputs), f4), None, "float32", "float32")
+
+
+def packed(inputs, hidden):
+    return fl.LSTM(random_weights(np.random.default_rng(0), inputs, hidden))._core
+
+
+X, Y = tensor(1, (2, 3)), tensor(2, (2, 3))
+
+
+def copying():
+    made = program()
+    made.copy(X, Y)
+    return made
+
+
+def late(make_run):
+    made = copying()
+    make_run(made)
+    made.product(weights(600, 3), X, (0, 0, "f", (2, 600), (0, 1)), None, None)
+
+
+def windowed(shape, outputs, *axes, edge="zeros"):
+    made = program([("f", shape)], [("f", outputs)])
+    made.product(weights(3, 3), tensor(1, shape), tensor(2, outputs), (axes, edge), None)
+    return made
+
+
+def mapped(operation, source, target, more=()):
+    program([(source, (5,))], [(target, (5,))]).map(
+        operation, [tensor(1, (5,), source)], tensor(2, (5,), target), list(more)
+    )
+
+
+def recurrent(x="f", y="f", state="f"):
+    made = program([(x, (4, 9, 3))], [(y, (4, 9, 8)), (state, (1, 4, 8)), (state, (1, 4, 8))])
+    states = tensor(3, (1, 4, 8), state), tensor(4, (1, 4, 8), state)
+    made.lstm(packed(3, 8), (tensor(1, (4, 9, 3), x), None, None, None), (tensor(2, (4, 9, 8), y), *states))
+
+
+WRONG = {
+    "no weights": lambda: program().product(None, X, Y, None, None),
+    "no LSTM": lambda: program().lstm(None, (X, None, None, None), (None, Y, Y)),
+    "no GRU": lambda: program().gru(None, (X, None, None), (None, Y)),
+    "no program": lambda: _core.Live(None, [], []),
+    "unborn program": lambda: _core.Program.__new__(_core.Program).run(),
+    "unborn live": lambda: _core.Live.__new__(_core.Live).step(False),
+    "step after a run": lambda: late(lambda made: made.run(np.zeros((2, 3), f4))),
+    "step after a live one": lambda: late(lambda made: _core.Live(made, [], [])),
+    "no parameters": lambda: mapped("Narrow", "i", "i"),
+    "no bits": lambda: mapped("Narrow", "i", "i", [math.nan, 0]),
+    "no choice of IsInf": lambda: mapped("IsInf", "f", "b"),
+    "truth for a number": lambda: mapped("ToWhole", "f", "b"),
+    "whole for a float": lambda: mapped("Neg", "i", "f"),
+    "float for a truth": lambda: mapped("IsNaN", "f", "f"),
+    "odd axes": lambda: program([("f", (5,)), ("i", (0, 1))], [("f", (1,))]).take(
+        tensor(1, (5,)), tensor(2, (0, 1), "i", 1 << 38), tensor(3, (1,)), ((-2, -2), (-1,))
+    ),
+    "too many axes": lambda: program().copy(tensor(1, (1,) * 65), tensor(0, (1,) * 65)),
+    "windows of other batches": lambda: windowed((1, 4, 3), (9, 4, 3), (1, 1, 1, 0, 1)),
+    "windows without end": lambda: windowed(
+        (1, 4, 4, 4, 3), (1, 4, 4, 4, 3), *[(1 << 31, 1, 1, 0, 1)] * 2, (4, 1, 1, 0, 1)
+    ),
+    "unknown edge": lambda: windowed((1, 4, 3), (1, 4, 3), (1, 1, 1, 0, 1), edge="wrap"),
+    "LSTM of truths": lambda: recurrent(x="b"),
+    "LSTM to truths": lambda: recurrent(y="b"),
+    "LSTM with states of truths": lambda: recurrent(state="b"),
+    "unknown GRU": lambda: _core.Gru("LSTM", [()], False, 0.0, "float32", "float32"),
+    "odd constants": lambda: program(constants=[np.zeros(25, np.uint8)[1:].view(f4)]),
+    "other byte order": lambda: copying().run(np.ones((2, 3), ">f4")),
+    "place in slots": lambda: _core.find_slots(np.zeros(9, i8), np.ones((1, 1), i8), 9, *[np.zeros(9, i8)] * 2),
+    "state of another byte order": lambda: _core.Live(copying(), [(0, 0)], []).set_state(0, np.ones((2, 3), ">f4")),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_nonsense_is_refused(name):
+    with pytest.raises(ERRORS):
+        WRONG[name]()
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+@pytest.mark.parametrize("before", [3, 17, 1 << 30])
+def test_reflection_at_any_distance(length, before):
+    x = np.arange(1, 1 + 3 * length, dtype=f4).reshape(1, length, 3)
+    made = windowed((1, length, 3), (1, 7, 3), (1, 1, 1, before, 1), edge="reflect")
+    found = made.run(x)[0][0, :, 0]
+    period = max(1, 2 * (length - 1))
+    places = [min((o - before) % period, period - (o - before) % period) if length > 1 else 0 for o in range(7)]
+    np.testing.assert_array_equal(found, x[0].sum(axis=1)[places])
+
+
+def lengths_program(kind, batch, time, hidden):
+    outputs = (batch, time, hidden) if kind == "lstm" else (time, 1, batch, hidden)
+    states = [("f", (1, batch, hidden))] * (2 if kind == "lstm" else 1)
+    x = (batch, time, 8) if kind == "lstm" else (time, batch, 8)
+    made = program([("f", x), ("i", (batch,))], [("f", outputs), *states])
+    ends = [tensor(4 + k, shape) for k, (_, shape) in enumerate(states)]
+    if kind == "lstm":
+        made.lstm(packed(8, hidden), (tensor(1, x), None, None, tensor(2, (batch,), "i")), (tensor(3, outputs), *ends))
+    else:
+        tanh = fl.Activation("tanh")
+        matrices = np.zeros((hidden, 8), f4), np.zeros((hidden, hidden), f4)
+        layer = _core.Gru("rnn", [(*matrices, None, None, tanh, tanh)], False, math.inf, "float32", "float32")
+        made.gru(layer, (tensor(1, x), None, tensor(2, (batch,), "i")), (tensor(3, outputs), *ends))
+    return made, np.zeros(x, f4)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+def test_lengths_that_another_thread_changes(kind):
+    made, x = lengths_program(kind, 8, 100, 32)
+    lengths, stop = np.full(8, 100), threading.Event()
+
+    def spoil():
+        while not stop.is_set():
+            lengths[:] = 1 << 40
+            lengths[:] = 100
+
+    thread = threading.Thread(target=spoil)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            with contextlib.suppress(ValueError):
+                made.run(x, lengths)
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+
+def test_a_name_that_somebody_else_removes_is_not_taken(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    real, held = fcntl.flock, []
+
+    def flock(file, how):
+        if not held:  # who looks for strays was faster
+            held.append(file)
+            (stray,) = tmp_path.glob(PREFIX + "*")
+            stray.unlink()
+            raise BlockingIOError
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with replacing(tmp_path / "m") as temporary:
+        assert temporary.exists()
+        temporary.write_bytes(b"whole")
+    assert held and (tmp_path / "m").read_bytes() == b"whole"
