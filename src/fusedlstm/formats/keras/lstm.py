@@ -77,7 +77,7 @@ def undescribed(file: Variables, grid: Grid, told: Told) -> LSTMWeights:
     if unclear and not says.says("recurrent_activation"):
         raise FormatError(f"config: expected recurrent_activation as well, as these are weights of {unclear}")
     units = [[(file.shape(row[d][1]) or (0,))[0] for row in grid] for d in range(len(grid[0]))]
-    biased, cudnn = len(grid[0][0]) == 3, _is_cudnn(file, grid[0][0])
+    biased, cudnn = [len(row[0]) == 3 for row in grid], _is_cudnn(file, grid[0][0])
     weights = described(file, grid, replace(says, version=says.version or told.version).recurrent(units, biased, cudnn))
     return weights if told.stated is not None else replace(weights, assumed=[ASSUMED])
 

@@ -54,16 +54,20 @@ class Stated:
     layer: dict[str, Any] | None = None
     version: str | None = None
 
-    def recurrent(self, units: Sequence[Sequence[int]], biased: bool, cudnn: bool) -> configuration.Recurrent:
+    def recurrent(self, units: Sequence[Sequence[int]], biased: Sequence[bool], cudnn: bool) -> configuration.Recurrent:
         """What an LSTM of ``units[direction][layer]`` computes, as the layer's configuration says."""
         assert self.layer is not None
         if is_lstm(self.layer):
             return configuration.recurrent(self.layer, self.version)
-        config = {"use_bias": biased} | DEFAULTS | config_of(self.layer)
+        said = DEFAULTS | config_of(self.layer)
+        config = {"use_bias": biased[0]} | said
         if cudnn:
             kind = {"class_name": "CuDNNLSTM", "config": config | {"units": units[0][0]}}
         elif len(units[0]) > 1:
-            cells = [{"class_name": "LSTMCell", "config": config | {"units": n, "name": ""}} for n in units[0]]
+            cells = [
+                {"class_name": "LSTMCell", "config": {"use_bias": biased[k]} | said | {"units": n, "name": ""}}
+                for k, n in enumerate(units[0])
+            ]
             cell = {"class_name": "StackedRNNCells", "config": {"cells": cells}}
             kind = {"class_name": "RNN", "config": config | {"cell": cell}}
         else:
