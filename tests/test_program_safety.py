@@ -91,7 +91,7 @@ WRONG = {
     "windows without end": lambda: windowed(
         (1, 4, 4, 4, 3), (1, 4, 4, 4, 3), *[(1 << 31, 1, 1, 0, 1)] * 2, (4, 1, 1, 0, 1)
     ),
-    "unknown edge": lambda: windowed((1, 4, 3), (1, 4, 3), (1, 1, 1, 0, 1), edge="wrap"),
+    "unknown edge": lambda: windowed((1, 4, 3), (1, 4, 3), (1, 1, 1, 0, 1), edge="around"),
     "LSTM of truths": lambda: recurrent(x="b"),
     "LSTM to truths": lambda: recurrent(y="b"),
     "LSTM with states of truths": lambda: recurrent(state="b"),
