@@ -54,12 +54,13 @@ class LSTM(Layer[LSTMWeights]):
     @renamed(products="activations")
     def load(
         cls,
-        path: str | os.PathLike[str],
+        path: formats.Given,
         prefix: str | None = None,
         *,
         batch_first: bool | None = None,
         dtype: str | None = None,
         products: str | None = None,
+        ignore: Sequence[str] = (),
     ) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
@@ -67,8 +68,8 @@ class LSTM(Layer[LSTMWeights]):
 
         Parameters
         ----------
-        path : str or path
-            The file.
+        path : str, path, bytes or binary file object
+            The file, its content, or a folder or zip archive that holds one.
         prefix : str, optional
             Which LSTM, by the source framework's own name for it: a PyTorch module path (``"encoder.rnn"``), a Keras
             layer name, an ONNX node or output name, a Flax path. Not needed when the file holds only one.
@@ -77,6 +78,9 @@ class LSTM(Layer[LSTMWeights]):
             says, else batch first.
         dtype, products : str, optional
             Round the weights, as `astype` does. Default: as the native form says, else float32.
+        ignore : sequence of str, optional
+            Glob patterns of tensors that lie beside the LSTM's own and do not change it, such as ``["lora_*"]``; each
+            fits a whole name or its end. Without it what is not understood is refused.
 
         Raises
         ------
@@ -87,7 +91,7 @@ class LSTM(Layer[LSTMWeights]):
         FormatError
             The file is damaged, hostile, unsupported, holds no LSTM, or several and `prefix` is not one of them.
         """
-        weights = formats.open(path).load(LSTMWeights, prefix)
+        weights = formats.open(path, ignore).load(LSTMWeights, prefix)
         if batch_first is not None:
             weights = replace(weights, batch_first=batch_first)
         if dtype is not None or products is not None:
@@ -95,24 +99,56 @@ class LSTM(Layer[LSTMWeights]):
         return cls(weights)
 
     @classmethod
-    def load_all(cls, path: str | os.PathLike[str], *, batch_first: bool | None = None) -> dict[str, LSTM]:
-        """Load every LSTM of a file, by the prefix under which `load` finds it.
+    def load_all(
+        cls, path: formats.Given, *, batch_first: bool | None = None, ignore: Sequence[str] = ()
+    ) -> dict[str, LSTM]:
+        """Load every LSTM of a file that can be read, by the prefix under which `load` finds it.
+
+        One that is refused is left out, and a warning says which and why.
 
         Parameters
         ----------
-        path, batch_first
+        path, batch_first, ignore
             As for `load`.
 
         Raises
         ------
         OSError, ImportError, FormatError
-            As for `load`; FormatError also where one of the LSTMs is refused, naming it.
+            As for `load`; FormatError also where all of them are refused.
         """
-        found = formats.open(path).load_all(LSTMWeights)
+        found = formats.open(path, ignore).load_all(LSTMWeights)
         return {
             prefix: cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
             for prefix, weights in found.items()
         }
+
+    @classmethod
+    def from_state_dict(
+        cls,
+        tensors: Mapping[str, Any],
+        prefix: str | None = None,
+        *,
+        batch_first: bool | None = None,
+        ignore: Sequence[str] = (),
+    ) -> LSTM:
+        """Take an LSTM from arrays or tensors by their names, as files of a state dict have them.
+
+        Parameters
+        ----------
+        tensors : mapping of str to array
+            NumPy arrays, or tensors of PyTorch, JAX or TensorFlow; dictionaries of them within each other, too.
+        prefix, batch_first, ignore
+            As for `load`.
+
+        Raises
+        ------
+        TypeError
+            `tensors` is not a mapping.
+        FormatError
+            As for `load`.
+        """
+        weights = formats.of_mapping(tensors, ignore).load(LSTMWeights, prefix)
+        return cls(weights if batch_first is None else replace(weights, batch_first=batch_first))
 
     @classmethod
     def from_torch(cls, module: Any) -> LSTM:

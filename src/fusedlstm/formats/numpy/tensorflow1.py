@@ -12,17 +12,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
 from ...weights import Cell, DirectionWeights, LSTMWeights, reorder_gates
-from ...weights.reparametrised import Shape
+from ...weights.named import Named, Read, Shape
 from ...weights.state_dict import to_float32
 
 Reader = Callable[[], LSTMWeights]
-Read = Callable[[str], npt.NDArray[np.generic]]
 
 SETTINGS = {"forget_bias": 1.0, "cell_clip": math.inf, "proj_clip": math.inf}
 _PEEPHOLES = {f"peephole_{gate}": f"w_{gate}_diag" for gate in "ifo"}
@@ -33,16 +33,9 @@ _CELL = re.compile(
 _OTHERS = ("layer_norm_basic_lstm_cell", "coupled_input_forget_gate_lstm_cell")
 
 
-def cells(shapes: Mapping[str, Shape], read: Read) -> dict[str, Reader]:
-    """Every LSTM cell among TensorFlow's variables, by its scope.
-
-    Parameters
-    ----------
-    shapes : mapping of str to shape
-        Every array by its variable's name, with or without ``:0``.
-    read : callable
-        Reads one.
-    """
+def find(arrays: Named) -> Mapping[type, Mapping[str, Callable[[], Any]]]:
+    """Every LSTM cell among TensorFlow's variables, with or without ``:0``, by its scope."""
+    shapes, read = arrays.shapes, arrays.read
     named = {name.removesuffix(":0"): name for name in shapes}
     found: dict[str, Reader] = {}
     for name in named:
@@ -53,7 +46,7 @@ def cells(shapes: Mapping[str, Shape], read: Read) -> dict[str, Reader]:
         if f"{scope}/recurrent_kernel".lstrip("/") not in named and _is_cell(scope, parts):
             parts = {key: named[key] for key in SETTINGS if key in named} | parts
             found[scope] = _reader(scope, parts, shapes, read)
-    return found
+    return {LSTMWeights: found}
 
 
 def _is_cell(scope: str, parts: Mapping[str, str]) -> bool:
