@@ -168,7 +168,8 @@ def test_a_room_of_formats_uses_no_other_room():
                 shared = ("_files", "errors", "weights", "formats/containers", "formats/contents")
                 only_uses(path, *shared, f"formats/{name}")
     for path in (PACKAGE / "formats").glob("*.py"):
-        only_uses(path, "errors", "weights", "formats/containers/source", "formats/contents")
+        beside = (f"formats/{name}" for name in ("contents", "bundles", "shards", "strangers"))
+        only_uses(path, "errors", "weights", "formats/containers", *beside)
     for path in (PACKAGE / "weights").glob("*.py"):
         only_uses(path, "_renamed", "errors", "weights")
 
@@ -191,6 +192,9 @@ def test_a_format_is_one_function():
         module = importlib.import_module(f"fusedlstm.formats.{name}")
         assert list(inspect.signature(module.read).parameters) == ["source"], name
         assert module.NAME
+    for name in formats.NAMES:
+        module = importlib.import_module(f"fusedlstm.formats.{name}")
+        assert list(inspect.signature(module.find).parameters) == ["named"], name
     rooms = {name.partition(".")[0] for name in formats.FORMATS}
     assert rooms == ROOMS.keys() - {"containers"}
 

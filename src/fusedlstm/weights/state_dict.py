@@ -95,15 +95,18 @@ def lstms(named: Named, *, batch_first: bool = True) -> dict[str, Reader]:
     return found | {path: refusal(message) for path, message in refused.items()}
 
 
-def by_prefix(found: Sequence[tuple[str, Mapping[str, Reader]]]) -> dict[str, Reader]:
-    """Name LSTMs by module path, with the path of their state dict before it where two collide.
+def by_prefix(
+    found: Sequence[tuple[str, Mapping[str, Reader]]], aliases: Mapping[str, Reader] | None = None
+) -> dict[str, Reader]:
+    """Name LSTMs by module path, with the path of their state dict before it where two collide; each also by both.
 
     Parameters
     ----------
     found : sequence of (str, mapping of str to reader)
         For each state dict, its place in the file and its LSTMs by module path.
+    aliases : mapping of str to reader, optional
+        Further names, of places where the same state dict is found again.
     """
-
     count = Counter(short(path) for _, inner in found for path in inner)
     named: dict[str, Reader] = {}
     for outer, inner in found:
@@ -112,7 +115,10 @@ def by_prefix(found: Sequence[tuple[str, Mapping[str, Reader]]]) -> dict[str, Re
             if name in named:
                 raise FormatError(f"expected one LSTM called {name!r}, found two")
             named[name] = reader
-    return named
+    whole = [(".".join(filter(None, (outer, path))), reader) for outer, inner in found for path, reader in inner.items()]
+    twice = Counter(name for name, _ in whole)
+    more = {name: reader for name, reader in whole if twice[name] == 1} | dict(aliases or {})
+    return named | {name: reader for name, reader in more.items() if name not in named}
 
 
 def short(path: str) -> str:

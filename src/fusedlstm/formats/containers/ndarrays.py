@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
-from .pickle import Box, Global, Unpickler
+from .pickle import MAX_NAME, Box, Global, Unpickler
 
 MAX_RANK = 32
 
@@ -87,6 +87,8 @@ class ArrayUnpickler(Unpickler):
                 return self._pairs(arguments)
             case "dict", ():
                 return {}
+            case "getattr", (Global(owner), str() as attribute):
+                return Global(f"{owner[:MAX_NAME]}.{attribute[:MAX_NAME]}")
             case "tuple" | "list" | "bytearray", (tuple() | list() | bytes() | bytearray() as inside,):
                 return inside
             case "_codecs.encode" | "bytearray" | "bytes", (str() as text, "latin1" | "latin-1"):

@@ -20,7 +20,8 @@ MAX_OPCODES = 2_000_000
 """About two seconds and 200 MB at worst; a checkpoint takes about 30 for each tensor."""
 MAX_KEY = 256
 """Longest key of a dictionary that is kept: paths are made of keys, and a memoised one costs nothing to repeat."""
-_MAX_NAME = 200
+MAX_NAME = 200
+"""Of a module or a class; the rest is cut off."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,7 @@ class Unpickler:
         if type(module) is not str or type(attribute) is not str:
             raise FormatError(f"{self.where}: expected a global's module and name, found something else")
         # Each use of a long memoised name would cost its length.
-        self._stack.append(Global(f"{module[:_MAX_NAME]}.{attribute[:_MAX_NAME]}"))
+        self._stack.append(Global(f"{module[:MAX_NAME]}.{attribute[:MAX_NAME]}"))
 
 
 def _kind(value: Any) -> str:

@@ -33,18 +33,18 @@ _CELL = re.compile(
 _OTHERS = ("layer_norm_basic_lstm_cell", "coupled_input_forget_gate_lstm_cell")
 
 
-def find(arrays: Named) -> Mapping[type, Mapping[str, Callable[[], Any]]]:
+def find(named: Named) -> Mapping[type, Mapping[str, Callable[[], Any]]]:
     """Every LSTM cell among TensorFlow's variables, with or without ``:0``, by its scope."""
-    shapes, read = arrays.shapes, arrays.read
-    named = {name.removesuffix(":0"): name for name in shapes}
+    shapes, read = named.shapes, named.read
+    stored = {name.removesuffix(":0"): name for name in shapes}
     found: dict[str, Reader] = {}
-    for name in named:
+    for name in stored:
         scope, _, last = name.rpartition("/")
         if last != "kernel" or scope.endswith("projection"):
             continue
-        parts = {part: named[full] for part in _PARTS if (full := f"{scope}/{part}" if scope else part) in named}
-        if f"{scope}/recurrent_kernel".lstrip("/") not in named and _is_cell(scope, parts):
-            parts = {key: named[key] for key in SETTINGS if key in named} | parts
+        parts = {part: stored[full] for part in _PARTS if (full := f"{scope}/{part}" if scope else part) in stored}
+        if f"{scope}/recurrent_kernel".lstrip("/") not in stored and _is_cell(scope, parts):
+            parts = {key: stored[key] for key in SETTINGS if key in stored} | parts
             found[scope] = _reader(scope, parts, shapes, read)
     return {LSTMWeights: found}
 

@@ -26,6 +26,7 @@ from .records import Reads, Records, shape
 
 MAX_DEPTH = 32
 """Dictionaries in dictionaries; checkpoints have two or three."""
+_MAX_ALSO = 100
 _INSIDE = ("_modules", "_parameters", "_buffers")  # what a module's attributes are called in its object
 
 Leaf = tuple[Shape, Reads]
@@ -35,7 +36,7 @@ Leaves = Callable[[str, Any], Leaf | None]
 
 @dataclass
 class Dictionary:
-    """A dictionary, list or object that holds arrays; where it lies, and the outermost object around it."""
+    """A dictionary, list or object that holds arrays; where it lies, also, and the outermost object around it."""
 
     path: tuple[str, ...]
     place: Place | None
@@ -43,6 +44,7 @@ class Dictionary:
     readers: dict[str, Reads] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    also: list[tuple[str, ...]] = field(default_factory=list)
 
     def read(self, name: str) -> npt.NDArray[np.generic]:
         """One array."""
@@ -57,17 +59,19 @@ def contents(name: str, root: Any, leaves: Leaves, source: Source) -> Contents:
     everything = list(_dictionaries(root, leaves))
     plain = [one for one in everything if one.place is None]
     _tell_of_inner(plain)
-    found = [
-        (".".join(one.path), lstms(Named(one.shapes, one.read, one.others, source.ignore, source.size)))
-        for one in plain
-    ]
+    found: list[tuple[str, dict[str, Reader]]] = []
+    aliases: dict[str, Reader] = {}
+    for one in plain:
+        inner = lstms(Named(one.shapes, one.read, one.others, source.ignore, source.size))
+        found.append((".".join(one.path), inner))
+        aliases |= {".".join(filter(None, (*path, name))): inner[name] for path in one.also for name in inner}
     if not any(inner for _, inner in found):
-        found = [(".".join(one.path), _closed(one, one.place)) for one in everything if one.place is not None]
+        found = [("", _closed(one, one.place)) for one in everything if one.place is not None]
     told = words(Place((), root)) if isinstance(root, Box) else _hint(plain)
     tensors, shapes = _tensors(plain)
     others = {kept: kind for one in plain for kept, kind in one.others.items()}
     known = Named(shapes, lambda one: tensors[one](), others, source.ignore, source.size)
-    return Contents(name, {LSTMWeights: by_prefix(found)}, tensors, known, told)
+    return Contents(name, {LSTMWeights: by_prefix(found, aliases)}, tensors, known, told)
 
 
 def named(root: Any, leaves: Leaves, source: Source) -> Named:
@@ -100,15 +104,16 @@ def pickled(records: Records | None) -> Leaves:
 
 def _dictionaries(root: Any, leaves: Leaves) -> Iterator[Dictionary]:
     """Every dictionary, list and object of a tree once, with the arrays that it holds."""
-    seen: set[int] = set()  # a dictionary may be named in many places, or hold itself
+    seen: dict[int, Dictionary] = {}  # a dictionary may be named in many places, or hold itself
     queue: list[tuple[tuple[str, ...], Any, Place | None]] = [((), root, None)]
     if (whole := leaves("", root)) is not None:
         yield Dictionary((), None, {"": whole[0]}, {"": whole[1]})
         return
     for path, node, place in queue:
         if id(node) in seen:
+            if len(seen[id(node)].also) < _MAX_ALSO and place is None:
+                seen[id(node)].also.append(path)
             continue
-        seen.add(id(node))
         if len(path) > MAX_DEPTH:
             if place is not None:
                 continue
@@ -116,6 +121,7 @@ def _dictionaries(root: Any, leaves: Leaves) -> Iterator[Dictionary]:
         if isinstance(node, Box) and place is None:
             place = Place(path, node)
         one, settings = Dictionary(path, place), {}
+        seen[id(node)] = one
         one.names = tuple(map(str, node)) if isinstance(node, dict) else ()
         for key, value in _entries(node):
             name = str(key)
@@ -168,7 +174,7 @@ def _closed(one: Dictionary, place: Place | None) -> dict[str, Reader]:
     if place is None or not one.shapes:
         return {}
     told = f"expected a state dict, found it inside of {words(place)}"
-    return {path: refusal(told) for path in lstms(Named(one.shapes, one.read))}
+    return {".".join(filter(None, (*one.path, path))): refusal(told) for path in lstms(Named(one.shapes, one.read))}
 
 
 def _tensors(plain: list[Dictionary]) -> tuple[dict[str, Reads], dict[str, Shape]]:
