@@ -5,6 +5,9 @@ External data is never opened.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 
 from ...errors import FormatError
@@ -13,6 +16,8 @@ from ..containers.need import need
 from ..containers.protobuf import BYTES, VARINT, Buffer, fields, parse
 from ..containers.source import Source
 from ..contents import Contents
+from .fold import Constants
+from .graph import Array, Inside, Scope, graphs, is_op, to_array
 from .lstm import lstms
 
 NAME = "ONNX"
@@ -20,6 +25,7 @@ NAME = "ONNX"
 _MAX_BYTES = 2**31 - 1  # protobuf's own limit
 _MODEL = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES}
 _GRAPH = 7
+_TELLING = ("GRU", "RNN", "Sigmoid", "HardSigmoid", "Tanh")
 _IN_GRAPH = {1, 2, 5, 10, 11, 12, 13, 14, 15, 16}
 
 
@@ -29,8 +35,35 @@ def read(source: Source) -> Contents | None:
         return None
     if source.size > _MAX_BYTES:
         raise FormatError(f"expected at most {_MAX_BYTES} bytes, found {source.size}")
-    model = parse(source.read(), need("onnx", "onnx").ModelProto())
-    return Contents(NAME, {LSTMWeights: lstms(model, source.size)})
+    inside = list(graphs(parse(source.read(), need("onnx", "onnx").ModelProto())))
+    return Contents(
+        NAME, {LSTMWeights: lstms(inside, source.size)}, _tensors(inside), hint=_hint([one.scope for one in inside])
+    )
+
+
+def _tensors(inside: list[Inside]) -> dict[str, Callable[[], Array]]:
+    """The initializers and constants of all graphs; where two have the same name, the first in the file's order."""
+    found: dict[str, Callable[[], Array]] = {}
+    for one in inside:
+        for name, tensor in one.scope.tensors.items():
+            found.setdefault(name, partial(to_array, name, tensor))
+        for name, node in one.scope.nodes.items():
+            if is_op(node, "Constant"):
+                found.setdefault(name, partial(Constants(0).get, one.scope, name))
+    return found
+
+
+def _hint(scopes: list[Scope]) -> str:
+    """What there is where there is no LSTM operator."""
+    count = Counter(node.op_type for scope in scopes for node in scope.graph.node if is_op(node, *_TELLING))
+    if other := [name for name in ("GRU", "RNN") if count[name]]:
+        return f"it has {' and '.join(other)} operators"
+    if count["Sigmoid"] + count["HardSigmoid"] >= 3 and count["Tanh"] >= 2:
+        return (
+            f"it has no LSTM operator, but {count['Sigmoid'] + count['HardSigmoid']} Sigmoid and {count['Tanh']} Tanh: the "
+            "exporter may have taken the cells apart; load the file of the training framework"
+        )
+    return ""
 
 
 def _is_model(data: Buffer) -> bool:
