@@ -26,6 +26,27 @@ from .weights import DTYPES, PRODUCTS, ConvLSTMWeights, LSTMWeights
 from .weights.precision import nbytes
 
 FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
+
+
+class Piped(io.BytesIO):
+    """What came through standard input, as a file with a name for messages."""
+
+    name = "<stdin>"
+
+    def __str__(self) -> str:
+        """Its name."""
+        return self.name
+
+
+class Model(click.Path):
+    """A weights file, or "-" for standard input."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or all that is piped in."""
+        return Piped(sys.stdin.buffer.read()) if value == "-" else super().convert(value, param, ctx)
+
+
+MODEL = Model(path_type=Path)
 prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
 layout_option = click.option(
     "--batch-first/--time-first",
@@ -80,10 +101,10 @@ def main() -> None:
 
 
 @cli.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=MODEL)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(file: Path, as_json: bool) -> None:
-    """Show every LSTM and ConvLSTM in FILE: prefix, shape, bytes."""
+def info(file: Path | Piped, as_json: bool) -> None:
+    """Show every LSTM and ConvLSTM in FILE ("-" for standard input): prefix, shape, bytes."""
     contents = formats.open(file)
     conv_lstms = contents.listed(ConvLSTMWeights)
     lstms = contents.listed(LSTMWeights) if conv_lstms else contents.expect(LSTMWeights)
@@ -133,7 +154,7 @@ def info(file: Path, as_json: bool) -> None:
             console.print(f"[red]refused[/] [bold]{escape(prefix) or '(root)'}[/]: {escape(about['refused'])}")
 
 
-def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
+def _describe(file: Path | Piped, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
     except (FormatError, ImportError) as error:
@@ -155,7 +176,7 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
     }
 
 
-def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
+def _describe_conv(file: Path | Piped, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
     except (FormatError, ImportError) as error:
@@ -165,7 +186,7 @@ def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str,
 
 
 @cli.command()
-@click.argument("source", metavar="IN", type=FILE)
+@click.argument("source", metavar="IN", type=MODEL)
 @click.argument("target", metavar="OUT", type=FILE)
 @prefix_option
 @layout_option
@@ -173,7 +194,7 @@ def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str,
 @products_option
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 def convert(
-    source: Path,
+    source: Path | Piped,
     target: Path,
     prefix: str | None,
     batch_first: bool | None,
@@ -188,7 +209,7 @@ def convert(
     expect_no_other_format(target)
     lstm = LSTM.load(source, prefix, batch_first=batch_first, dtype=dtype, products=products)
     if target.exists():
-        if target.samefile(source):
+        if isinstance(source, Path) and target.samefile(source):
             raise ValueError(f"{target}: expected another file than IN")
         if not force:
             raise ValueError(f"{target}: exists already; --force overwrites it")
@@ -197,7 +218,7 @@ def convert(
 
 
 @cli.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=MODEL)
 @click.option("--dtype", type=click.Choice(DTYPES[1:]), required=True, help="The precision to try.")
 @products_option
 @click.option(
@@ -207,7 +228,7 @@ def convert(
 @layout_option
 @click.option("--png", type=FILE, help="Draw how the error goes on in time; needs matplotlib.")
 def check(
-    file: Path,
+    file: Path | Piped,
     dtype: str,
     products: str | None,
     data: Path | None,
@@ -255,7 +276,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 
 
 @cli.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=MODEL)
 @click.argument("x", metavar="IN.npy", type=FILE)
 @click.option("-o", "--output", metavar="OUT.npy", type=FILE, required=True, help="Where to write y.")
 @prefix_option
@@ -264,7 +285,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--state-out", metavar="NPZ", type=FILE, help="Where to write the final state, h and c.")
 @click.option("--lengths", metavar="N,N,...", callback=_numbers, help="Valid steps of each row of the batch.")
 def run(
-    file: Path,
+    file: Path | Piped,
     x: Path,
     output: Path,
     prefix: str | None,

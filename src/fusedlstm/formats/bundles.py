@@ -47,7 +47,7 @@ def folder(path: Path, ignore: tuple[str, ...]) -> Files:
 
 
 def zipped(source: Source) -> Files | None:
-    """The members of a zip archive that may hold weights; None where it is none, or they are those of a known format."""
+    """The members of a zip archive that may hold weights; None where it is none."""
     archive = opened(source)
     if archive is None:
         return None
@@ -68,20 +68,24 @@ def one_of(files: Files, read: Callable[[Source], Contents], where: str) -> Cont
         There are several, or none can be read; the message names them.
     """
     if len(files) > MAX_CANDIDATES:
-        raise FormatError(f"expected one weights file {where}, found {len(files)}; load one of them, such as {_listed(files)}")
+        raise FormatError(
+            f"expected one weights file {where}, found {len(files)}; load one of them, such as {_listed(files)}"
+        )
     readable: dict[str, Contents] = {}
     refused: dict[str, Exception] = {}
     for name, source in files.items():
         try:
             readable[name] = read(source())
-        except (FormatError, ImportError) as error:
-            refused[name] = error
+        except (FormatError, ImportError) as told:
+            refused[name] = told
     holding = {name: one for name, one in readable.items() if any(one.listed(kind) for kind in KINDS)}
     for some in (holding, readable):
         if len(some) == 1:
             return next(iter(some.values()))
         if some:
-            raise FormatError(f"expected one weights file {where}, found {len(some)}; load one of them: {_listed(some)}")
+            raise FormatError(
+                f"expected one weights file {where}, found {len(some)}; load one of them: {_listed(some)}"
+            )
     if refused:
         name, error = next(iter(refused.items()))
         more = f" (nor can {_listed([one for one in refused if one != name])})" if len(refused) > 1 else ""

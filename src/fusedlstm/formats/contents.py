@@ -112,8 +112,8 @@ class Contents:
         for name, read in self.expect(kind).items():
             try:
                 one: Any = read()
-            except FormatError as error:
-                refused[name] = FormatError(f"{error} ({what} {name!r})")
+            except FormatError as told:
+                refused[name] = FormatError(f"{told} ({what} {name!r})")
                 continue
             loaded[name] = one
             left -= one.num_parameters
@@ -141,13 +141,15 @@ class Contents:
             with named(self.file):
                 of = "" if prefix is None else f" under {prefix!r}"
                 shown = ", ".join(map(repr, list(self.tensors)[:8]))
-                raise FormatError(f"expected tensors{of}, found none in this {self.format}{f', but {shown}' * bool(shown)}")
+                raise FormatError(
+                    f"expected tensors{of}, found none in this {self.format}{f', but {shown}' * bool(shown)}"
+                )
         left, loaded, refused = 4 * (FREE_PARAMETERS + MAX_PARAMETERS * self.size), {}, []
         for name in wanted:
             try:
                 loaded[name] = self._read(self.tensors[name])
-            except FormatError as error:
-                refused.append(error)
+            except FormatError as told:
+                refused.append(told)
                 continue
             left -= loaded[name].nbytes
             if left < 0:
@@ -210,9 +212,8 @@ class Contents:
 
 def _is_under(name: str, prefix: str) -> bool:
     """Whether a tensor lies under a prefix: in whole parts, unless the prefix ends with a dot or slash itself."""
-    return name == prefix or name.startswith(prefix if prefix.endswith((".", "/")) or not prefix else f"{prefix}.") or (
-        name.startswith(f"{prefix}/")
-    )
+    whole = not prefix or prefix.endswith((".", "/"))
+    return name == prefix or name.startswith(prefix if whole else (f"{prefix}.", f"{prefix}/"))
 
 
 @contextmanager

@@ -1,17 +1,18 @@
 """Checkpoints in several files, as Hugging Face's libraries save them: an index of JSON says which tensor lies where.
 
-``model.safetensors.index.json`` or ``pytorch_model.bin.index.json``: ``weight_map``, by each tensor's name the file that
-holds it, beside the index.
+``model.safetensors.index.json`` or ``pytorch_model.bin.index.json``: ``weight_map``, by each tensor's name the file
+that holds it, beside the index.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..errors import FormatError
-from ..weights.named import Named, Shape
+from ..weights.named import Named, Read, Shape
 from .containers.json import parse
 from .containers.source import Source
 from .contents import Contents, named
@@ -39,7 +40,9 @@ def read(source: Source, recognise: Callable[[Source], Contents]) -> Contents | 
     if len(files) > MAX_FILES:
         raise FormatError(f"weight_map: expected at most {MAX_FILES} files, found {len(files)}")
     shapes: dict[str, Shape] = {}
-    readers, others, size = {}, {}, 0
+    readers: dict[str, Read] = {}
+    others: dict[str, str] = {}
+    size = 0
     for file in files:
         if Path(file).name != file or file in ("", ".", ".."):
             raise FormatError(f"weight_map: expected the name of a file beside the index, found {file!r:.100}")
@@ -60,7 +63,7 @@ def read(source: Source, recognise: Callable[[Source], Contents]) -> Contents | 
     if missing := index.keys() - shapes.keys() - others.keys():
         raise FormatError(f"{min(missing)}: expected in {index[min(missing)]} by the index, found none")
     whole = Named(shapes, lambda name: readers[name](name), others, source.ignore, size)
-    return Contents(NAME, {}, {name: _reader(whole, name) for name in shapes}, named=whole, size=size)
+    return Contents(NAME, {}, {name: partial(whole.read, name) for name in shapes}, named=whole, size=size)
 
 
 def is_index(source: Source) -> bool:
@@ -93,7 +96,3 @@ def refuse_one(path: Path) -> None:
             f"expected a whole checkpoint, found file {int(match['number'])} of {int(match['count'])}; put all of them "
             f"into one folder with their index, {match['stem']}{match['suffix']}.index.json, and load that"
         )
-
-
-def _reader(whole: Named, name: str):  # type: ignore[no-untyped-def]
-    return lambda: whole.read(name)

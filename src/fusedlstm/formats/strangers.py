@@ -32,7 +32,10 @@ _TABLE = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # the end of a TensorFlow checkpoi
 # By how a file starts.
 _HEADS = (
     (rb"version https://git-lfs", "a Git LFS pointer in the place of the file; fetch it: git lfs pull"),
-    (rb"(?i)\s*(?:<!doctype html|<html)", "a web page in the place of the file; download the file itself (the raw link)"),
+    (
+        rb"(?i)\s*(?:<!doctype html|<html)",
+        "a web page in the place of the file; download the file itself (the raw link)",
+    ),
     (rb"(?s)(?:\s*<\?xml.*?\?>)?\s*<net\b", _OPENVINO),
     (rb"\s*<", "XML or a web page, which holds no weights"),
     (rb"\x1f\x8b", f"a gzip file; {_UNPACK} (tar xf FILE, or gunzip FILE)"),
@@ -99,8 +102,8 @@ def _what(source: Source) -> str:
     name = Path(source.name).name
     if source.size > 48 and bytes(source.map()[-8:]) == _TABLE:
         return f"the index of a TensorFlow checkpoint; {_NPZ}"
-    for pattern, what in _NAMES:
-        if re.fullmatch(pattern, name, re.IGNORECASE):
+    for ending, what in _NAMES:
+        if re.fullmatch(ending, name, re.IGNORECASE):
             return what
     if head.startswith(b"PK\x05\x06"):
         return "an empty zip archive"
@@ -113,7 +116,8 @@ def _what(source: Source) -> str:
 
 def _tar(source: Source) -> str:
     """A tar archive by its members' names, of which the first hundred are looked at; nothing is unpacked."""
-    data, at, names = source.map(), 0, []
+    data, at = source.map(), 0
+    names: list[str] = []
     while at + 512 <= len(data) and len(names) < 100:
         header = bytes(data[at : at + 512])
         name = header[:100].partition(b"\0")[0].decode("utf-8", "replace")
@@ -123,9 +127,7 @@ def _tar(source: Source) -> str:
         names.append(name)
         at += 512 + (int(size, 8) + 511) // 512 * 512
     if {"storages", "tensors", "pickle"} <= {name.rstrip("/") for name in names}:
-        return (
-            "a tar archive of PyTorch before 0.2; in PyTorch: torch.save(torch.load(path, weights_only=False), new_path)"
-        )
+        return "a tar archive of an early PyTorch; there: torch.save(torch.load(path, weights_only=False), new_path)"
     weights = [name for name in names if re.search(r"\.(?:pt|pth|ckpt|bin|safetensors|h5|keras|onnx|npz)$", name)]
     inside = f", which holds {', '.join(map(repr, weights[:4]))}" if weights else ""
     return f"a tar archive{inside}; {_UNPACK} (tar xf FILE)"

@@ -93,6 +93,6 @@ def _message(name: str, path: str) -> str:
     if _ADAPTER.fullmatch(part):
         what, way = "an adapter's (LoRA or the like)", "merge it where it was trained (model.merge_and_unload()), or "
     return (
-        f"{name}: expected the tensors of nn.LSTM or nn.LSTMCell alone, found {what} beside them that may change what it "
-        f'computes; {way}say that they do not: ignore=["{part if part == relative else f"{part}.*"}"]'
+        f"{name}: expected the tensors of nn.LSTM or nn.LSTMCell alone, found {what} beside them that may change what "
+        f'it computes; {way}say that they do not: ignore=["{part if part == relative else f"{part}.*"}"]'
     )

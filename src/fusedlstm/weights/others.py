@@ -41,7 +41,7 @@ def hint(shapes: Mapping[str, Shape | None]) -> str:
             more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
             return f"{first!r} is {what}{more}"
     for name in names:
-        path, dot, last = name.rpartition(".")
+        path, _, last = name.rpartition(".")
         if match := re.fullmatch(r"weight_hh((?:_l0)?)", last):
             hh = shapes[name]
             if hh and len(hh) == 2 and hh[0] in (hh[1], 3 * hh[1]):

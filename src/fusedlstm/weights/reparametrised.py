@@ -19,7 +19,6 @@ from ..errors import FormatError
 from .checked import FloatArray
 from .named import Shape
 
-
 Tensors = Callable[[str], FloatArray]
 
 _ROLE = r"(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))(?:_l[0-9]{1,9}(?:_reverse)?)?"

@@ -56,7 +56,9 @@ def lstms(named: Named, *, batch_first: bool = True) -> dict[str, Reader]:
     def plain(name: str) -> FloatArray:
         return to_float32(name, named.read(name))
 
-    shapes, readers, refused = dict(named.shapes), {}, {}
+    shapes = dict(named.shapes)
+    readers: dict[str, Callable[[], FloatArray]] = {}
+    refused: dict[str, str] = {}
     understood: set[str] = set()
     for kind in (reparametrised, quantizable):
         recipes, refusals, parts = kind.plain_names(named.shapes, plain)
@@ -115,7 +117,9 @@ def by_prefix(
             if name in named:
                 raise FormatError(f"expected one LSTM called {name!r}, found two")
             named[name] = reader
-    whole = [(".".join(filter(None, (outer, path))), reader) for outer, inner in found for path, reader in inner.items()]
+    whole = [
+        (".".join(filter(None, (outer, path))), reader) for outer, inner in found for path, reader in inner.items()
+    ]
     twice = Counter(name for name, _ in whole)
     more = {name: reader for name, reader in whole if twice[name] == 1} | dict(aliases or {})
     return named | {name: reader for name, reader in more.items() if name not in named}
@@ -148,7 +152,7 @@ def to_float32(name: str, array: npt.NDArray[np.generic]) -> FloatArray:
         return array.astype(np.float32, copy=False)
 
 
-def bfloat16(bits: npt.NDArray[np.uint16]) -> FloatArray:
+def bfloat16(bits: npt.NDArray[Any]) -> FloatArray:
     """bfloat16 from its bits: the upper half of a float32."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
@@ -164,7 +168,7 @@ def _owner(name: str, found: Mapping[str, Reader]) -> str | None:
 
 
 def _copies(shapes: Mapping[str, Shape]) -> dict[str, str]:
-    """The second name that Paddle gives a tensor, by its first: ``0.cell_bw.weight_ih`` for ``weight_ih_l0_reverse``."""
+    """Paddle's second name of a tensor by its first: ``0.cell_bw.weight_ih`` for ``weight_ih_l0_reverse``."""
     found: dict[str, str] = {}
     for name in shapes:
         if match := _PADDLE.fullmatch(name):

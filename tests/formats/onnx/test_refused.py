@@ -91,7 +91,9 @@ def test_weights_that_are_not_constant(which, tmp_path):
     free = {which: "free"}
     refused(model(b=b, inputs=free), tmp_path, rf"input {which}: expected a constant, found the graph's input 'free'")
     made = [node("Mul", ["free", "free"], "made")]
-    refused(model(b=b, inputs={which: "made"}, nodes=made), tmp_path, rf"input {which}: .*found the graph's input 'free'")
+    refused(
+        model(b=b, inputs={which: "made"}, nodes=made), tmp_path, rf"input {which}: .*found the graph's input 'free'"
+    )
     made = [node("MatMul", ["free", "free"], "made")]
     refused(
         model(b=b, inputs={which: "made"}, nodes=made), tmp_path, rf"input {which}: .*output of MatMul node 'make_made'"
@@ -218,7 +220,10 @@ def test_inside_a_function(tmp_path):
         ([node("Shape", [], "s")], "Shape node 'make_s': expected an input, found none"),
         ([node("Add", ["one", "one", "one"], "s")], "expected 2 inputs, found 3"),
         ([node("Where", ["one"], "s")], "expected 3 inputs, found 1"),
-        ([node("Equal", ["one", "one"], "t"), node("Sub", ["t", "t"], "s")], "expected numbers that go together, found others"),
+        (
+            [node("Equal", ["one", "one"], "t"), node("Sub", ["t", "t"], "s")],
+            "expected numbers that go together, found others",
+        ),
         ([node("Gather", ["three", "three"], "s")], "expected indices into 3 elements along axis 0, found others"),
         ([node("Gather", ["three", "one"], "s", axis=4)], "expected one of 1 axes, found 4"),
         ([node("Split", ["three"], "s", axis=-2)], "expected one of 1 axes, found -2"),

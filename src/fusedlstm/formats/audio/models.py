@@ -12,6 +12,8 @@ Layers around the LSTM (dense, head, skip connection) are left to the caller.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -38,7 +40,25 @@ def read(source: Source) -> Contents | None:
         return None
     if source.size > MAX_BYTES:
         raise FormatError(f"expected at most {MAX_BYTES} bytes of JSON, found {source.size}")
-    return Contents(NAME, {LSTMWeights: _lstms(parse("model", source.read()), source.ignore)})
+    model = parse("model", source.read())
+    found = _lstms(model, source.ignore)
+    return Contents(
+        NAME, {LSTMWeights: found}, {name: partial(numbers.array, name, value) for name, value in _arrays(model)}
+    )
+
+
+def _arrays(model: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every list that may be an array, by its name: of a state dict, of RTNeural's layers, NAM's one."""
+    tensors = model.get("state_dict", model)
+    for name, value in tensors.items() if isinstance(tensors, dict) else ():
+        if isinstance(value, list) and name not in ("layers", "in_shape"):
+            yield name, value
+    layers = model.get("layers")
+    for number, layer in enumerate(layers if isinstance(layers, list) else ()):
+        weights = layer.get("weights") if isinstance(layer, dict) else None
+        yield from (
+            (f"layers.{number}.weights.{k}", one) for k, one in enumerate(weights if isinstance(weights, list) else ())
+        )
 
 
 def _lstms(model: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Reader]:
@@ -122,25 +142,25 @@ def _nam(model: dict[str, Any], architecture: str) -> dict[str, Reader]:
         raise FormatError(f"architecture: expected 'LSTM', found {architecture!r:.100}")
 
     def weights() -> LSTMWeights:
-        config, numbers = model["config"], numbers.array("weights", model["weights"])
-        if numbers.ndim != 1 or not isinstance(config, dict):
+        config, stored = model["config"], numbers.array("weights", model["weights"])
+        if stored.ndim != 1 or not isinstance(config, dict):
             raise FormatError("config, weights: expected an object and a flat list of numbers, found others")
         layers, width, units = (
             _positive(f"config.{key}", config.get(key)) for key in ("num_layers", "input_size", "hidden_size")
         )
         outputs = _positive("config.out_channels", config.get("out_channels", 1))
         expected = units * (4 * (width + units) + 6) + (layers - 1) * units * (8 * units + 6) + outputs * (units + 1)
-        if numbers.size != expected:
+        if stored.size != expected:
             raise FormatError(
                 f"weights: expected {expected} numbers for {layers} layer(s) of {units} units, {width} input(s) and a "
-                f"head of {outputs} output(s), found {numbers.size}"
+                f"head of {outputs} output(s), found {stored.size}"
             )
         stack, h, c, at = [], [], [], 0
 
         def take(*shape: int) -> FloatArray:
             nonlocal at
             at += prod(shape)
-            return numbers[at - prod(shape) : at].reshape(shape)
+            return stored[at - prod(shape) : at].reshape(shape)
 
         for _ in range(layers):
             matrix = take(4 * units, width + units)

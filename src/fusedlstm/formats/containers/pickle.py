@@ -1,8 +1,8 @@
 """Pickles read as data: nothing is imported, nothing is called.
 
 A pickle is a program. This interpreter knows the opcodes that containers and calls are written with; it follows the
-documentation in the standard library's :mod:`pickletools`, which also splits the opcodes. What the names and calls in it
-mean is for those to say who know its writer; whatever they do not know is a closed box, carried along and never opened.
+documentation in the standard library's :mod:`pickletools`, which also splits the opcodes. What the names and calls in
+it mean is for those to say who know its writer; whatever they do not know is a closed box, carried along, not opened.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Unpickler:
 
     def __init__(self, data: bytes | mmap.mmap | io.BytesIO, where: str) -> None:
         self.where = where
-        self._file = io.BytesIO(data) if isinstance(data, bytes) else data
+        self._file: Any = io.BytesIO(data) if isinstance(data, bytes) else data
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._count = 0

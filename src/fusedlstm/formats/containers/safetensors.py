@@ -43,7 +43,7 @@ class Safetensors:
             raise FormatError(f"header: expected at most {MAX_HEADER} bytes, found {length} declared")
         try:
             if source.path is None:
-                deserialize(source.read())
+                deserialize(source.read())  # type: ignore[no-untyped-call]
             else:
                 with safe_open(source.path, framework="np"):
                     pass

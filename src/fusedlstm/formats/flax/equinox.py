@@ -1,7 +1,7 @@
 """Equinox's LSTMCell by its fields' names: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias`` (4H,) or none.
 
-Gates i, f, g, o (https://docs.kidger.site/equinox, `eqx.nn.LSTMCell`). PyTorch's cell has two biases instead, so a single
-one tells Equinox's; ``jax.tree_util.keystr`` writes paths as ``.layers[0].cell.weight_ih``.
+Gates i, f, g, o (https://docs.kidger.site/equinox, `eqx.nn.LSTMCell`). PyTorch's cell has two biases instead, so a
+single one tells Equinox's; ``jax.tree_util.keystr`` writes paths as ``.layers[0].cell.weight_ih``.
 """
 
 from __future__ import annotations

@@ -34,9 +34,7 @@ def find(named: Named) -> Mapping[type, Mapping[str, Callable[[], Any]]]:
             if path in linears and not own and not ignored(name, named.ignore):
                 others.setdefault(path, name)
     return {
-        LSTMWeights: {
-            path: partial(_read, named, path, linear, others.get(path)) for path, linear in linears.items()
-        }
+        LSTMWeights: {path: partial(_read, named, path, linear, others.get(path)) for path, linear in linears.items()}
     }
 
 

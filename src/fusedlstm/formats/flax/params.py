@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ...weights import ConvLSTMWeights, LSTMWeights
 from ..contents import Contents
 from .arrays import Array
 from .conv_lstm import conv_lstms
 from .lstm import lstms
-from .tree import Tree
+from .tree import Tree, leaves
 
 
 def contents(
@@ -22,4 +23,8 @@ def contents(
     TypeError
         `params` is no mapping.
     """
-    return Contents(name, {LSTMWeights: lstms(params), ConvLSTMWeights: conv_lstms(params)}, tensors or {})
+    found: Mapping[type, Mapping[str, Callable[[], Any]]] = {
+        LSTMWeights: lstms(params),
+        ConvLSTMWeights: conv_lstms(params),
+    }
+    return Contents(name, found, leaves(params) if tensors is None else tensors)

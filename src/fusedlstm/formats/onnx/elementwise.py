@@ -16,7 +16,10 @@ from .graph import Array
 
 Function = Callable[..., Any]
 
-_erf = np.frompyfunc(math.erf, 1, 1)
+
+def _erf(x: Array) -> Array:
+    found: Array = np.asarray([math.erf(one) for one in x.ravel()], float).reshape(x.shape)
+    return found
 
 
 def _sigmoid(x: Array) -> Array:
@@ -48,9 +51,10 @@ def _clip(x: Array, low: Array | float = -math.inf, high: Array | float = math.i
 
 
 def _gelu(x: Array, approximate: str = "none") -> Array:
-    if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + _erf(x / math.sqrt(2)).astype(float))
+    tanh = approximate == "tanh"
+    inner = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)) if tanh else _erf(x / math.sqrt(2))
+    found: Array = 0.5 * x * (1 + inner)
+    return found
 
 
 def _celu(x: Array, alpha: float = 1.0) -> Array:
@@ -67,7 +71,7 @@ OPERATORS: dict[str, tuple[Function, int, int, tuple[str, ...]]] = {
     "Celu": (_celu, 1, 1, ("alpha",)),
     "Clip": (_clip, 1, 3, ("min", "max")),
     "Elu": (lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))), 1, 1, ("alpha",)),
-    "Erf": (lambda x: _erf(x).astype(float), 1, 1, ()),
+    "Erf": (_erf, 1, 1, ()),
     "Gelu": (_gelu, 1, 1, ("approximate",)),
     "HardSigmoid": (lambda x, alpha=0.2, beta=0.5: np.clip(alpha * x + beta, 0, 1), 1, 1, ("alpha", "beta")),
     "HardSwish": (lambda x: x * np.clip(x / 6 + 0.5, 0, 1), 1, 1, ()),

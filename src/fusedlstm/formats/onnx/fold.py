@@ -72,10 +72,12 @@ class Constants:
 
     def taken(self, home: Scope, node: Any, name: str, depth: int = 0) -> list[tuple[Scope, str]]:
         """What an If hands on as its output `name`: of both branches, or of the one that a constant condition takes."""
-        graphs = [attributes(node).get(which) for which in ("then_branch", "else_branch")]
+        graphs: list[Any] = [attributes(node).get(which) for which in ("then_branch", "else_branch")]
         at = list(node.output).index(name)
         if len(node.input) != 1 or not all(hasattr(graph, "node") and at < len(graph.output) for graph in graphs):
-            raise FormatError(f"{describe(node)}: expected a condition and two branches of {at + 1} outputs, found others")
+            raise FormatError(
+                f"{describe(node)}: expected a condition and two branches of {at + 1} outputs, found others"
+            )
         try:
             condition = self.get(home, node.input[0], depth + 1)
         except NotConstantError:

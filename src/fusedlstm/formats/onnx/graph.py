@@ -35,7 +35,16 @@ DTYPES = {
 MAX_RANK = 32
 _IGNORES_VALUES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike", "EyeLike")
 _TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
-_KINDS = {1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "floats", 7: "ints", 8: "strings"}  # AttributeProto.type → its field
+_KINDS = {
+    1: "f",
+    2: "i",
+    3: "s",
+    4: "t",
+    5: "g",
+    6: "floats",
+    7: "ints",
+    8: "strings",
+}  # AttributeProto.type → its field
 
 
 Branches = tuple[tuple[int, str, str], ...]
@@ -224,7 +233,8 @@ def _from_typed(where: str, stored: Any, dtype: np.dtype[Any]) -> Array:
         return np.array(stored, dtype)
     if dtype == np.uint64:
         return np.array(stored, dtype)
-    bits = {"f": np.dtype("<u2"), "b": np.dtype("u1")}.get(dtype.kind, dtype)  # float16 lies here as its bits
+    held: dict[str, np.dtype[Any]] = {"f": np.dtype("<u2"), "b": np.dtype("u1")}  # float16 lies here as its bits
+    bits = held.get(dtype.kind, dtype)
     values = np.array(stored, np.int64)
     limits = np.iinfo(bits)
     if values.size and not (limits.min <= values.min() and values.max() <= limits.max):

@@ -58,10 +58,11 @@ def _hint(scopes: list[Scope]) -> str:
     count = Counter(node.op_type for scope in scopes for node in scope.graph.node if is_op(node, *_TELLING))
     if other := [name for name in ("GRU", "RNN") if count[name]]:
         return f"it has {' and '.join(other)} operators"
-    if count["Sigmoid"] + count["HardSigmoid"] >= 3 and count["Tanh"] >= 2:
+    gates = count["Sigmoid"] + count["HardSigmoid"]
+    if gates >= 3 and count["Tanh"] >= 2:
         return (
-            f"it has no LSTM operator, but {count['Sigmoid'] + count['HardSigmoid']} Sigmoid and {count['Tanh']} Tanh: the "
-            "exporter may have taken the cells apart; load the file of the training framework"
+            f"it has no LSTM operator, but {gates} Sigmoid and {count['Tanh']} Tanh: the exporter may have taken the "
+            "cells apart; load the file of the training framework"
         )
     return ""
 

@@ -7,6 +7,7 @@ last argument it is.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from ...errors import FormatError
 from ..containers.zip import Archive
@@ -46,10 +47,8 @@ class Code:
             member = f"{self._root}code/{module.replace('.', '/')}.py"
             text = ""
             if member in self._archive and self._archive.size(member) <= MAX_CODE:
-                try:
+                with suppress(FormatError):
                     text = self._archive.read(member).decode("utf-8", "replace")
-                except FormatError:
-                    pass
             parts = _CLASS.split(text)  # what stands before the first class, then names and bodies in turn
             self._classes[module] = dict(zip(parts[1::2], parts[2::2]))
         return self._classes[module]

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
+from ..containers.pickle import Global
 from ..containers.source import Source
 from ..contents import Contents
-from ..containers.pickle import Global
 from .objects import Saved, Storage, Tensor, TorchUnpickler
 from .records import DTYPES, Records
 from .trees import contents, pickled
@@ -43,7 +43,9 @@ def saved(name: str, tensor: Tensor, inside: Saved) -> npt.NDArray[np.generic]:
     if not isinstance(storage, Storage):
         raise FormatError(f"{name}: expected the bytes of a storage, found those of another object")
     kind = tensor.kind or storage.kind
-    return records.tensor(name, Tensor(kind, storage, tensor.offset, tensor.size, tensor.stride, tensor.metadata))
+    whole = Tensor(kind, storage, tensor.offset, tensor.size, tensor.stride, tensor.metadata)
+    found: npt.NDArray[np.generic] = records.tensor(name, whole)
+    return found
 
 
 def _parse(data: Any) -> tuple[Any, Records]:
@@ -68,7 +70,7 @@ class _Pickles(TorchUnpickler):
     @property
     def position(self) -> int:
         """Where the last pickle ended."""
-        return self._file.tell()
+        return int(self._file.tell())
 
     def persistent(self, identifier: Any) -> Storage | Global:
         """A storage, whose type is what tells its size in bytes."""
@@ -84,7 +86,8 @@ class _Storages:
     """The storages behind the pickles, by their keys."""
 
     def __init__(self, data: Any, at: int, keys: list[str], itemsizes: dict[str, int]) -> None:
-        self._data, self._places = data, {}
+        self._data = data
+        self._places: dict[str, tuple[int, int]] = {}
         for key in keys:
             if key not in itemsizes or key in self._places or len(data) < at + 8:
                 raise FormatError(f"storage {key!r:.50}: expected one that the pickle names, once, found another")

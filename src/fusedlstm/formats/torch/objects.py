@@ -74,7 +74,9 @@ class TorchUnpickler(ArrayUnpickler):
                 return first
             case "torch._utils._rebuild_tensor", (storage, offset, size, stride) if _is_storage(storage):
                 return Tensor(getattr(storage, "kind", ""), storage, offset, size, stride, None)
-            case "torch._utils._rebuild_tensor_v2", (storage, offset, size, stride, _, _, *more) if _is_storage(storage):
+            case "torch._utils._rebuild_tensor_v2", (storage, offset, size, stride, _, _, *more) if _is_storage(
+                storage
+            ):
                 return Tensor(getattr(storage, "kind", ""), storage, offset, size, stride, more[0] if more else None)
             case "torch._utils._rebuild_tensor_v3", (storage, offset, size, stride, _, _, Global(dtype), *more):
                 return Tensor(dtype, storage, offset, size, stride, more[0] if more else None)

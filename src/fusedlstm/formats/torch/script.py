@@ -58,7 +58,9 @@ def read(source: Source) -> Contents | None:
     shapes = {name: shape(name, tensor.size) for name, tensor in tensors.items()}
     readers = {name: partial(records.tensor, name, tensor) for name, tensor in tensors.items()}
     named = Named(shapes, by_name(readers), ignore=source.ignore, max_parameters=source.size)
-    found = {path: laid_out(reader, layouts[path]) if path in layouts else reader for path, reader in lstms(named).items()}
+    found = {
+        path: laid_out(reader, layouts[path]) if path in layouts else reader for path, reader in lstms(named).items()
+    }
     if not (found or refused) and any(name.startswith(f"{root}constants/") for name in archive.names):
         raise FormatError(
             "expected an LSTM's parameters by name, found none, and constants without names: save the module before it "
