@@ -29,6 +29,7 @@ class Channels : public Step {
           const std::ptrdiff_t place = seen(slide, o, tap, x.shape[axis + 1], windows.edge);
           offsets.push_back(place < 0 ? nothing : place * x.strides[axis + 1]);
         }
+      inner_.push_back(whole_windows(slide, offsets));
       kernel_[axis] = slide.kernel;
       offsets_.push_back(std::move(offsets));
     }
@@ -48,13 +49,22 @@ class Channels : public Step {
     const float* const x = x_.at<float>(memory);
     float* const y = y_.at<float>(memory);
     const bool direct = y_.strides.back() == 1 || weights_->outputs == 1;
+    bool known = false;  // the offsets of inner windows, which begin with the first tap
     each_index(y_.shape.data(), axes_ + 1, [&](const auto& index) {
-      std::ptrdiff_t to = 0;
-      for (std::size_t axis = 0; axis <= axes_; ++axis) to += index[axis] * y_.strides[axis];
-      find(x + index[0] * x_.strides[0], index, s.x);
+      std::ptrdiff_t from = index[0] * x_.strides[0], to = index[0] * y_.strides[0];
+      for (std::size_t axis = 0; axis < axes_; ++axis) to += index[axis + 1] * y_.strides[axis + 1];
+      const bool inner = inside(index);
+      if (!inner || !known) find(index, s.offsets);
+      if (inner) {
+        if (!known)
+          for (std::size_t k = weights_->count; k-- > 0;) s.offsets[k] -= s.offsets[0];
+        for (std::size_t axis = 0; axis < axes_; ++axis)
+          from += offsets_[axis][static_cast<std::size_t>(index[axis + 1] * kernel_[axis])];
+      }
+      known = inner;
       float* const z = direct ? y + to : s.z;
       table_.channel_products(
-          {s.x, weights_->matrix.floats(), weights_->bias.floats(), z, weights_->count, weights_->outputs});
+          {x + from, s.offsets, weights_->matrix.floats(), weights_->bias.floats(), z, weights_->count, weights_->outputs});
       if (activation_) table_.activate(*activation_, z, z, weights_->outputs);
       if (!direct)
         for (std::size_t c = 0; c < weights_->outputs; ++c)
@@ -63,19 +73,44 @@ class Channels : public Step {
   }
 
  private:
-  static constexpr std::ptrdiff_t nothing = std::numeric_limits<std::ptrdiff_t>::min();
-
   struct Scratch {
-    const float** x;
+    std::ptrdiff_t* offsets;
     float* z;
   };
   Scratch lay_out(Cursor& cursor) const {
-    return {cursor.take<const float*>(weights_->count), cursor.take<float>(weights_->outputs)};
+    return {cursor.take<std::ptrdiff_t>(weights_->count), cursor.take<float>(weights_->outputs)};
+  }
+
+  // Of which outputs all taps lie as those of the first of them do.
+  struct Inner {
+    std::ptrdiff_t first, last;
+  };
+  static Inner whole_windows(const Sliding& slide, const std::vector<std::ptrdiff_t>& offsets) {
+    const auto alike = [&](std::ptrdiff_t one, std::ptrdiff_t other) {
+      const std::ptrdiff_t* const a = offsets.data() + one * slide.kernel;
+      const std::ptrdiff_t* const b = offsets.data() + other * slide.kernel;
+      for (std::ptrdiff_t tap = 0; tap < slide.kernel; ++tap)
+        if (a[tap] == nothing || b[tap] == nothing || a[tap] - a[0] != b[tap] - b[0]) return false;
+      return true;
+    };
+    const std::ptrdiff_t outputs = static_cast<std::ptrdiff_t>(offsets.size()) / slide.kernel, middle = outputs / 2;
+    if (outputs == 0 || !alike(middle, middle)) return {0, 0};
+    Inner found = {middle, middle + 1};
+    while (found.first > 0 && alike(middle, found.first - 1)) --found.first;
+    while (found.last < outputs && alike(middle, found.last)) ++found.last;
+    return found;
+  }
+  template <class Index>
+  bool inside(const Index& index) const {
+    bool found = true;
+    for (std::size_t axis = 0; axis < axes_; ++axis)
+      found = found && index[axis + 1] >= inner_[axis].first && index[axis + 1] < inner_[axis].last;
+    return found;
   }
 
   // Where each tap and channel of a position lies.
   template <class Index>
-  void find(const float* x, const Index& index, const float** found) const {
+  void find(const Index& index, std::ptrdiff_t* found) const {
     const std::ptrdiff_t step = x_.strides[axes_ + 1];
     each_index(kernel_.data(), axes_, [&](const auto& tap) {
       std::ptrdiff_t at = 0;
@@ -85,7 +120,7 @@ class Channels : public Step {
         inside = inside && one != nothing;
         at += inside ? one : 0;
       }
-      for (std::size_t k = 0; k < beside_; ++k) *found++ = inside ? x + at + static_cast<std::ptrdiff_t>(k) * step : nullptr;
+      for (std::size_t k = 0; k < beside_; ++k) *found++ = inside ? at + static_cast<std::ptrdiff_t>(k) * step : nothing;
     });
   }
 
@@ -96,6 +131,7 @@ class Channels : public Step {
   std::size_t axes_, beside_ = 1;
   std::array<std::ptrdiff_t, most_axes> kernel_{};
   std::vector<std::vector<std::ptrdiff_t>> offsets_;  // of each axis: by output and tap
+  std::vector<Inner> inner_;
 };
 
 // What a transposed convolution puts together: each input's taps are added to the outputs that they meet, inputs in order.

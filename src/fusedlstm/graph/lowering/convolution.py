@@ -43,7 +43,7 @@ def _conv(plan: Plan, node: Node) -> None:
         keep.append(slice(first, last))
         axes.append((last - first, strides[k], dilations[k], before[k] - first * dilations[k], 1))
     edge = {"constant": "zeros", "reflect": "reflect", "edge": "nearest"}[padding]
-    x, y = _last(x, plan), _moved(y)
+    x, y = channels_beside(plan, x), _moved(y)
     each = outputs // groups
     if groups > 1 and each <= _FEW:
         by_channel = plan.packed.get(
@@ -161,7 +161,7 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
         plan.copy(target, y)
 
 
-def _last(x: Tensor, plan: Plan) -> Tensor:
+def channels_beside(plan: Plan, x: Tensor) -> Tensor:
     """(batch, *spatial, channels), the channels beside each other."""
     moved = _moved(x)
     return moved if moved.shape[-1] == 1 or moved.strides[-1] == 1 else plan.dense(moved)
