@@ -53,17 +53,18 @@ FL_INLINE void over_line(const MapLine& a, F f) {
 // The same for what has no vectors here: compilers find their own.
 template <class Y, class A, class F>
 FL_INLINE void over_pairs(const MapLine& line, F f) {
+  const std::size_t count = line.count;  // y may be of bytes, which the compiler takes for anything
   Y* const y = static_cast<Y*>(line.y);
   const A* const a = static_cast<const A*>(line.inputs[0]);
   const A* const b = static_cast<const A*>(line.inputs[1]);
   if (line.repeated[0]) {
     const A one = *a;
-    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = f(one, b[i]);
+    FL_APART for (std::size_t i = 0; i < count; ++i) y[i] = f(one, b[i]);
   } else if (line.repeated[1]) {
     const A one = *b;
-    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = f(a[i], one);
+    FL_APART for (std::size_t i = 0; i < count; ++i) y[i] = f(a[i], one);
   } else {
-    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = f(a[i], b[i]);
+    FL_APART for (std::size_t i = 0; i < count; ++i) y[i] = f(a[i], b[i]);
   }
 }
 
@@ -104,6 +105,24 @@ void map_less_or_equal(const MapLine& line) noexcept {
 void map_equal(const MapLine& line) noexcept {
   over_pairs<unsigned char, float>(line, [](float a, float b) -> unsigned char { return a == b; });
 }
+
+void map_choose(const MapLine& line) noexcept {
+  const std::size_t count = line.count;
+  float* const y = static_cast<float*>(line.y);
+  const unsigned char* const which = static_cast<const unsigned char*>(line.inputs[0]);
+  const float* const a = static_cast<const float*>(line.inputs[1]);
+  const float* const b = static_cast<const float*>(line.inputs[2]);
+  const auto choose = [&](auto of_a, auto of_b) {
+    FL_APART for (std::size_t i = 0; i < count; ++i) y[i] = which[i] != 0 ? of_a(i) : of_b(i);
+  };
+  const auto each_a = [a](std::size_t i) { return a[i]; };
+  const auto each_b = [b](std::size_t i) { return b[i]; };
+  const auto one_a = [one = *a](std::size_t) { return one; };
+  const auto one_b = [one = *b](std::size_t) { return one; };
+  if (!line.repeated[1]) return line.repeated[2] ? choose(each_a, one_b) : choose(each_a, each_b);
+  return line.repeated[2] ? choose(one_a, one_b) : choose(one_a, each_b);
+}
+
 // log(x) = e ln 2 + log(1 + f), x = 2^e (1 + f), with 1 + f in [sqrt(1/2), sqrt(2)]; log(1 + f) = f - s (f - r) for
 // s = f / (2 + f) and r = 2/3 s^2 + 2/5 s^4 + ..., of which 2/11 s^10 is left out. In steps that compilers find vectors for.
 FL_INLINE float logarithm(float x) {
@@ -114,38 +133,19 @@ FL_INLINE float logarithm(float x) {
   const float r = square * (0.666666667f + square * (0.4f + square * (0.285714286f + square * 0.222222222f)));
   const float half = 0.5f * f * f;
   const float result = e * 0.693359375f - ((half - (s * (half + r) + e * -2.12194440e-4f)) - f);
-  const float infinity = __builtin_huge_valf();
-  const float special = x == 0.0f ? -infinity : x == infinity ? infinity : infinity - infinity;
-  return x > 0.0f && x < infinity ? result : special;
+  // By the bits: 0, and what is flushed to it, gives -infinity, infinity itself, what is below 0 or no number NaN.
+  const std::uint32_t word = bits_as<std::uint32_t>(x), infinity = 0x7f800000u, smallest = 0x00800000u;
+  const auto choose = [](bool which, std::uint32_t a, std::uint32_t b) {
+    return b ^ ((a ^ b) & (0u - std::uint32_t{which}));
+  };
+  const std::uint32_t special = choose((word & infinity) == 0, 0xff800000u, choose(word == infinity, infinity, 0x7fc00000u));
+  return bits_as<float>(choose(word - smallest < infinity - smallest, bits_as<std::uint32_t>(result), special));
 }
 void map_log(const MapLine& line) noexcept {
   float* const y = static_cast<float*>(line.y);
   const float* const x = static_cast<const float*>(line.inputs[0]);
-  FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = logarithm(x[i]);
-}
-
-void map_choose(const MapLine& line) noexcept {
-  float* const y = static_cast<float*>(line.y);
-  const unsigned char* const which = static_cast<const unsigned char*>(line.inputs[0]);
-  const float* const a = static_cast<const float*>(line.inputs[1]);
-  const float* const b = static_cast<const float*>(line.inputs[2]);
-  const std::size_t a_step = line.repeated[1] ? 0 : 1, b_step = line.repeated[2] ? 0 : 1;
-  if (a_step == 1 && b_step == 1) {
-    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = which[i] != 0 ? a[i] : b[i];
-    return;
-  }
-  if (a_step == 1) {
-    const float one = *b;
-    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = which[i] != 0 ? a[i] : one;
-    return;
-  }
-  const float one = *a;
-  if (b_step == 1) {
-    FL_APART for (std::size_t i = 0; i < line.count; ++i) y[i] = which[i] != 0 ? one : b[i];
-    return;
-  }
-  const float other = *b;
-  for (std::size_t i = 0; i < line.count; ++i) y[i] = which[i] != 0 ? one : other;
+  const std::size_t count = line.count;
+  FL_APART for (std::size_t i = 0; i < count; ++i) y[i] = logarithm(x[i]);
 }
 
 // N vectors of channels, or the first `width` of one: blocks of 64 terms, each a chain that starts at zero, as in all

@@ -54,56 +54,96 @@ FL_INLINE vec negative(vec a) { return sub(broadcast(-0.0f), a); }
 FL_INLINE vec size_of(vec a) { return with_sign(a, broadcast(0.0f)); }
 FL_INLINE vec square(vec a) { return mul(a, a); }
 
+// A term of its element alone, as join_row takes it.
+template <class Term>
+FL_INLINE auto alone(Term term) {
+  return [term](vec a, std::size_t, std::size_t) { return Many<1>{{term(a)}}; };
+}
+
+template <class How>
+struct Behind {
+  float at[2 * lanes];
+  constexpr Behind() : at{} {
+    for (std::size_t i = lanes; i < 2 * lanes; ++i) at[i] = How::neutral;
+  }
+};
 // The first `count` terms of a vector, and what changes nothing behind them.
 template <class How>
 FL_INLINE vec only_first(vec terms, std::size_t count) {
-  float behind[2 * lanes];
-  FL_REPEAT (i, lanes) behind[i] = 0.0f, behind[lanes + i] = How::neutral;
-  return add(keep_first(terms, count), load(behind + lanes - count));
+  static constexpr Behind<How> behind;
+  return add(keep_first(terms, count), load(behind.at + lanes - count));
 }
 
-// A row's terms joined, term k into partial sum k % 16.
-template <class How, class Term>
-FL_INLINE double join_row(const float* x, std::size_t count, Term term) {
-  double total = static_cast<double>(How::neutral);
+// A row's terms joined, term k into partial sum k % 16. A term is given its elements, the first one's place, and how many
+// there are; N sums are taken at once.
+template <class How, int N, class Term>
+FL_INLINE void join_row(const float* x, std::size_t count, double (&totals)[N], Term term) {
+  FL_REPEAT (n, N) totals[n] = static_cast<double>(How::neutral);
   for (std::size_t first = 0; first < count; first += sum_chunk) {
     const std::size_t last = count - first < sum_chunk ? count : first + sum_chunk;
-    vec sums[partial_vectors];
-    FL_REPEAT (i, partial_vectors) sums[i] = broadcast(How::neutral);
+    vec sums[N][partial_vectors];
+    FL_REPEAT (n, N) {
+      FL_REPEAT (i, partial_vectors) sums[n][i] = broadcast(How::neutral);
+    }
     std::size_t k = first;
     for (; k + partial_sums <= last; k += partial_sums) {
-      FL_REPEAT (i, partial_vectors) sums[i] = How::join(sums[i], term(load(x + k + i * lanes)));
+      FL_REPEAT (i, partial_vectors) {
+        const Many<N> terms = term(load(x + k + i * lanes), k + i * lanes, lanes);
+        FL_REPEAT (n, N) sums[n][i] = How::join(sums[n][i], terms.at[n]);
+      }
     }
     for (std::size_t i = 0; k < last; ++i, k += lanes) {
       const std::size_t there = last - k < lanes ? last - k : lanes;
-      sums[i] = How::join(sums[i], only_first<How>(term(load_first(x + k, there)), there));
-      if (there < lanes) break;
+      const Many<N> terms = term(load_first(x + k, there), k, there);
+      FL_REPEAT (n, N) sums[n][i] = How::join(sums[n][i], only_first<How>(terms.at[n], there));
     }
-    total = How::join(total, static_cast<double>(joined(sums, [](float a, float b) { return How::join(a, b); })));
+    FL_REPEAT (n, N) {
+      const float chunk = joined(sums[n], [](float a, float b) { return How::join(a, b); });
+      totals[n] = How::join(totals[n], static_cast<double>(chunk));
+    }
   }
-  return total;
+}
+template <class How, class Term>
+FL_INLINE double join_row(const float* x, std::size_t count, Term term) {
+  double total[1];
+  join_row<How>(x, count, total, alone(term));
+  return total[0];
 }
 
 // The same of one vector of columns, `width` of which are there.
-template <class How, class Term>
-FL_INLINE void join_columns(const Columns& a, std::size_t width, double* totals, Term term) {
-  for (std::size_t i = 0; i < width; ++i) totals[i] = static_cast<double>(How::neutral);
+template <class How, int N, class Term>
+FL_INLINE void join_columns(const Columns& a, std::size_t width, double (&totals)[N][lanes], Term term) {
+  FL_REPEAT (n, N) {
+    for (std::size_t i = 0; i < width; ++i) totals[n][i] = static_cast<double>(How::neutral);
+  }
   for (std::size_t first = 0; first < a.count; first += sum_chunk) {
     const std::size_t last = a.count - first < sum_chunk ? a.count : first + sum_chunk;
-    vec sums[partial_sums];
-    for (std::size_t i = 0; i < partial_sums; ++i) sums[i] = broadcast(How::neutral);
+    vec sums[N][partial_sums];
+    FL_REPEAT (n, N) {
+      for (std::size_t i = 0; i < partial_sums; ++i) sums[n][i] = broadcast(How::neutral);
+    }
     const float* x = a.x + static_cast<std::ptrdiff_t>(first) * a.x_step;
     for (std::size_t k = first; k < last; k += partial_sums) {
       const std::size_t there = last - k < partial_sums ? last - k : partial_sums;
-      for (std::size_t i = 0; i < there; ++i, x += a.x_step)
-        sums[i] = How::join(sums[i], term(width == lanes ? load(x) : load_first(x, width)));
+      for (std::size_t i = 0; i < there; ++i, x += a.x_step) {
+        const Many<N> terms = term(width == lanes ? load(x) : load_first(x, width), k + i, width);
+        FL_REPEAT (n, N) sums[n][i] = How::join(sums[n][i], terms.at[n]);
+      }
     }
-    for (std::size_t half = partial_sums / 2; half > 0; half /= 2)
-      for (std::size_t i = 0; i < half; ++i) sums[i] = How::join(sums[i], sums[i + half]);
-    float whole[lanes];
-    store(whole, sums[0]);
-    for (std::size_t i = 0; i < width; ++i) totals[i] = How::join(totals[i], static_cast<double>(whole[i]));
+    FL_REPEAT (n, N) {
+      for (std::size_t half = partial_sums / 2; half > 0; half /= 2)
+        for (std::size_t i = 0; i < half; ++i) sums[n][i] = How::join(sums[n][i], sums[n][i + half]);
+      float whole[lanes];
+      store(whole, sums[n][0]);
+      for (std::size_t i = 0; i < width; ++i) totals[n][i] = How::join(totals[n][i], static_cast<double>(whole[i]));
+    }
   }
+}
+template <class How, class Term>
+FL_INLINE void join_columns(const Columns& a, std::size_t width, double* totals, Term term) {
+  double total[1][lanes];
+  join_columns<How>(a, width, total, alone(term));
+  for (std::size_t i = 0; i < width; ++i) totals[i] = total[0][i];
 }
 
 double reduce(const Reducing& how, const float* x, std::size_t count) noexcept {
@@ -182,10 +222,22 @@ FL_INLINE void down_columns(const Columns& a, std::size_t width, F f) {
   }
 }
 
+FL_INLINE void store_some(float* p, vec a, std::size_t width) {
+  if (width == lanes)
+    store(p, a);
+  else
+    store_first(p, a, width);
+}
+
 void softmax(const float* x, float* y, std::size_t count) noexcept {
   const vec most = broadcast(static_cast<float>(join_row<Greater>(x, count, itself)));
-  along_row(x, y, count, [&](vec a, std::size_t, std::size_t) { return falling(sub(a, most)); });
-  const vec sum = broadcast(static_cast<float>(join_row<Add>(y, count, itself)));
+  double total[1];
+  join_row<Add>(x, count, total, [&](vec a, std::size_t k, std::size_t width) {
+    const vec e = falling(sub(a, most));
+    store_some(y + k, e, width);
+    return Many<1>{{e}};
+  });
+  const vec sum = broadcast(static_cast<float>(total[0]));
   along_row(y, y, count, [&](vec a, std::size_t, std::size_t) { return div(a, sum); });
 }
 
@@ -197,43 +249,50 @@ FL_INLINE vec as_floats(const double* values, std::size_t width) {
 
 void softmax_columns(const Columns& a) noexcept {
   by_vectors(a, [](const Columns& some, std::size_t width, std::size_t) {
-    double totals[lanes];
-    join_columns<Greater>(some, width, totals, itself);
-    const vec most = as_floats(totals, width);
-    down_columns(some, width, [&](vec v, std::size_t) { return falling(sub(v, most)); });
+    double totals[1][lanes];
+    join_columns<Greater>(some, width, totals, alone(itself));
+    const vec most = as_floats(totals[0], width);
+    join_columns<Add>(some, width, totals, [&](vec v, std::size_t k, std::size_t there) {
+      const vec e = falling(sub(v, most));
+      store_some(some.y + static_cast<std::ptrdiff_t>(k) * some.y_step, e, there);
+      return Many<1>{{e}};
+    });
+    const vec sum = as_floats(totals[0], width);
     const Columns made = {some.y, some.y, some.y_step, some.y_step, some.count, some.columns};
-    join_columns<Add>(made, width, totals, itself);
-    const vec sum = as_floats(totals, width);
     down_columns(made, width, [&](vec v, std::size_t) { return div(v, sum); });
   });
 }
 
-// What normalises rows, one in each lane. The mean comes in two parts: where values are nearly equal, much is made of what
-// rounding took from it.
+// What normalises rows, one in each lane, or the same one in all. The mean comes in two parts: where values are nearly
+// equal, much is made of what rounding took from it.
 struct Moments {
   vec mean, rest, scale;
   FL_INLINE vec operator()(vec a) const { return mul(sub(sub(a, mean), rest), scale); }
 };
 
-// sum: of terms over a row, as doubles into the lanes that are there.
-template <class Sum>
-FL_INLINE Moments moments_of(const Normalise& how, std::size_t count, std::size_t width, Sum sum) {
+// Sums over rows as doubles, WIDTH of them: sum(totals, term) adds N terms up, and spread(totals) makes a vector.
+template <std::size_t WIDTH, class Sum, class Spread>
+FL_INLINE Moments moments_of(const Normalise& how, std::size_t count, Sum sum, Spread spread) {
   const double size = static_cast<double>(count);
   Moments found = {broadcast(0.0f), broadcast(0.0f), broadcast(0.0f)};
-  double sums[lanes] = {}, rests[lanes] = {};
+  double means[1][WIDTH] = {}, sums[2][WIDTH] = {};
   if (how.centred) {
-    sum(sums, itself);
-    for (std::size_t i = 0; i < width; ++i) sums[i] /= size;
-    found.mean = as_floats(sums, width);
-    const vec mean = found.mean;
-    sum(rests, [mean](vec v) { return sub(v, mean); });
-    for (std::size_t i = 0; i < width; ++i) rests[i] /= size;
-    found.rest = as_floats(rests, width);
+    sum(means, alone(itself));
+    for (double& mean : means[0]) mean /= size;
+    found.mean = spread(means[0]);
   }
-  const Moments so_far = found;
-  sum(sums, [so_far](vec v) { return square(sub(sub(v, so_far.mean), so_far.rest)); });
-  for (std::size_t i = 0; i < width; ++i) sums[i] /= size;
-  const vec deviation = add(square_root(add(as_floats(sums, width), broadcast(how.epsilon))), broadcast(how.floor));
+  const vec mean = found.mean;
+  sum(sums, [mean](vec v, std::size_t, std::size_t) {
+    const vec centred = sub(v, mean);
+    return Many<2>{{centred, square(centred)}};
+  });
+  for (std::size_t i = 0; i < WIDTH; ++i) {
+    const double rest = how.centred ? sums[0][i] / size : 0.0;
+    sums[0][i] = rest;
+    sums[1][i] = sums[1][i] / size - rest * rest;
+  }
+  found.rest = spread(sums[0]);
+  const vec deviation = add(square_root(add(spread(sums[1]), broadcast(how.epsilon))), broadcast(how.floor));
   found.scale = div(broadcast(1.0f), deviation);
   return found;
 }
@@ -245,10 +304,17 @@ FL_INLINE vec finished(vec normal, const float* gain, const vec& g, const float*
 }
 
 void normalise(const Normalise& how, const float* x, float* y, std::size_t count) noexcept {
-  Moments one = moments_of(how, count, 1, [&](double* to, auto term) { *to = join_row<Add>(x, count, term); });
+  const Moments one = moments_of<1>(
+      how, count,
+      [&](auto& totals, auto term) {
+        constexpr int n = sizeof totals / sizeof(double);
+        double of_row[n];
+        join_row<Add>(x, count, of_row, term);
+        for (std::size_t i = 0; i < n; ++i) totals[i][0] = of_row[i];
+      },
+      [](const double* total) { return broadcast(static_cast<float>(*total)); });
   if (how.mean != nullptr) *how.mean = first_lane(add(one.mean, one.rest));
   if (how.inverse != nullptr) *how.inverse = first_lane(one.scale);
-  one = {broadcast(first_lane(one.mean)), broadcast(first_lane(one.rest)), broadcast(first_lane(one.scale))};
   along_row(x, y, count, [&](vec v, std::size_t k, std::size_t width) {
     const auto of = [&](const float* array) {
       return array == nullptr ? v : width == lanes ? load(array + k) : load_first(array + k, width);
@@ -259,8 +325,9 @@ void normalise(const Normalise& how, const float* x, float* y, std::size_t count
 
 void normalise_columns(const Normalise& how, const Columns& a) noexcept {
   by_vectors(a, [&](const Columns& some, std::size_t width, std::size_t first) {
-    const auto sum = [&](double* to, auto term) { join_columns<Add>(some, width, to, term); };
-    const Moments all = moments_of(how, some.count, width, sum);
+    const Moments all = moments_of<lanes>(
+        how, some.count, [&](auto& totals, auto term) { join_columns<Add>(some, width, totals, term); },
+        [&](const double* totals) { return as_floats(totals, width); });
     if (how.mean != nullptr) store_first(how.mean + first, add(all.mean, all.rest), width);
     if (how.inverse != nullptr) store_first(how.inverse + first, all.scale, width);
     down_columns(some, width, [&](vec v, std::size_t k) {

@@ -137,10 +137,10 @@ class FloatPool : public Pool {
  public:
   FloatPool(const Pooling& how, const Tensor& x, const Tensor& y) : Pool(how, x, y), table_(kernels()) {
     by_channels_ = how_.kind != Pooled::norm && line_ + 1 == rank_ && x.strides[line_] == 1 && y.strides[line_] == 1;
-    for (const Sliding& one : how_.axes) taps_ *= static_cast<std::size_t>(one.kernel);
+    if (by_channels_) places_ = WindowPlaces(x, {y.shape.begin() + 1, y.shape.end() - 1}, {how_.axes, Edge::zeros});
   }
 
-  std::size_t scratch() const override { return by_channels_ ? taps_ * sizeof(std::ptrdiff_t) : 0; }
+  std::size_t scratch() const override { return 2 * places_.count() * sizeof(std::ptrdiff_t); }
 
   void run(const Memory& memory, State*) const override {
     const float* const x = x_.at<float>(memory);
@@ -180,23 +180,17 @@ class FloatPool : public Pool {
   // All channels of a position at once.
   void of_channels(const float* x, float* y, std::ptrdiff_t* offsets) const {
     const std::size_t channels = static_cast<std::size_t>(y_.shape.back());
+    WindowPlaces::Found found = {offsets};
+    std::ptrdiff_t* const met = offsets + places_.count();
+    std::size_t count = 0;
     each_line([&](const auto& index, std::ptrdiff_t at) {
-      std::array<std::ptrdiff_t, most_axes> first{}, sizes{};
-      std::size_t count = 0;
-      for (std::size_t axis = 0; axis < rank_; ++axis) {
-        const auto range = axis == line_ ? std::pair<std::ptrdiff_t, std::ptrdiff_t>{0, 1} : axes_[axis].taps(index[axis]);
-        first[axis] = range.first;
-        sizes[axis] = std::max<std::ptrdiff_t>(0, range.second - range.first);
+      if (places_.find(index, found)) {
+        const auto outside = [](std::ptrdiff_t offset) { return offset == nothing; };
+        count = static_cast<std::size_t>(std::remove_copy_if(offsets, offsets + places_.count(), met, outside) - met);
       }
-      each_index(sizes.data(), rank_, [&](const auto& tap) {
-        std::ptrdiff_t from = 0;
-        for (std::size_t axis = 0; axis < line_; ++axis)
-          from += axes_[axis].place(index[axis], first[axis] + tap[axis]) * x_.strides[axis];
-        offsets[count++] = from;
-      });
       const float divisor = how_.kind == Pooled::largest ? 0.0f : static_cast<float>(counted(index, 0));
       if (count > 0)
-        table_.channel_pool({x, offsets, count, y + at, channels, divisor});
+        table_.channel_pool({x + found.from, met, count, y + at, channels, divisor});
       else
         std::fill_n(y + at, channels, start() / divisor);
     });
@@ -213,7 +207,7 @@ class FloatPool : public Pool {
 
   const KernelTable& table_;
   bool by_channels_ = false;
-  std::size_t taps_ = 1;
+  WindowPlaces places_;
 };
 
 // The largest of each window, in any type, and where it lies in x as ONNX counts: in order (batch, channels, spatial...).

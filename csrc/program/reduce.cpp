@@ -59,7 +59,7 @@ class Reduce : public Step {
       const Line line = {reinterpret_cast<const float*>(at[1]), reinterpret_cast<float*>(at[0]), steps[1] / 4, steps[0] / 4};
       const std::size_t rows = static_cast<std::size_t>(count);
       Way way = axes_.way(rows, line.x_step);
-      if (way == Way::columns && how_.kind == Reduction::sum_exp) way = Way::tiles;
+      if (way == Way::columns && how_.kind == Reduction::sum_exp) way = axes_.gathered_way(rows);
       const std::size_t block = way == Way::columns ? columns_most : way == Way::tiles ? tile_rows : 1;
       for (std::size_t first = 0; first < rows; first += block) {
         const std::size_t some = std::min(block, rows - first);

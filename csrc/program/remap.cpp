@@ -49,7 +49,7 @@ class Remap : public Step {
   }
 
  private:
-  static constexpr std::ptrdiff_t nothing = std::numeric_limits<std::ptrdiff_t>::min();
+  static constexpr std::size_t short_run = 4;
 
   // Neighbours along the innermost axis that come from equally spaced places, or all from `fill`.
   struct Run {
@@ -68,6 +68,8 @@ class Remap : public Step {
       runs_.push_back({static_cast<std::ptrdiff_t>(i), static_cast<std::ptrdiff_t>(end - i), from[i], step});
       i = end;
     }
+    const bool filled = std::find(from.begin(), from.end(), nothing) != from.end();
+    if (!filled && runs_.size() * short_run > from.size()) runs_.clear();  // then one by one
   }
 
   template <class T>
@@ -91,6 +93,11 @@ class Remap : public Step {
       }
       const std::ptrdiff_t step = steps_[inner];
       if (!inside) return spread(y + to, step, sizes_[inner], fill);
+      if (runs_.empty()) {
+        for (std::ptrdiff_t i = 0; i < sizes_[inner]; ++i)
+          y[to + i * step] = x[from + offsets_[inner][static_cast<std::size_t>(i)]];
+        return;
+      }
       for (const Run& run : runs_) {
         T* const at = y + to + run.first * step;
         if (run.from == nothing)

@@ -82,7 +82,7 @@ class OfRows : public Step {
   Way way_of(std::size_t rows, std::ptrdiff_t x_step, std::ptrdiff_t y_step) const {
     const Way in = x_axes_.way(rows, x_step), out = y_axes_.way(rows, y_step);
     if (in == out && (kind_ != Kind::hardmax || in == Way::rows)) return in;
-    return kind_ != Kind::hardmax && rows >= few_rows && size_ <= tile_most ? Way::tiles : Way::gathered;
+    return kind_ == Kind::hardmax ? Way::gathered : x_axes_.gathered_way(rows);
   }
 
   // Rows that lie in any way, `x_step` and `y_step` apart.

@@ -84,9 +84,9 @@ class RowAxes {
   Way way(std::size_t rows, std::ptrdiff_t step) const {
     const bool across = rows >= few_rows;
     if (beside() && (!across || count_ >= short_row)) return Way::rows;
-    if (across && step == 1 && rank_ <= 1) return Way::columns;
-    return across && count_ <= tile_most ? Way::tiles : Way::gathered;
+    return across && step == 1 && rank_ <= 1 ? Way::columns : gathered_way(rows);
   }
+  Way gathered_way(std::size_t rows) const { return rows >= few_rows && count_ <= tile_most ? Way::tiles : Way::gathered; }
   // Scratch that any way needs, in floats.
   std::size_t gathered_floats() const { return count_ <= tile_most ? count_ * tile_rows : count_; }
 
