@@ -131,7 +131,8 @@ def _top(plan: Plan, node: Node) -> None:
 
 @lowers("TensorScatter")
 def _tensor_scatter(plan: Plan, node: Node) -> None:
-    past, update, start = (*map(plan.read, node.inputs), None)[:3]
+    past, update = map(plan.read, node.inputs[:2])
+    start = plan.read(node.inputs[2]) if len(node.inputs) > 2 else None
     axis = axis_of(node.attributes["axis"], len(past.shape))
     y = plan.write(node.outputs[0], like=past)
     plan.copy(past, y)

@@ -64,8 +64,8 @@ def _split(plan: Plan, node: Node) -> None:
     sizes = split_sizes(x.shape[axis], None if given is None else tuple(given.tolist()), count)
     for name, size in zip(node.outputs, sizes):
         if name:
-            plan.alias(name, x.sliced(axis, start, size))  # type: ignore[arg-type]
-        start += size  # type: ignore[operator]
+            plan.alias(name, x.sliced(axis, start, size))
+        start += size
 
 
 @lowers("Concat")

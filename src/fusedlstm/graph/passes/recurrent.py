@@ -28,7 +28,7 @@ def _lstm(draft: Draft, one: DraftNode) -> None:
         return
     held = [None if value is None else value.astype(np.float32, copy=False) for value in constants]
     try:
-        weights = lstm_weights(a, held[0], held[1], *held[2:])  # type: ignore[arg-type]
+        weights = lstm_weights(a, held[0], held[1], *held[2:])
     except ValueError:  # the node stays, and is refused when it is lowered
         return
     directions, hidden = directions_of(a), weights.hidden_size
