@@ -35,4 +35,4 @@ bottom.fill_between(seconds, speech > 0.5, step="post", alpha=0.2, color="tab:or
 bottom.set(xlabel="time (s)", ylabel="probability", ylim=(0, 1.05))
 bottom.legend(loc="upper right")
 figure.savefig(picture, dpi=120, bbox_inches="tight")
-print(f"{len(sound) / rate:.1f} s of sound in {spent * 1e3:.1f} ms, {spent / len(speech) * 1e6:.0f} µs a frame: {picture}")
+print(f"{len(sound) / rate:.1f} s of sound, {spent / len(speech) * 1e6:.0f} µs a frame of 32 ms: {picture}")

@@ -7,7 +7,7 @@ from pathlib import Path
 # Names that macOS or Windows lack, taken away from what the tests see; libraries keep theirs, which they import first.
 CODE = """
 import importlib, os, pathlib, signal, sys, time
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
 files = sorted(pathlib.Path(sys.argv[1]).glob("*.py"))
 for library in ("torch", "keras", "jax", "flax", "onnx", "onnxruntime", "asyncio", "multiprocessing", "fusedlstm"):
     try:

@@ -361,7 +361,7 @@ def test_astype_leaves_the_original_alone_and_pickles(dtype, products):
 
 def test_weights_are_rounded_once(monkeypatch, tmp_path):
     """By `astype` and `load(dtype=)`; whatever else comes in is rounded when an LSTM is made of it."""
-    from fusedlstm import precision
+    from fusedlstm.weights import precision
 
     rounds = []
     one = precision._ROUND["int8"]

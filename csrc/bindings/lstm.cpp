@@ -159,7 +159,7 @@ std::vector<std::int64_t> checked_lengths(const Integers& given, py::ssize_t bat
 }
 
 py::tuple run(const Packed& lstm, Strided x, bool batch_first, std::optional<Contiguous> h_0, std::optional<Contiguous> c_0,
-              const std::optional<Integers>& lengths, const std::optional<Strided>& out, bool stacked) {
+              const std::optional<Integers>& lengths, const std::optional<py::array_t<float, 0>>& out, bool stacked) {
   const Shape& shape = lstm.shape();
   const py::ssize_t width = static_cast<py::ssize_t>(shape.output_size());
   const py::ssize_t rank = x.ndim();
@@ -200,7 +200,7 @@ py::tuple run(const Packed& lstm, Strided x, bool batch_first, std::optional<Con
     if (c_0) c_0 = apart(*c_0, {&*out});
   }
 
-  Strided y = out ? *out : Strided(y_shape);
+  py::array_t<float, 0> y = out ? *out : py::array_t<float, 0>(y_shape);
   Contiguous h_n(h_shape), c_n(c_shape);
   Call call = {};
   call.batch = static_cast<std::size_t>(batch);

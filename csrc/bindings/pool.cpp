@@ -15,6 +15,10 @@
 using namespace fusedlstm;
 using arrays::Contiguous, arrays::expect_output, arrays::Integers;
 
+// What is written: no alignment is asked for here, or pybind11 would hand in an aligned copy. expect_output refuses instead.
+using Floats = py::array_t<float, py::array::c_style>;
+using Places = py::array_t<std::int64_t, py::array::c_style>;
+
 namespace {
 
 void expect(bool holds, const char* message) {
@@ -23,7 +27,7 @@ void expect(bool holds, const char* message) {
 
 // slots[k] is where ids[k] lives: id modulo `apart`, if that slot is in the turn that the id is of (see _slots.py). False if
 // one lives nowhere or comes twice. turns is (slots, 1), place (slots) is scratch.
-bool find_slots(const Integers& ids, const Integers& turns, std::int64_t apart, Integers& place, Integers& slots) {
+bool find_slots(const Integers& ids, const Integers& turns, std::int64_t apart, Places& place, Places& slots) {
   expect(ids.ndim() == 1 && turns.ndim() == 2 && turns.shape(1) == 1 && apart > 0, "ids, turns: expected vectors");
   expect(place.ndim() == 1 && place.shape(0) == turns.shape(0), "place: expected one for each slot");
   expect(slots.ndim() == 1 && slots.shape(0) == ids.shape(0), "slots: expected one for each id");
@@ -42,7 +46,7 @@ bool find_slots(const Integers& ids, const Integers& turns, std::int64_t apart, 
   return true;
 }
 
-void step_slots(const Whole<Lstm>& lstm, Contiguous x, Contiguous& y, Contiguous& states, const Integers& slots,
+void step_slots(const Whole<Lstm>& lstm, Contiguous x, Floats& y, Floats& states, const Integers& slots,
                 const std::optional<Integers>& lengths) {
   const Shape& shape = lstm.shape();
   expect(shape.num_directions == 1 && !shape.reverse, "lstm: expected one forward direction");

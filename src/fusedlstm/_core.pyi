@@ -98,3 +98,6 @@ class Live:
 
 class Gru:
     def __init__(self, *arguments: Any) -> None: ...
+
+class ChannelWeights:
+    def __init__(self, *arguments: Any) -> None: ...

@@ -272,8 +272,6 @@ class Model:
         }
         try:
             graph = specialise(self._simple, shapes, values)
-            used = tuple(one for one in graph.inputs if one.name in graph.types)  # what nothing reads has no type
-            graph = graph.replace(inputs=used)
             program, nodes = plan(graph, self._packed)
         except FormatError as error:
             raise ValueError(str(error)) from error

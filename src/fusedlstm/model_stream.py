@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ class ModelStream:
                 raise ValueError(f"context: expected a whole number from 1 for one of {', '.join(self._free)}")
         self._made = [name for name in model.outputs if name not in self.states.values()]
         self._lives: dict[Shapes, _Live] = {}
+        self._lock = threading.Lock()  # of a whole step: what comes in, what it does, what goes out
         self._live: _Live | None = None
         self._waiting: dict[str, Array] = {}  # a state that was set before the first step
         shapes = [self._shape(name) for name in self._free]
@@ -97,11 +99,16 @@ class ModelStream:
         else:
             arrays = self._arguments(args, kwargs)
         shapes = tuple([array.shape for array in arrays])
-        live = self._live if self._live is not None and self._live.shapes == shapes else self._switch(shapes)
-        for target, array in zip(live.inputs, arrays):
-            target[...] = array
-        live.core.step(live.releases)
-        found = tuple([copy() for copy in live.copies])
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("stream: another thread is using it, and nothing was done")
+        try:
+            live = self._live if self._live is not None and self._live.shapes == shapes else self._switch(shapes)
+            for target, array in zip(live.inputs, arrays):
+                target[...] = array
+            live.core.step(live.releases)
+            found = tuple([copy() for copy in live.copies])
+        finally:
+            self._lock.release()
         return found[0] if len(found) == 1 else found
 
     def process(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:

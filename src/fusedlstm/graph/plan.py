@@ -24,7 +24,7 @@ class Packed:
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
 
-    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+    def get(self, key: Any, make: Callable[..., Any]) -> Any:
         """What is packed under a key, made when it is first asked for."""
         found = self._made.get(key)
         if found is None:

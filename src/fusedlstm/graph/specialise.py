@@ -69,7 +69,7 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
             raise FormatError(f"{one.title}: a {one.op} that is no LSTM is not supported")
         if OPERATORS[one.op].shape_inputs or one.op == "NonZero":
             raise FormatError(f"{one.title}: its shape depends on values that are known only when it runs")
-    return found
+    return found.replace(types=types)
 
 
 def deciding_inputs(graph: Graph) -> list[str]:

@@ -116,6 +116,7 @@ def _taps_that_meet_data(length: int, outputs: int, window: tuple[int, int, int,
 
 
 def channels_last(rank: int) -> list[int]:
+    """The axes of (batch, channels, spatial...) with the channels behind."""
     return [0, *range(2, rank), 1]
 
 

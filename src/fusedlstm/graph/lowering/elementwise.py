@@ -115,10 +115,10 @@ def _cast_like(plan: Plan, node: Node) -> None:
 def _convert(plan: Plan, node: Node, target: DType) -> None:
     x, source = plan.read(node.inputs[0]), plan.types[node.inputs[0]].dtype
     element, half = element_of(target), target.name == "float16"
-    if x.element == element:
-        if np.can_cast(source, target) or (element == "f" and not half) or (element == "i" and target.itemsize == 8):
-            plan.alias(node.outputs[0], x)
-            return
+    widens = np.can_cast(source, target) or (element == "f" and not half) or (element == "i" and target.itemsize == 8)
+    if x.element == element and widens:
+        plan.alias(node.outputs[0], x)
+        return
     if source.name == "uint64" and element == "f":
         raise FormatError("arithmetic on uint64 is not supported")
     y = plan.write(node.outputs[0], like=x)

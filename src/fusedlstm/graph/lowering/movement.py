@@ -86,7 +86,8 @@ _EDGES = {"constant": "zeros", "reflect": "reflect", "edge": "nearest", "wrap": 
 @lowers("Pad")
 def _pad(plan: Plan, node: Node) -> None:
     x, names = plan.read(node.inputs[0]), (*node.inputs, "", "")
-    pads, axes = (tuple(plan.value(name).reshape(-1).tolist()) if name else None for name in (names[1], names[3]))  # type: ignore[union-attr]
+    given = [plan.value(name) if name else None for name in (names[1], names[3])]
+    pads, axes = (None if one is None else tuple(one.reshape(-1).tolist()) for one in given)
     assert pads is not None
     both = paddings(pads, axes, len(x.shape))
     for axis, (before, after) in enumerate(both):  # what is less than nothing is cut off first

@@ -143,7 +143,7 @@ def _lrn(plan: Plan, node: Node) -> None:
     y, squares = plan.write(node.outputs[0], like=x), plan.scratch("f", x.shape)
     sums = plan.scratch("f", x.shape)
     emit_map(plan, "Square", [x], squares)
-    # Windows over the channels; what else there is, is space of windows of one, and the last axis the channels of a pool.
+    # Windows over the channels; what else there is, is space of windows of one, and the last axis a pool's channels.
     views = [one if len(one.shape) > 2 else one.view((*one.shape, 1), (*one.strides, 1)) for one in (squares, sums)]
     before = (a["size"] - 1) // 2
     slides = [(a["size"], 1, 1, before, 1)] + [(1, 1, 1, 0, 1)] * (len(views[0].shape) - 3)

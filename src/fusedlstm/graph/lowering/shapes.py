@@ -33,7 +33,8 @@ def _of_shape(plan: Plan, node: Node) -> None:
 
 @lowers("EyeLike")
 def _eye(plan: Plan, node: Node) -> None:
-    found = np.eye(*plan.shape(node.inputs[0]), k=node.attributes["k"], dtype=plan.types[node.outputs[0]].dtype)
+    rows, columns = plan.shape(node.inputs[0])
+    found = np.eye(rows, columns, node.attributes["k"], plan.types[node.outputs[0]].dtype)
     plan.alias(node.outputs[0], plan.constant(found))
 
 

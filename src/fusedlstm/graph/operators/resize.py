@@ -76,7 +76,7 @@ def _nearest(a: Attributes, places: Array) -> Array:
 
 
 def taps(a: Attributes, size: int, out: int, scale: float) -> tuple[Array, Array]:
-    """Of one axis: the elements of the input that each of the output is made of, and their weights, both (out, taps)."""
+    """Of one axis: the elements of the input that each of the output is made of, and their weights: (out, taps)."""
     places = _places(a, size, out, scale)[:, None]
     antialias = a["antialias"] and scale < 1
     if a["mode"] == "nearest":
