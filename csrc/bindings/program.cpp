@@ -100,6 +100,12 @@ Tensor Model::tensor(const py::handle& said, bool written) const {
   return found;
 }
 
+void Model::fail(const Program::Fault& fault) const {
+  std::string where;
+  if (!nodes_.is_none()) where = nodes_[py::int_(fault.step)].attr("title").cast<std::string>() + ": ";
+  throw std::invalid_argument(where + fault.what);
+}
+
 py::tuple Model::profile(const py::args& arrays) const {
   std::vector<double> spent(program_->steps());
   const py::tuple outputs = run_with(arrays, &spent);
@@ -148,10 +154,7 @@ py::tuple Model::run_with(const py::args& arrays, std::vector<double>* spent) co
     py::gil_scoped_release release;
     fault = spent != nullptr ? program_->profile(*runs.run, memory, *spent) : program_->run(*runs.run, memory);
   }
-  if (fault.what != nullptr) {  // with the number of the step, which plan.py has a node for
-    PyErr_SetObject(PyExc_ValueError, py::make_tuple(fault.what, fault.step).ptr());
-    throw py::error_already_set();
-  }
+  if (fault.what != nullptr) fail(fault);
   return outputs;
 }
 
@@ -212,6 +215,7 @@ void bind_program(py::module_& module) {
       .def("activate", &activate)
       .def("product", &product)
       .def("lstm", &lstm)
+      .def("set_nodes", &Model::set_nodes, "The node of each step, which messages name.")
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
   bind_gru(module, model);
