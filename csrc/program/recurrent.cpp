@@ -11,7 +11,9 @@ namespace {
 
 std::ptrdiff_t signed_size(std::size_t count) { return static_cast<std::ptrdiff_t>(count); }
 
-bool features_beside(const Tensor& tensor) { return tensor.strides.back() == 1 || tensor.shape.back() <= 1; }
+bool features_beside(const Tensor& tensor) {
+  return tensor.element == Element::float32 && (tensor.strides.back() == 1 || tensor.shape.back() <= 1);
+}
 
 void expect(bool fits, const char* what) {
   if (!fits) throw std::invalid_argument(what);
@@ -64,7 +66,8 @@ class LstmStep : public Step {
       c += layer.hidden_size * lstm_->shape().num_directions * batch_;
     }
     const auto expect_state = [](const Tensor& state, std::size_t count) {
-      expect(state.contiguous() && state.size() == count, "LSTM: expected contiguous states");
+      expect(state.element == Element::float32 && state.contiguous() && state.size() == count,
+             "LSTM: expected contiguous states");
     };
     expect_state(arrays_.h_n, h);
     expect_state(arrays_.c_n, c);
@@ -119,7 +122,7 @@ class GruStep : public Step {
     const GruShape& shape = layer_->directions.front().shape();
     const std::ptrdiff_t directions = signed_size(layer_->directions.size()), hidden = signed_size(shape.hidden_size);
     const auto expect_floats = [](const Tensor& tensor, const std::vector<std::ptrdiff_t>& wanted) {
-      expect(tensor.element == Element::float32 && tensor.shape == wanted && features_beside(tensor),
+      expect(tensor.shape == wanted && features_beside(tensor),
              "GRU: expected floats of the shapes that the weights have, features beside each other");
     };
     expect_floats(arrays.x, {signed_size(time_), signed_size(batch_), signed_size(shape.input_size)});
