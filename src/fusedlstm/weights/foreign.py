@@ -88,7 +88,8 @@ def _message(name: str, path: str) -> str:
             f"{name}: expected the tensors of nn.LSTM or nn.LSTMCell alone, found another cell's (peepholes, layer "
             "normalisation, EA-LSTM or the like), which computes something else"
         )
-    part = next((one for one in relative.split(".") if _ADAPTER.fullmatch(one)), relative.split(".")[0])
+    *modules, last = relative.split(".")
+    part = next((one for one in (*modules, last) if _ADAPTER.fullmatch(one)), modules[-1] if modules else last)
     what, way = "tensors", ""
     if _ADAPTER.fullmatch(part):
         what, way = "an adapter's (LoRA or the like)", "merge it where it was trained (model.merge_and_unload()), or "

@@ -18,7 +18,7 @@ _KINDS = (
     (r"(?P<path>.+)\.[wu]\.[rijk]_weight", "a quaternion LSTM (speechbrain), another cell than an LSTM"),
     (r"(?P<path>.+)\.[wu]\.weight", "a recurrent layer of speechbrain's own (LiGRU, SLi-GRU), no LSTM"),
     (
-        r"(?P<path>.+?)\._all_weight_values\.[0-9]+\.param|(?P<path2>.+)\.(?:[ih]gates|[ih]h)?\.?_packed_params\b.*",
+        r"(?P<path>.+?)\.(?:_all_weight_values\.[0-9]+\.param|_packed_weight_[ih]h)|(?P<path2>.+)\.(?:[ih]gates|[ih]h)?\.?_packed_params\b.*",
         "a quantised layer, whose weights are packed; save the float model's state_dict() from before it was quantised",
     ),
     (r"(?P<path>.+)\.lora_[A-Za-z]+(?:\..+)?", "an adapter alone; merge it into its model, and save that"),

@@ -25,7 +25,9 @@ _PART = re.compile(
     r"(?P<path>(?:.+\.)?)(?P<which>[ih])gates\.(?:(?P<gate>input|forget|cell|output)\.)?(?P<part>weight|bias)"
 )
 _PLACE = re.compile(r"(?P<path>(?:.+\.)?)layers\.(?P<k>[0-9]{1,9})\.layer_(?P<way>fw|bw)\.cell\.")
-_OBSERVER = re.compile(r"(?P<path>.+)\.activation_post_process\.(?:eps|min_val|max_val|histogram)")
+_OBSERVER = re.compile(
+    r"(?P<path>.+)\.(?:activation_post_process|weight_fake_quant)\.(?:eps|min_val|max_val|histogram)"
+)
 
 
 def plain_names(shapes: Mapping[str, Shape], tensor: Tensors) -> tuple[dict[str, Recipe], dict[str, str], set[str]]:

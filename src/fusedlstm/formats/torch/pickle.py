@@ -26,4 +26,4 @@ def read(source: Source) -> Contents | None:
         return None
     root = TorchUnpickler(source.map(), "pickle").load()
     found = contents(NAME, root, pickled(None), source)
-    return found if found.listed(LSTMWeights) else replace(found, named=named(root, pickled(None), source))
+    return found if found.listed(LSTMWeights) else replace(found, found={}, named=named(root, pickled(None), source))
