@@ -161,7 +161,7 @@ def test_operators_that_are_not_folded_are_named(tmp_path):
     with pytest.raises(fl.FormatError, match="found the output of CumSum node 'make_h', which is not folded"):
         fl.LSTM.load(saved(proto, tmp_path))
     old = [node("Mul", ["z", "z"], "h", broadcast=1)]  # of opset 6, whose broadcasting was another
-    with pytest.raises(fl.FormatError, match="Mul node 'make_h': expected attributes none, found 'broadcast'"):
+    with pytest.raises(fl.FormatError, match="Mul node 'make_h': .*attribute broadcast: expected none such"):
         fl.LSTM.load(saved(model(nodes=old, tensors={"z": H}, inputs={"initial_h": "h"}), tmp_path))
 
 

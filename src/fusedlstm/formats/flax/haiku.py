@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError
-from ...weights import DirectionWeights, LSTMWeights, reorder_gates
+from ...weights import BATCH_FIRST, DirectionWeights, LSTMWeights, reorder_gates
 from ...weights.named import Named, ignored
 from ...weights.state_dict import to_float32
 
@@ -52,4 +52,5 @@ def _read(named: Named, path: str, linear: str, other: str | None) -> LSTMWeight
     bias = reorder_gates(stored, "igfo")
     bias[hidden : 2 * hidden] += 1.0  # in more digits than the sum is stored with
     inputs = shape[0] - hidden
-    return LSTMWeights([[DirectionWeights(weight[:, :inputs], weight[:, inputs:], bias)]])
+    one = DirectionWeights(weight[:, :inputs], weight[:, inputs:], bias)
+    return LSTMWeights([[one]], assumed=[BATCH_FIRST])

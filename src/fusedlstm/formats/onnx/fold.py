@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError
-from .elementwise import OPERATORS, compute
+from .elementwise import ELEMENTWISE, compute
 from .graph import BFLOAT16, DTYPES, MAX_RANK, Array, Scope, attributes, describe, is_op, to_array
 
 _MAX_DEPTH = 100
@@ -279,14 +279,11 @@ def _dequantize(call: Call) -> Array:
 
 
 def _elementwise(call: Call) -> Array:
-    arrays = [call.array(index) for index in range(len(call.inputs))]
-    shape = np.broadcast_shapes(*(one.shape for one in arrays))
-    call.spend_shape(shape, 16)  # it is computed in float64
-    return compute(call.node.op_type, arrays, call.attributes)
+    return compute(call.node.op_type, call.inputs, call.attributes, lambda shape: call.spend_shape(shape, 16))
 
 
 FOLD: dict[str, Callable[[Call], Array]] = {
-    **dict.fromkeys(OPERATORS, _elementwise),
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
     "Identity": lambda call: call.array(0),
     "Transpose": _transpose,
     "Reshape": _reshape,
