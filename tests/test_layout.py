@@ -177,7 +177,8 @@ def test_a_room_of_formats_uses_no_other_room():
                 shared = ("_files", "errors", "weights", "graph", "formats/containers", "formats/contents")
                 only_uses(path, *shared, f"formats/{name}")
     for path in (PACKAGE / "formats").glob("*.py"):
-        only_uses(path, "errors", "weights", "graph", "formats/containers/source", "formats/contents")
+        beside = (f"formats/{name}" for name in ("contents", "bundles", "shards", "strangers"))
+        only_uses(path, "errors", "weights", "graph", "formats/containers", *beside)
     for path in (PACKAGE / "weights").glob("*.py"):
         only_uses(path, "_renamed", "errors", "weights")
 
@@ -187,7 +188,7 @@ def test_only_live_objects_and_saving_pass_by_the_door():
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] != "formats":
             inside = {name for name in used(path) if name.startswith("formats/")}
-            assert inside <= (beside if path.name in ("lstm.py", "conv_lstm.py", "_layer.py") else set()), (
+            assert inside <= (beside if path.name in ("_memory.py", "conv_lstm.py", "_layer.py") else set()), (
                 path,
                 inside,
             )
@@ -200,6 +201,9 @@ def test_a_format_is_one_function():
         module = importlib.import_module(f"fusedlstm.formats.{name}")
         assert list(inspect.signature(module.read).parameters) == ["source"], name
         assert module.NAME
+    for name in formats.NAMES:
+        module = importlib.import_module(f"fusedlstm.formats.{name}")
+        assert list(inspect.signature(module.find).parameters) == ["named"], name
     rooms = {name.partition(".")[0] for name in formats.FORMATS}
     assert rooms == ROOMS.keys() - {"containers"}
 
@@ -217,7 +221,7 @@ def test_graph_uses_weights_alone():
 
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
-    allowed = {"._arguments", "._assumed", "._layer", "._packing", "._renamed", "._sizes", "._variants"}
+    allowed = {"._arguments", "._assumed", "._layer", "._memory", "._packing", "._renamed", "._sizes", "._variants"}
     allowed |= {".formats", ".stream"}
     allowed |= {".weights", ".weights.checked", ".weights.precision"}
     assert {name for name in relative if not name.startswith(".formats")} <= allowed

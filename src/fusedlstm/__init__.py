@@ -9,6 +9,7 @@ from .lstm import LSTM
 from .machine import c_api, cpu_info, get_num_threads, include_dir, set_num_threads
 from .pool import StreamPool
 from .stream import Stream
+from .tensors import load_tensors
 from .weights import Activation, Cell, ConvLSTMWeights, DirectionWeights, FormatError, LSTMWeights
 
 if TYPE_CHECKING:
@@ -47,5 +48,6 @@ __all__ = [
     "cpu_info",
     "get_num_threads",
     "include_dir",
+    "load_tensors",
     "set_num_threads",
 ]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from . import _core
 from .weights import FloatArray
+from .weights.checked import unmasked
 
 State = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]]
 
@@ -20,7 +21,7 @@ def float32(name: str, value: npt.ArrayLike) -> FloatArray:
     """Anything of floating point as float32."""
     if type(value) is np.ndarray and value.dtype is FLOAT32:  # the usual case, and a step's time is short
         return value
-    array = np.asarray(value)
+    array = np.asarray(unmasked(name, value))
     if array.dtype == FLOAT32:  # native only: the other byte order compares unequal
         return array
     # Not "i": whole numbers here are mostly raw samples or token ids that still lack their scaling or embedding.
@@ -43,7 +44,7 @@ def pair(state: State) -> tuple[FloatArray, FloatArray]:
 
 def whole_numbers(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Lengths, refused if they are not integers; a copy, which nobody else can change."""
-    array = np.array(lengths)
+    array = np.array(unmasked("lengths", lengths))
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"lengths: expected whole numbers, found dtype {array.dtype}")
     return array if array.dtype == INT64 else array.astype(INT64)
@@ -51,7 +52,7 @@ def whole_numbers(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 def check_mask(mask: npt.ArrayLike, x: FloatArray, batch_first: bool) -> npt.NDArray[np.bool_]:
     """The mask (batch, time), or (time,) beside x without a batch axis; a copy, with its axes in the order of x's."""
-    array = np.array(mask)
+    array = np.array(unmasked("mask", mask))
     if array.dtype != np.bool_:
         raise TypeError(f"mask: expected booleans, found dtype {array.dtype}")
     shape = x.shape[:-1] if x.ndim == 2 or batch_first else x.shape[1::-1]
@@ -62,6 +63,7 @@ def check_mask(mask: npt.ArrayLike, x: FloatArray, batch_first: bool) -> npt.NDA
 
 def check_out(out: FloatArray) -> None:
     """Refuse what cannot be written to."""
+    unmasked("out", out)
     if not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.dtype.isnative:
         found = f"dtype {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"out: expected a numpy array of float32, found {found}")

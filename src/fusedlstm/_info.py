@@ -14,18 +14,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from . import ConvLSTM, formats
-from ._options import FILE, config_option
+from ._options import MODEL, Piped, config_option
 from .errors import FormatError
 from .weights import ConvLSTMWeights, LSTMWeights
 from .weights.precision import nbytes
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=MODEL)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(file: Path, config: Any, as_json: bool) -> None:
-    """Show every LSTM and ConvLSTM in FILE: prefix, shape, bytes."""
+def info(file: Path | Piped, config: Any, as_json: bool) -> None:
+    """Show every LSTM and ConvLSTM in FILE ("-" for standard input): prefix, shape, bytes."""
     contents = formats.open(file, config)
     conv_lstms = contents.listed(ConvLSTMWeights)
     lstms = contents.listed(LSTMWeights) if conv_lstms else contents.expect(LSTMWeights)
@@ -79,7 +79,7 @@ def info(file: Path, config: Any, as_json: bool) -> None:
             console.print(f"[red]refused[/] [bold]{escape(prefix) or '(root)'}[/]: {escape(about['refused'])}")
 
 
-def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
+def _describe(file: Path | Piped, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
     except (FormatError, ImportError) as error:
@@ -102,7 +102,7 @@ def _describe(file: Path, read: Callable[[], LSTMWeights]) -> dict[str, Any]:
     }
 
 
-def _describe_conv(file: Path, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
+def _describe_conv(file: Path | Piped, read: Callable[[], ConvLSTMWeights]) -> dict[str, Any]:
     try:
         weights = read()
     except (FormatError, ImportError) as error:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from . import formats
 from ._assumed import settled, tell_axes, untold
-from .formats import Config
+from .formats import Config, Given
 from .weights import ConvLSTMWeights, LSTMWeights
 from .weights.checked import expect_type
 
@@ -36,7 +36,7 @@ class Layer(Generic[Weights]):
         return one
 
     @classmethod
-    def load_all(cls: type[Self], path: str | os.PathLike[str], *, config: Config | None = None) -> dict[str, Self]:
+    def load_all(cls: type[Self], path: Given, *, config: Config | None = None) -> dict[str, Self]:
         """Load all of a file, by the prefix under which `load` finds each.
 
         Parameters
@@ -47,9 +47,10 @@ class Layer(Generic[Weights]):
         Raises
         ------
         OSError, ImportError, FormatError
-            As for `load`; FormatError also where one of them is refused, naming it.
+            As for `load`; FormatError where none can be read: what is refused is left out, and a warning says why.
         """
-        found = settled(cls.__name__, formats.open(path, config).load_all(cls._kind), path)
+        contents = formats.open(path, config)
+        found = settled(cls.__name__, contents.load_all(cls._kind), contents.file)
         return {prefix: cls(weights) for prefix, weights in found.items()}
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,26 @@ def _config(context: click.Context, option: click.Parameter, value: str | None) 
         raise click.BadParameter(f"expected a file or a JSON object, found {value!r} ({error})") from None
 
 
+class Piped(io.BytesIO):
+    """What came through standard input, as a file with a name for messages."""
+
+    name = "<stdin>"
+
+    def __str__(self) -> str:
+        """Its name."""
+        return self.name
+
+
+class Model(click.Path):
+    """A weights file, or "-" for standard input."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or all that is piped in."""
+        return Piped(sys.stdin.buffer.read()) if value == "-" else super().convert(value, param, ctx)
+
+
 FILE = click.Path(path_type=Path)  # that it exists is for open() to say: bad input is exit code 1, not 2
+MODEL = Model(path_type=Path)
 prefix_option = click.option("--prefix", help="Which LSTM, if the file holds several; `fusedlstm info` lists them.")
 layout_option = click.option(
     "--batch-first/--time-first",

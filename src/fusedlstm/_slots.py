@@ -11,6 +11,7 @@ import numpy.typing as npt
 from . import _core
 from ._arguments import INT64
 from ._growing import Growing
+from .weights.checked import unmasked
 
 Integers = npt.NDArray[np.int64]
 Ids = Sequence[int] | npt.NDArray[np.integer[Any]]
@@ -111,7 +112,7 @@ class Slots:
 
 def id_array(ids: Ids) -> Integers:
     """Ids as an array of our own, refused if they are not whole numbers."""
-    array = np.array(ids, order="C")
+    array = np.array(ids if isinstance(ids, list) else unmasked("ids", ids), order="C")
     if array.ndim != 1:
         raise ValueError(f"ids: expected shape (n,), found {array.shape}")
     if array.dtype.kind not in "iu" and array.size:

@@ -18,7 +18,7 @@ from rich.table import Table
 from . import LSTM, __version__
 from ._files import expect_no_other_format
 from ._info import info
-from ._options import FILE, STATED_BY, config_option, layout_option, prefix_option, products_option
+from ._options import FILE, MODEL, STATED_BY, Piped, config_option, layout_option, prefix_option, products_option
 from ._progress import progress_bar
 from ._runfile import open_array, read_state, run_file, write_state
 from .bench.command import bench
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 @cli.command()
-@click.argument("source", metavar="IN", type=FILE)
+@click.argument("source", metavar="IN", type=MODEL)
 @click.argument("target", metavar="OUT", type=FILE)
 @prefix_option
 @layout_option
@@ -93,7 +93,7 @@ def main() -> None:
 @products_option
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 def convert(
-    source: Path,
+    source: Path | Piped,
     target: Path,
     prefix: str | None,
     batch_first: bool | None,
@@ -109,7 +109,7 @@ def convert(
     expect_no_other_format(target)
     lstm = LSTM.load(source, prefix, batch_first=batch_first, config=config, dtype=dtype, products=products)
     if target.exists():
-        if target.samefile(source):
+        if isinstance(source, Path) and target.samefile(source):
             raise ValueError(f"{target}: expected another file than IN")
         if not force:
             raise ValueError(f"{target}: exists already; --force overwrites it")
@@ -118,7 +118,7 @@ def convert(
 
 
 @cli.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=MODEL)
 @click.option("--dtype", type=click.Choice(DTYPES[1:]), required=True, help="The precision to try.")
 @products_option
 @click.option(
@@ -129,7 +129,7 @@ def convert(
 @config_option
 @click.option("--png", type=FILE, help="Draw how the error goes on in time; needs matplotlib.")
 def check(
-    file: Path,
+    file: Path | Piped,
     dtype: str,
     products: str | None,
     data: Path | None,
@@ -179,7 +179,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 
 
 @cli.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=MODEL)
 @click.argument("x", metavar="IN.npy", type=FILE)
 @click.option("-o", "--output", metavar="OUT.npy", type=FILE, required=True, help="Where to write y.")
 @prefix_option
@@ -189,7 +189,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--state-out", metavar="NPZ", type=FILE, help="Where to write the final state, h and c.")
 @click.option("--lengths", metavar="N,N,...", callback=_numbers, help="Valid steps of each row of the batch.")
 def run(
-    file: Path,
+    file: Path | Piped,
     x: Path,
     output: Path,
     prefix: str | None,

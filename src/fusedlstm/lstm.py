@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,19 @@ from . import _variants, formats
 from ._arguments import State, check_out, float32, pair, whole_numbers
 from ._assumed import settled, tell_axes, tell_once
 from ._layer import Layer
+from ._memory import FromMemory
 from ._packing import pack
 from ._renamed import renamed
 from ._sizes import Sizes
 from ._variants import Result
-from .formats import Config
+from .formats import Config, Given
 from .stream import Stream
 from .weights import FloatArray, LSTMWeights
 from .weights.checked import expect_type
 from .weights.precision import rounded
 
 
-class LSTM(Sizes, Layer[LSTMWeights]):
+class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
     """A trained LSTM, packed and ready to run. Immutable; any number of threads may call it at once.
 
     Parameters
@@ -57,11 +57,12 @@ class LSTM(Sizes, Layer[LSTMWeights]):
     @renamed(products="activations")
     def load(
         cls,
-        path: str | os.PathLike[str],
+        path: Given,
         prefix: str | None = None,
         *,
         batch_first: bool | None = None,
         config: Config | None = None,
+        ignore: Sequence[str] = (),
         dtype: str | None = None,
         products: str | None = None,
     ) -> LSTM:
@@ -71,8 +72,8 @@ class LSTM(Sizes, Layer[LSTMWeights]):
 
         Parameters
         ----------
-        path : str or path
-            The file.
+        path : str, path, bytes or binary file object
+            The file, its content, or a folder or zip archive that holds one.
         prefix : str, optional
             Which LSTM, by the source framework's own name for it: a PyTorch module path (``"encoder.rnn"``), a Keras
             layer name, an ONNX node or output name, a Flax path. Not needed when the file holds only one.
@@ -82,6 +83,9 @@ class LSTM(Sizes, Layer[LSTMWeights]):
         config : mapping or path, optional
             What else the file leaves out, such as the activations of Keras's weights: the model's configuration, a
             file that has it, or a dict of what is not the framework's default (see docs/formats.md).
+        ignore : sequence of str, optional
+            Glob patterns of tensors beside an LSTM's own that do not change it, such as ``["lora_*"]``: each fits a
+            whole name or its end. Without it, what is not understood is refused.
         dtype, products : str, optional
             Round the weights, as `astype` does. Default: as the native form says, else float32.
 
@@ -94,91 +98,39 @@ class LSTM(Sizes, Layer[LSTMWeights]):
         FormatError
             The file is damaged, hostile, unsupported, holds no LSTM, or several and `prefix` is not one of them.
         """
-        found = {prefix or "": formats.open(path, config).load(LSTMWeights, prefix)}
-        (weights,) = settled("LSTM", found, path, batch_first).values()
+        contents = formats.open(path, config, ignore)
+        found = {prefix or "": contents.load(LSTMWeights, prefix)}
+        (weights,) = settled("LSTM", found, contents.file, batch_first).values()
         if dtype is not None or products is not None:
             return cls._of(rounded(weights, dtype or weights.dtype, products))
         return cls(weights)
 
     @classmethod
     def load_all(
-        cls, path: str | os.PathLike[str], *, batch_first: bool | None = None, config: Config | None = None
+        cls,
+        path: Given,
+        *,
+        batch_first: bool | None = None,
+        config: Config | None = None,
+        ignore: Sequence[str] = (),
     ) -> dict[str, LSTM]:
-        """Load every LSTM of a file, by the prefix under which `load` finds it.
+        """Load every LSTM of a file that can be read, by the prefix under which `load` finds it.
+
+        What is refused is left out, and a warning says why.
 
         Parameters
         ----------
-        path, batch_first, config
+        path, batch_first, config, ignore
             As for `load`.
 
         Raises
         ------
         OSError, ImportError, FormatError
-            As for `load`; FormatError also where one of the LSTMs is refused, naming it.
+            As for `load`; FormatError where none can be read.
         """
-        found = settled("LSTM", formats.open(path, config).load_all(LSTMWeights), path, batch_first)
+        contents = formats.open(path, config, ignore)
+        found = settled("LSTM", contents.load_all(LSTMWeights), contents.file, batch_first)
         return tell_once({prefix: cls(weights) for prefix, weights in found.items()})
-
-    @classmethod
-    def from_torch(cls, module: Any) -> LSTM:
-        """Take the weights of a ``torch.nn.LSTM`` or ``torch.nn.LSTMCell``; keeps the module's ``batch_first``.
-
-        Raises
-        ------
-        TypeError
-            `module` is something else.
-        """
-        from .formats.torch.module import from_module
-
-        return cls(from_module(module))
-
-    @classmethod
-    def from_keras(cls, layer: Any) -> LSTM:
-        """Take the weights of a built Keras layer: ``LSTM``, ``RNN`` of one or several LSTMCells, ``Bidirectional``.
-
-        Raises
-        ------
-        TypeError
-            `layer` is something else.
-        FormatError
-            The layer computes something that is not supported; the message names it.
-        """
-        from .formats.keras.layer import from_layer
-
-        return cls(from_layer(layer))
-
-    @classmethod
-    def from_flax(
-        cls,
-        params: Mapping[Any, Any],
-        prefix: str | None = None,
-        *,
-        batch_first: bool | None = None,
-        config: Config | None = None,
-    ) -> LSTM:
-        """Take the weights of a Flax ``LSTMCell`` or ``OptimizedLSTMCell``: alone, in an ``RNN`` or ``Bidirectional``.
-
-        Parameters
-        ----------
-        params : mapping
-            linen: the variables or parameters, as `init` returns them. nnx: ``nnx.state(module)``, or a dict of it.
-        prefix : str, optional
-            Which LSTM, by its path in the tree without "params", such as ``"encoder/cell"``. Not needed when there is
-            only one.
-        batch_first, config
-            As for `load`: parameters do not say how the model uses them.
-
-        Raises
-        ------
-        TypeError
-            `params` is not a mapping.
-        FormatError
-            No LSTM, several and `prefix` is not one of them, or parameters that do not fit together.
-        """
-        from .formats.flax.params import contents
-
-        found = {prefix or "": contents(params, config=config).load(LSTMWeights, prefix)}
-        return cls(*settled("LSTM", found, "", batch_first).values())
 
     @renamed(products="activations")
     def astype(self, dtype: str, products: str | None = None) -> LSTM:

@@ -16,6 +16,7 @@ from . import _core
 from ._arguments import float32 as floats
 from ._assumed import tell_axes
 from ._states import NOT_LIVE, pack_state, unpack_state
+from .weights.checked import unmasked
 
 # Giving the GIL up and taking it back costs some 100 ns, and far more when another thread wants it meanwhile. Calls of fewer
 # multiplications than this take at most some 5 microseconds, a thousandth of what the interpreter lets a thread have.
@@ -392,7 +393,7 @@ cdef bint is_chunk(Stream self, const Py_buffer* view) noexcept:
 
 
 cdef object row_mask(Stream self, name, value):
-    rows = np.asarray(value)
+    rows = np.asarray(unmasked(name, value))
     if rows.dtype != bool:
         raise TypeError(f"{name}: expected an array of bool, found dtype {rows.dtype}")
     if rows.shape != (self.rows,):

@@ -41,9 +41,20 @@ def test_load_all(tmp_path, rng):
 
 def test_one_that_is_refused(tmp_path, rng):
     path = save(tmp_path / "a.npz", cell("enc.", 3, 4, rng), cell("dec.", 3, 4, rng), {"dec.bias": np.ones(16)})
-    with pytest.raises(fl.FormatError, match=r"a\.npz: dec\.bias: .*another cell.*LSTM 'dec'"):
-        fl.LSTM.load_all(path)
+    with pytest.warns(UserWarning, match=r"^left out: .*a\.npz: dec\.bias: .*another cell.*LSTM 'dec'") as told:
+        assert list(fl.LSTM.load_all(path)) == ["enc"]
+    assert len(told) == 1 and told[0].filename == __file__
     assert fl.LSTM.load(path, "enc").hidden_size == 4
+    with pytest.raises(fl.FormatError, match=r"found 2, of which only 'enc' can be read: .*prefix='enc'"):
+        fl.LSTM.load(path)
+
+
+def test_all_that_are_refused(tmp_path, rng):
+    path = save(tmp_path / "a.npz", *(cell(f"{k}.", 3, 4, rng) | {f"{k}.bias": np.ones(16)} for k in "ab"))
+    with pytest.raises(fl.FormatError, match=r"a\.npz: a\.bias: .*LSTM 'a'"):
+        fl.LSTM.load_all(path)
+    with pytest.raises(fl.FormatError, match=r"found 2, of which none can be read: 'a', 'b'"):
+        fl.LSTM.load(path)
 
 
 def test_no_lstm(tmp_path):

@@ -27,9 +27,9 @@ def counted(monkeypatch, module, name):
     made, real = [], getattr(module, name)
 
     class Counted(real):
-        def __init__(self, *args):
+        def __init__(self, *args, **options):
             made.append(args)
-            super().__init__(*args)
+            super().__init__(*args, **options)
 
     monkeypatch.setattr(module, name, Counted)
     return made
@@ -104,7 +104,7 @@ def test_what_weights_say_of_arrays_is_said_of_the_file(native_file, monkeypatch
 
 
 def test_a_name_for_each_kind(monkeypatch):
-    found = {fl.LSTMWeights: {"a": object()}, fl.ConvLSTMWeights: {"b": object(), "c": object()}}
+    found = {fl.LSTMWeights: {"a": lambda: 1}, fl.ConvLSTMWeights: {"b": lambda: 2, "c": lambda: 3}}
     contents = formats.Contents("file", found)
     with pytest.raises(fl.FormatError, match=r"^expected an LSTM called 'b', found a ConvLSTM \(use ConvLSTM.load\)$"):
         contents.load(fl.LSTMWeights, "b")
@@ -132,7 +132,7 @@ def test_what_is_no_file(tmp_path):
 @pytest.mark.parametrize(
     "file, name",
     [
-        ("pytorch_checkpoint.pt", "model.encoder.weight_ih_l0"),
+        ("pytorch_checkpoint.pt", "encoder.weight_ih_l0"),
         ("pytorch_state_dict.npz", "encoder.weight_ih_l0"),
         ("pytorch_bfloat16.safetensors", "encoder.weight_ih_l0"),
         ("keras2.h5", None),

@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import fusedlstm as fl
 from fusedlstm.weights import state_dict as _state_dict
+from fusedlstm.weights.named import Named
 
 NAMES = ["weight_ih_l0", "weight_hh_l0", "weight_hr_l0", "weight_hh_l1_reverse", "bias_hh_l0"]
 
@@ -26,6 +27,10 @@ def plain(module):
         for name, p in copy.named_parameters():
             p.copy_(getattr(module, name))
     return copy
+
+
+def named(state):
+    return Named({name: array.shape for name, array in state.items()}, state.__getitem__)
 
 
 def load(state, tmp_path, prefix=None):
@@ -139,13 +144,13 @@ def arrays(**extra):
 )  # fmt: skip
 def test_parts_that_do_not_fit(parts, message):
     state = arrays(**parts)
-    (read,) = _state_dict.lstms({name: array.shape for name, array in state.items()}, state.__getitem__).values()
+    (read,) = _state_dict.lstms(named(state)).values()
     with pytest.raises(fl.FormatError, match=message):
         read()
 
 
 def test_integers_among_the_parts():
     state = arrays(weight_hh_l0_orig=(8, 2)) | {"a.weight_hh_l0_mask": np.ones((8, 2), np.int8)}
-    (read,) = _state_dict.lstms({name: array.shape for name, array in state.items()}, state.__getitem__).values()
+    (read,) = _state_dict.lstms(named(state)).values()
     with pytest.raises(fl.FormatError, match="a.weight_hh_l0_mask: expected a floating-point tensor, found dtype int8"):
         read()

@@ -5,6 +5,7 @@ import pytest
 
 from fusedlstm import FormatError
 from fusedlstm.weights import state_dict as _state_dict
+from fusedlstm.weights.named import Named
 
 
 def arrays(layers=1, directions=1, size=3, hidden=2, output=2, biases=("bias_ih", "bias_hh"), rows=8, dot=""):
@@ -22,7 +23,7 @@ def arrays(layers=1, directions=1, size=3, hidden=2, output=2, biases=("bias_ih"
 
 
 def find(state):
-    return _state_dict.lstms({name: array.shape for name, array in state.items()}, state.__getitem__)
+    return _state_dict.lstms(Named({name: array.shape for name, array in state.items()}, state.__getitem__))
 
 
 def refused(state, match):

@@ -4,78 +4,136 @@ A format is a module with one function, ``read(source) -> Contents | None``: wha
 another format, judged by content. It raises :class:`FormatError` without the file's name, which is added in `contents`,
 and imports the library it needs inside its functions (`containers.need` names the extra).
 
+Where arrays have names and nothing else, whoever knows a framework's names says what they are: a module in `NAMES` with
+one function, ``find(named)``, and perhaps ``CONFIGURED = True``: what the caller states of a model is heard.
+
 Exceptions become FormatError where a library is called, and nowhere else: our own mistakes come out as what they are.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ..errors import FormatError
-from .containers.source import Config, Source
+from ..weights.others import hint
+from . import bundles, shards, strangers
+from .containers.source import Config, Given, Source
 from .contents import Contents, named
 
-__all__ = ["FORMATS", "Config", "Contents", "named", "open"]
+__all__ = ["FORMATS", "NAMES", "Config", "Contents", "Given", "named", "of_mapping", "open"]
 
 # One line per format; the first that knows a file reads it.
 FORMATS = (
     "native.safetensors",
-    "torch.safetensors",
-    "flax.safetensors",
+    "numpy.safetensors",
     "torch.script",
     "torch.export",
     "torch.checkpoint",
+    "torch.legacy",
     "keras.archive",
     "numpy.elmo",
     "keras.hdf5",
     "numpy.npz",
     "tflite.model",
     "onnx.model",
+    "torch.pickle",
     "flax.msgpack",
     "audio.models",
 )
 
+# One line for each framework's names; the first that knows some of a file's says what its arrays are.
+NAMES = ("flax.equinox", "torch.names", "keras.names", "numpy.tensorflow1", "flax.haiku", "flax.names")
 
-def open(path: str | os.PathLike[str], config: Config | None = None) -> Contents:
-    """What a weights file holds.
+
+def open(given: Given, config: Config | None = None, ignore: Iterable[str] = ()) -> Contents:
+    """What a weights file holds, or the one that lies in a folder or a zip archive.
 
     Parameters
     ----------
-    path : path-like
-        The file.
+    given : path, bytes or binary file object
+        The file, or a folder that holds one.
     config : mapping or path-like, optional
         What the caller states of the model; refused where a format leaves nothing to state.
+    ignore : iterable of str
+        Patterns of the names of tensors to leave out.
 
     Raises
     ------
     OSError
-        The file cannot be read (missing, a directory, no permission).
+        The file cannot be read (missing, a directory without weights, no permission).
     ImportError
         The format needs a library that is not installed; the message names the extra.
     FormatError
         The file is damaged, hostile or of an unknown format.
     """
+    patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    if not isinstance(given, str | os.PathLike):
+        source = Source(given, config, patterns)
+        with named(source.name):
+            return _heard(_open(source, _zipped), config)
+    path = Path(given)
     with named(str(path)):
-        _refuse_folder(Path(path))
-        source = Source(path, config)
-        for name in FORMATS:
-            found: Contents | None = import_module(f".{name}", __name__).read(source)
-            if found is not None:
-                if config is not None and not found.configured:
-                    raise FormatError(f"config: expected none, as this {found.format} leaves nothing to state with it")
-                return replace(found, file=source.name, size=source.size)
-        raise FormatError(
-            "expected a weights file (PyTorch, safetensors, Keras, ONNX, TensorFlow Lite, Flax, npz or JSON), found "
-            f"{f'unknown content starting with {source.head[:8]!r}' if source.head else 'an empty file'}"
-        )
+        if path.is_dir():
+            strangers.refuse_folder(path)
+            files = bundles.folder(path, partial(Source, config=config, ignore=patterns))
+            if found := bundles.one_of(files, _open, "in this folder"):
+                return _heard(found, config)
+        strangers.refuse_prefix(path)
+        shards.refuse_one(path)
+        return _heard(_open(Source(path, config, patterns), _zipped), config)
 
 
-def _refuse_folder(path: Path) -> None:
-    if (path / "saved_model.pb").is_file():
-        raise FormatError(
-            "expected a weights file, found a TensorFlow SavedModel directory, which has no variable names; load it in "
-            'TensorFlow and save it again: tf_keras.models.load_model(directory).save("model.h5")'
-        )
+def of_mapping(tensors: Mapping[str, Any], config: Config | None = None, ignore: Iterable[str] = ()) -> Contents:
+    """What arrays and tensors in memory are by their names, also where they lie in dictionaries within each other.
+
+    Raises
+    ------
+    TypeError
+        `tensors` is no mapping.
+    """
+    patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    return _heard(_by_names(import_module(".torch.mapping", __name__).from_mapping(tensors, config, patterns)), config)
+
+
+def _open(source: Source, otherwise: Callable[[Source], Contents | None] = lambda _: None) -> Contents:
+    """What a source holds; `otherwise` may know one that is of no format."""
+    found = shards.read(source, _open)
+    for name in FORMATS if found is None else ():
+        found = import_module(f".{name}", __name__).read(source)
+        if found is not None:
+            break
+    else:
+        found = found or otherwise(source)
+    if found is None:
+        raise FormatError(strangers.words(source))
+    return replace(_by_names(found), file=found.file or source.name, size=found.size or source.size)
+
+
+def _heard(contents: Contents, config: Config | None) -> Contents:
+    """The same, where what was stated of the model was heard."""
+    if config is not None and not contents.configured:
+        raise FormatError(f"config: expected none, as this {contents.format} leaves nothing to state with it")
+    return contents
+
+
+def _zipped(source: Source) -> Contents | None:
+    files = bundles.zipped(source)
+    return bundles.one_of(files, _open, "in this zip archive") if files else None
+
+
+def _by_names(contents: Contents) -> Contents:
+    """The same, with what its arrays are where names alone say so."""
+    if contents.found or contents.named is None:
+        return contents
+    for room in NAMES:
+        module = import_module(f".{room}", __name__)
+        if any((found := module.find(contents.named)).values()):
+            return replace(contents, found=found, configured=getattr(module, "CONFIGURED", False))
+    shapes = contents.named.shapes
+    return replace(contents, hint=contents.hint or hint(shapes) or ("" if shapes else "it holds no tensors"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from ..errors import FormatError
 from ..weights import ConvLSTMWeights, LSTMWeights
+from ..weights.named import Named
 
 if TYPE_CHECKING:
     from ..graph import Graph
@@ -44,6 +46,10 @@ class Contents:
         By what they read, such as LSTMWeights.
     tensors : readers
         Every tensor of the file by its name, as an array.
+    named : Named, optional
+        The same where each tensor's name says what it is; where `found` is empty, the door asks who knows such names.
+    hint : str
+        What is there when there is nothing to load.
     graph : callable, optional
         The whole model: ``graph(outputs, external_data)``, cut at some tensors, with or without files beside this one.
     file : str
@@ -59,6 +65,8 @@ class Contents:
     format: str
     found: Mapping[type, Readers[Any]]
     tensors: Readers[npt.NDArray[np.generic]] = field(default_factory=dict)
+    named: Named | None = None
+    hint: str = ""
     graph: Callable[[Sequence[str] | None, bool], Graph] | None = None
     file: str = ""
     size: int = 0
@@ -100,6 +108,7 @@ class Contents:
                     for other, names in others.items()
                     if names
                 )
+                hint = hint or f"; {self.hint}" * bool(self.hint)
                 raise FormatError(f"expected {KINDS[kind][1]}, found none in this {self.format}{hint}")
         return found
 
@@ -118,14 +127,21 @@ class Contents:
         return found
 
     def load_all(self, kind: type[T]) -> dict[str, T]:
-        """Everything of a kind by its first name."""
+        """Everything of a kind that can be read, by its first name; a warning says what cannot.
+
+        Raises
+        ------
+        FormatError
+            There is none, or none that can be read.
+        """
         what, left = KINDS[kind][0], FREE_PARAMETERS + MAX_PARAMETERS * self.size
-        limit, loaded = left, {}
+        limit, loaded, refused = left, {}, {}
         for name, read in self.expect(kind).items():
             try:
                 one: Any = read()
-            except FormatError as error:
-                raise FormatError(f"{error} ({what} {name!r})") from error
+            except FormatError as told:
+                refused[name] = FormatError(f"{told} ({what} {name!r})")
+                continue
             loaded[name] = one
             left -= one.num_parameters
             if left < 0:
@@ -133,6 +149,43 @@ class Contents:
                     f"{self.file}: expected at most {limit} parameters in all {what}s of a file of this size, "
                     f"found more by {name!r}, which share their bytes; load one by its prefix"
                 )
+        for error in refused.values():
+            if not loaded:
+                raise error
+            warnings.warn(f"left out: {error}", stacklevel=3)
+        return loaded
+
+    def arrays(self, prefix: str | None = None) -> dict[str, npt.NDArray[np.generic]]:
+        """Every tensor that can be read, or those under a prefix; a warning says what cannot.
+
+        Raises
+        ------
+        FormatError
+            There is none, none that can be read, or they share their bytes far too often.
+        """
+        wanted = [name for name in self.tensors if prefix is None or _is_under(name, prefix)]
+        if not wanted:
+            with named(self.file):
+                of = "" if prefix is None else f" under {prefix!r}"
+                shown = ", ".join(map(repr, list(self.tensors)[:8]))
+                raise FormatError(
+                    f"expected tensors{of}, found none in this {self.format}{f', but {shown}' * bool(shown)}"
+                )
+        left, loaded, refused = 4 * (FREE_PARAMETERS + MAX_PARAMETERS * self.size), {}, []
+        for name in wanted:
+            try:
+                loaded[name] = self._read(self.tensors[name])
+            except FormatError as told:
+                refused.append(told)
+                continue
+            left -= loaded[name].nbytes
+            if left < 0:
+                with named(self.file):
+                    raise FormatError(f"expected tensors that a file of this size justifies, found more by {name!r}")
+        for error in refused:
+            if not loaded:
+                raise error
+            warnings.warn(f"left out: {error}", stacklevel=3)
         return loaded
 
     def _once(self, kind: type[T]) -> dict[str, Reader[T]]:
@@ -147,7 +200,7 @@ class Contents:
         what, an = KINDS[kind]
         if prefix is None:
             if len(listed) > 1:
-                raise FormatError(f"expected one {what}, found {len(listed)}; choose one with prefix=: {names}")
+                raise FormatError(f"expected one {what}, found {len(listed)}{self._choice(kind, names)}")
             return next(iter(listed.values()))
         for named_here in (found, self.parts.get(kind, {})):
             if prefix in named_here:
@@ -159,6 +212,21 @@ class Contents:
                 raise FormatError(f"expected {an} called {prefix!r}, found {an_other} (use {loader}.load)")
         raise FormatError(f"expected {an} called {prefix!r}, found {names}")
 
+    def _choice(self, kind: type[T], names: str) -> str:
+        """How to choose one: those that are refused are no choice."""
+        readable: list[str] = []
+        for name, reader in self.listed(kind).items():
+            try:
+                reader()
+            except (FormatError, ImportError):
+                continue
+            readable.append(name)
+            if len(readable) > 1:
+                return f"; choose one with prefix=: {names}"
+        if not readable:
+            return f", of which none can be read: {names}; `fusedlstm info` says why"
+        return f", of which only {readable[0]!r} can be read: choose it with prefix={readable[0]!r} (among {names})"
+
     def _read(self, reader: Reader[T]) -> T:
         """Build one thing. What the weights themselves say of arrays that do not fit is said of the file."""
         with named(self.file):
@@ -168,6 +236,12 @@ class Contents:
                 raise
             except ValueError as error:
                 raise FormatError(str(error)) from error
+
+
+def _is_under(name: str, prefix: str) -> bool:
+    """Whether a tensor lies under a prefix: in whole parts, unless the prefix ends with a dot or slash itself."""
+    whole = not prefix or prefix.endswith((".", "/"))
+    return name == prefix or name.startswith(prefix if whole else (f"{prefix}.", f"{prefix}/"))
 
 
 @contextmanager

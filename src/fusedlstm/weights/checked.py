@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -26,9 +27,21 @@ class Checked:
         self.__init__(**given)  # type: ignore[misc]
 
 
+def unmasked(name: str, value: Any) -> Any:
+    """Anything but a masked array, whose mask NumPy would drop without a word."""
+    masked = sys.modules.get("numpy.ma")  # whoever has one has imported it
+    parts = value if isinstance(value, list | tuple) else [value]
+    if masked is not None and any(isinstance(part, masked.MaskedArray) for part in parts):
+        raise TypeError(
+            f"{name}: expected an array without a mask, found a masked one; fill it (.filled(0)), and say which steps "
+            "of a sequence count with lengths= or mask="
+        )
+    return value
+
+
 def float32(name: str, value: npt.ArrayLike, rank: int) -> FloatArray:
     """A contiguous copy that nobody can write to: its memory is that of a bytes object."""
-    array = np.asarray(value)
+    array = np.asarray(unmasked(name, value))
     # Kind "f" excludes integers on purpose: quantised weights without their scale are a wrong answer.
     if array.dtype.kind != "f":
         raise TypeError(f"{name}: expected a floating-point array, found dtype {array.dtype}")

@@ -17,8 +17,8 @@ import numpy as np
 
 from ..errors import FormatError
 from .checked import FloatArray
+from .named import Shape
 
-Shape = tuple[int, ...]
 Tensors = Callable[[str], FloatArray]
 
 _ROLE = r"(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))(?:_l[0-9]{1,9}(?:_reverse)?)?"
@@ -27,8 +27,11 @@ _NEW = re.compile(rf"(?P<path>(?:.+\.)?)parametrizations\.(?P<role>{_ROLE})\.(?P
 _OLD = re.compile(rf"(?P<path>(?:.+\.)?)(?P<role>{_ROLE})_(?P<part>raw|orig|mask|g|u|v)")
 
 
-def put_together(shapes: Mapping[str, Shape], tensor: Tensors) -> tuple[dict[str, Shape], Tensors, dict[str, str]]:
-    """A state dict whose reparametrised weights are there by their plain names.
+Recipe = tuple[Shape, Callable[[], FloatArray]]
+
+
+def plain_names(shapes: Mapping[str, Shape], tensor: Tensors) -> tuple[dict[str, Recipe], dict[str, str], set[str]]:
+    """The weights that are kept as parts, by their plain names.
 
     Parameters
     ----------
@@ -39,32 +42,31 @@ def put_together(shapes: Mapping[str, Shape], tensor: Tensors) -> tuple[dict[str
 
     Returns
     -------
-    shapes, tensor
-        The same with the plain names added.
-    refused : dict of str to str
+    recipes
+        Shape and reader of each by its plain name.
+    refused
         Modules (by path, with its dot) that are reparametrised in another way, and what to say of them.
+    understood
+        The names of all parts.
     """
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name in shapes:
         if match := _NEW.fullmatch(name) or _OLD.fullmatch(name):
             groups.setdefault((match["path"], match["role"]), {})[match["part"]] = name
     plain = {match["path"] for name in shapes if (match := _PLAIN.fullmatch(name))} if groups else set()
-    whole, readers, refused = dict(shapes), {}, {}
+    recipes: dict[str, Recipe] = {}
+    refused: dict[str, str] = {}
     for (path, role), names in groups.items():
         # fastai's weight drop keeps its parts beside the module that it wraps.
         home = f"{path}module." if "raw" in names and f"{path}module." in plain else path
         try:
-            shape, readers[home + role] = _recipe(role, names, shapes, tensor)
+            recipes[home + role] = _recipe(role, names, shapes, tensor)
         except FormatError as error:
             refused[home] = str(error)
-        else:
-            whole[home + role] = shape
-    return whole, lambda name: readers[name]() if name in readers else tensor(name), refused
+    return recipes, refused, {name for names in groups.values() for name in names.values()}
 
 
-def _recipe(
-    role: str, names: dict[str, str], shapes: Mapping[str, Shape], tensor: Tensors
-) -> tuple[Shape, Callable[[], FloatArray]]:
+def _recipe(role: str, names: dict[str, str], shapes: Mapping[str, Shape], tensor: Tensors) -> Recipe:
     """The shape of a weight, and how to compute it from its parts."""
     parts, first = set(names), next(iter(names.values()))
     if parts == {"raw"}:

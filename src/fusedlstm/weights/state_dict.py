@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -17,11 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError
+from . import quantizable, reparametrised
 from .assumption import BATCH_FIRST
 from .cell import DirectionWeights
 from .checked import FloatArray
+from .foreign import foreign
 from .lstm import LSTMWeights
-from .reparametrised import Shape, Tensors, put_together
+from .named import Named, Shape
+
+Tensors = Callable[[str], FloatArray]
 
 Reader = Callable[[], LSTMWeights]
 
@@ -30,63 +35,81 @@ _NAME = re.compile(
     rf"(?:(?P<path>.+)\.)?(?:(?:weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?P<suffix>(?:{_LAYER})?)"
     rf"|bias(?P<sum>{_LAYER}))"
 )
-# What other cells keep beside these names and PyTorch's never do: leaving it out would change the numbers.
-_FOREIGN = re.compile(
-    r"bias|bias_(?!ih|hh).+|weight_(?!ih|hh|hr).+|w_?[cifo]{1,2}(?:_diag)?|(?:peephole|gamma|beta|zoneout).*",
-    re.IGNORECASE,
-)
-_OTHER_CELL = (
-    "{}: expected the tensors of nn.LSTM or nn.LSTMCell alone, found another cell's (peepholes, layer normalisation, "
-    "EA-LSTM or the like), which computes something else"
-)
-_FOREIGN_MODULE = re.compile(r"(?:(?:layer_?)?norm|ln)(?:_?[a-z]+)?_?[0-9]*", re.IGNORECASE)
+_PADDLE = re.compile(r"(?P<path>(?:.+\.)?)(?P<k>[0-9]{1,9})\.cell(?:_(?P<way>fw|bw))?\.(?P<role>(?:weight|bias)_[ih]h)")
 
 
-def lstms(
-    shapes: Mapping[str, Shape],
-    read: Callable[[str], npt.NDArray[np.generic]],
-    *,
-    batch_first: bool | None = None,
-    max_parameters: int | None = None,
-) -> dict[str, Reader]:
+def is_own(name: str) -> bool:
+    """Whether a name is one of an LSTM's."""
+    return _NAME.fullmatch(name) is not None
+
+
+def lstms(named: Named, *, batch_first: bool | None = None) -> dict[str, Reader]:
     """Every LSTM among the tensors of a state dict, by module path.
 
     Parameters
     ----------
-    shapes : mapping of str to shape
-        Every tensor by its full name, so that nothing is read before it is wanted.
-    read : callable
-        Reads one tensor by its full name; an array that is not floating-point is refused here.
+    named : Named
+        The tensors. An array that is not floating-point is refused when it is read, and what is no array at once.
     batch_first : bool
         What to record. A state dict does not say: by default it is assumed.
-    max_parameters : int, optional
-        The most numbers that the file justifies, where it may name the same bytes many times.
     """
-    shapes, tensor, refused = put_together(shapes, lambda name: to_float32(name, read(name)))
+
+    def plain(name: str) -> FloatArray:
+        return to_float32(name, named.read(name))
+
+    shapes = dict(named.shapes)
+    readers: dict[str, Callable[[], FloatArray]] = {}
+    refused: dict[str, str] = {}
+    understood: set[str] = set()
+    for kind in (reparametrised, quantizable):
+        recipes, refusals, parts = kind.plain_names(named.shapes, plain)
+        shapes |= {name: shape for name, (shape, _) in recipes.items()}
+        readers |= {name: reader for name, (_, reader) in recipes.items()}
+        refused |= {dot.removesuffix("."): message for dot, message in refusals.items()}
+        understood |= parts
+    copies = _copies(shapes)
+
+    def tensor(name: str) -> FloatArray:
+        array = readers[name]() if name in readers else plain(name)
+        if name in copies and not np.array_equal(plain(copies[name]), array):
+            raise FormatError(f"{copies[name]}: expected a copy of {name}, found other numbers")
+        return array
+
     groups: dict[str, set[str]] = {}
-    for name in shapes:
-        if match := _NAME.fullmatch(name):
-            groups.setdefault(match["path"] or "", set()).add(match["suffix"] or match["sum"] or "")
-    found = {dot.removesuffix("."): _refusal(message) for dot, message in refused.items()}
-    for path, suffixes in groups.items():
-        if path not in found and _is_lstm(shapes, _dotted(path), suffixes):
-            found[path] = _reader(shapes, tensor, _dotted(path), suffixes, batch_first, max_parameters)
-    return found | _foreign(shapes, groups, found)
+    no_arrays: dict[str, str] = {}
+    copied = set(copies.values())
+    for name in (*shapes, *named.others):
+        if name not in copied and (match := _NAME.fullmatch(name)):
+            path = match["path"] or ""
+            groups.setdefault(path, set()).add(match["suffix"] or match["sum"] or "")
+            if name in named.others:
+                no_arrays.setdefault(path, name)
+    found = {
+        path: _reader(shapes, tensor, _dotted(path), suffixes, batch_first, named.max_parameters)
+        for path, suffixes in groups.items()
+        if _is_lstm(shapes, _dotted(path), suffixes)
+    }
+    for path, name in no_arrays.items():
+        if path in found or not any(f"{_dotted(path)}weight_hh{suffix}" in shapes for suffix in groups[path]):
+            refused[path] = f"{name}: expected a tensor or numbers, found {named.others[name]}"
+    understood |= copied
+    names = ((name, _owner(name, found)) for name in (*shapes, *named.others) if name not in understood)
+    refused = _ea_lstms(shapes, groups) | foreign(names, found, named.ignore) | refused
+    return found | {path: refusal(message) for path, message in refused.items()}
 
 
-def by_prefix(found: Sequence[tuple[str, Mapping[str, Reader]]]) -> dict[str, Reader]:
-    """Name LSTMs by module path, with the path of their state dict before it where two collide.
+def by_prefix(
+    found: Sequence[tuple[str, Mapping[str, Reader]]], aliases: Mapping[str, Reader] | None = None
+) -> dict[str, Reader]:
+    """Name LSTMs by module path, with the path of their state dict before it where two collide; each also by both.
 
     Parameters
     ----------
     found : sequence of (str, mapping of str to reader)
         For each state dict, its place in the file and its LSTMs by module path.
+    aliases : mapping of str to reader, optional
+        Further names, of places where the same state dict is found again.
     """
-
-    def short(path: str) -> str:
-        # DataParallel keeps the model in an attribute called `module`.
-        return "" if path == "module" else path.removeprefix("module.")
-
     count = Counter(short(path) for _, inner in found for path in inner)
     named: dict[str, Reader] = {}
     for outer, inner in found:
@@ -95,7 +118,31 @@ def by_prefix(found: Sequence[tuple[str, Mapping[str, Reader]]]) -> dict[str, Re
             if name in named:
                 raise FormatError(f"expected one LSTM called {name!r}, found two")
             named[name] = reader
-    return named
+    whole = [
+        (".".join(filter(None, (outer, path))), reader) for outer, inner in found for path, reader in inner.items()
+    ]
+    twice = Counter(name for name, _ in whole)
+    more = {name: reader for name, reader in whole if twice[name] == 1} | dict(aliases or {})
+    return named | {name: reader for name, reader in more.items() if name not in named}
+
+
+def short(path: str) -> str:
+    """A module path without DataParallel's, which keeps the model in an attribute called `module`."""
+    return "" if path == "module" else path.removeprefix("module.")
+
+
+def refusal(message: str) -> Reader:
+    """The reader of an LSTM that is refused."""
+
+    def refuse() -> LSTMWeights:
+        raise FormatError(message)
+
+    return refuse
+
+
+def laid_out(reader: Reader, batch_first: bool) -> Reader:
+    """The reader of an LSTM whose file says which axis comes first."""
+    return lambda: replace(reader(), batch_first=batch_first, assumed=())
 
 
 def to_float32(name: str, array: npt.NDArray[np.generic]) -> FloatArray:
@@ -106,7 +153,7 @@ def to_float32(name: str, array: npt.NDArray[np.generic]) -> FloatArray:
         return array.astype(np.float32, copy=False)
 
 
-def bfloat16(bits: npt.NDArray[np.uint16]) -> FloatArray:
+def bfloat16(bits: npt.NDArray[Any]) -> FloatArray:
     """bfloat16 from its bits: the upper half of a float32."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
@@ -115,26 +162,31 @@ def _dotted(path: str) -> str:
     return f"{path}." if path else ""
 
 
-def _refusal(message: str) -> Reader:
-    def refuse() -> LSTMWeights:
-        raise FormatError(message)
+def _owner(name: str, found: Mapping[str, Reader]) -> str | None:
+    """The path of the LSTM whose own name this is."""
+    match = _NAME.fullmatch(name)
+    return path if match and (path := match["path"] or "") in found else None
 
-    return refuse
 
-
-def _foreign(shapes: Mapping[str, Shape], groups: Iterable[str], found: Iterable[str]) -> dict[str, Reader]:
-    """Refusals of cells with other tensors beside PyTorch's, and of EA-LSTMs, whose three gates look like a GRU's."""
-    refused: dict[str, Reader] = {}
-    groups, found = set(groups), set(found)
+def _copies(shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """Paddle's second name of a tensor by its first: ``0.cell_bw.weight_ih`` for ``weight_ih_l0_reverse``."""
+    found: dict[str, str] = {}
     for name in shapes:
-        path, _, last = name.rpartition(".")
-        if path in found and shapes[name] and _FOREIGN.fullmatch(last) and not _NAME.fullmatch(name):
-            refused[path] = _refusal(_OTHER_CELL.format(name))
-        outer, _, module = path.rpartition(".")
-        if outer and outer in found and _FOREIGN_MODULE.fullmatch(module):
-            refused[outer] = _refusal(_OTHER_CELL.format(name))
+        if match := _PADDLE.fullmatch(name):
+            first = f"{match['path']}{match['role']}_l{match['k']}{'_reverse' * (match['way'] == 'bw')}"
+            if shapes.get(first) == shapes[name]:
+                found[first] = name
+    return found
+
+
+def _ea_lstms(shapes: Mapping[str, Shape], groups: Collection[str]) -> dict[str, str]:
+    """What to say of EA-LSTMs, whose three gates look like a GRU's."""
+    refused: dict[str, str] = {}
+    for name in shapes:
+        outer, _, last = name.rpartition(".")
+        outer, _, module = outer.rpartition(".")
         if last == "weight" and module == "input_gate" and (gates := f"{_dotted(outer)}dynamic_gates") in groups:
-            refused[gates] = _refusal(f"{gates}.weight_ih: expected four gates, found an EA-LSTM's three beside {name}")
+            refused[gates] = f"{gates}.weight_ih: expected four gates, found an EA-LSTM's three beside {name}"
     return refused
 
 
@@ -191,6 +243,13 @@ def _checked(shapes: Mapping[str, Shape], dot: str, suffixes: set[str]) -> list[
     if layers > len(suffixes):  # one layer may have a number that is not worth counting up to
         shape(f"{dot}weight_ih_l{next(k for k in range(layers) if k not in numbers)}")
     directions = ("", "_reverse") if any(suffix.endswith("_reverse") for suffix in suffixes) else ("",)
+    for suffix in suffixes:
+        for name in (f"{dot}weight_ih{suffix}", f"{dot}weight_hh{suffix}"):
+            if shapes.get(name) == (0,):
+                raise FormatError(
+                    f"{name}: expected numbers, found an empty tensor, as DeepSpeed's ZeRO-3 leaves it (put the parts "
+                    "together with its zero_to_fp32.py) or a model that was never filled"
+                )
     # Everything is measured by the first layer's recurrent weights, and the first layer's input by itself.
     first = "" if "" in suffixes else "_l0"
     hh, has_hr = shape(f"{dot}weight_hh{first}"), f"{dot}weight_hr{first}" in shapes

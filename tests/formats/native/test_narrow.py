@@ -75,7 +75,7 @@ def about(header, **values):
 
 
 def drop_scale(header, body):
-    header["elsewhere"] = header.pop("weight_hh_l0_scale")
+    header["optimizer.elsewhere"] = header.pop("weight_hh_l0_scale")
 
 
 def put_floats(name, *values):
@@ -101,8 +101,14 @@ def put_byte(header, body):
             "products: expected one of int16, int8 beside int8",
         ),
         (lambda header, body: about(header, activations=8), "expected activations to be text"),
-        (lambda header, body: about(header, dtype="float16"), "expected F16.*found I8|expected F32.*found I8"),
-        (lambda header, body: header["__metadata__"].clear(), "expected a floating-point tensor, found dtype int8"),
+        (
+            lambda header, body: about(header, dtype="float16"),
+            "expected F16.*found I8|expected F32.*found I8|_scale: expected the tensors of",
+        ),
+        (
+            lambda header, body: header["__metadata__"].clear(),
+            "expected a floating-point tensor, found dtype int8|_scale: expected the tensors of",
+        ),
         (drop_scale, "weight_hh_l0_scale: expected beside weight_hh_l0"),
         (put_floats("weight_hh_l0_scale", float("nan")), "weight_hh_l0: expected in each row"),
         (put_floats("weight_hh_l0_scale", float("inf")), "weight_hh_l0: expected in each row"),

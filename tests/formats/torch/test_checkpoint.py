@@ -4,7 +4,6 @@ import argparse
 import collections
 import datetime
 import pathlib
-import pickle
 import tarfile
 import zipfile
 
@@ -270,13 +269,18 @@ def test_big_endian(torch, tmp_path, dtype):
 
 
 @pytest.mark.parametrize(
-    "dtype, found", [("int8", "CharStorage"), ("uint8", "ByteStorage"), ("float8_e4m3fn", "torch.float8_e4m3fn")]
+    "dtype, found",
+    [
+        ("int8", "expected a floating-point tensor, found dtype int8"),
+        ("uint8", "expected a floating-point tensor, found dtype uint8"),
+        ("float8_e4m3fn", "expected float32, .*found torch.float8_e4m3fn"),
+    ],
 )
 def test_quantised_tensors_are_refused(torch, tmp_path, dtype, found):
     """Without their scales they are other numbers."""
     state = {k: v.to(getattr(torch, dtype)) for k, v in torch.nn.LSTM(4, 5).state_dict().items()}
     torch.save(state, tmp_path / "a.pt")
-    with pytest.raises(fl.FormatError, match=f"weight_ih_l0: expected float32, .*found {found}"):
+    with pytest.raises(fl.FormatError, match=f"weight_ih_l0: {found}"):
         fl.LSTM.load(tmp_path / "a.pt")
 
 
@@ -295,29 +299,14 @@ def test_truncated(tmp_path, tenth):
         fl.LSTM.load(tmp_path / "a.pt")
 
 
-def test_other_archives_of_pytorch(torch, tmp_path):
-    module, path = torch.nn.LSTM(2, 3).eval(), tmp_path / "a.pt"
-    torch.save(module, path)
-    with pytest.raises(
-        fl.FormatError, match=r"whole pickled module \('torch.nn.modules.rnn.LSTM'\).*state_dict\(\), path"
-    ):
-        fl.LSTM.load(path)
-    torch.save(module.state_dict(), path, _use_new_zipfile_serialization=False)
-    with pytest.raises(fl.FormatError, match=r"before PyTorch 1.6.*state_dict\(\), path"):
-        fl.LSTM.load(path)
-
-
 def test_no_archive(tmp_path):
     path = tmp_path / "a.pt"
     with tarfile.open(path, "w") as archive:
-        archive.add(DATA / "pytorch_checkpoint.pt", "storages")
-    with pytest.raises(fl.FormatError, match=r"tar archive.*state_dict\(\), path"):
+        archive.add(DATA / "pytorch_checkpoint.pt", "model/weights.ckpt")
+    with pytest.raises(fl.FormatError, match=r"tar archive, which holds 'model/weights.ckpt'; unpack it"):
         fl.LSTM.load(path)
-    for protocol in range(2, 6):
-        path.write_bytes(pickle.dumps({"weight_ih_l0": [0.0]}, protocol))
-        with pytest.raises(fl.FormatError, match=r"bare pickle.*state_dict\(\), path"):
-            fl.LSTM.load(path)
     with pytest.raises(FileNotFoundError):
         fl.LSTM.load(tmp_path / "none.pt")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(OSError):
-        fl.LSTM.load(tmp_path)
+        fl.LSTM.load(tmp_path / "empty")

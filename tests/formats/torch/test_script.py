@@ -159,3 +159,38 @@ def test_fuzz(tmp_path, count):
     torch.jit.script(torch.nn.Sequential(torch.nn.LSTM(3, 4, bidirectional=True))).save(path)
     data = path.read_bytes()
     assert fuzz.survives(path, (fuzz.zip_of(rng, data) for _ in range(count))) > count / 4
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("how", ["script", "trace", "script of two", "for mobile"])
+def test_batch_first_is_heard(tmp_path, batch_first, how):
+    module = torch.nn.LSTM(6, 5, batch_first=batch_first)
+    net = torch.nn.Sequential(module).eval()
+    path, x = tmp_path / "a.pt", torch.randn(4, 3, 6)
+    if how == "trace":
+        scripted = torch.jit.trace(net, x)
+    elif how == "script of two":
+        other = torch.nn.LSTM(6, 4, batch_first=not batch_first)
+        scripted = torch.jit.script(torch.nn.ModuleDict({"0": module, "b": other}).eval())
+    else:
+        scripted = torch.jit.script(net)
+    if how == "for mobile":
+        scripted._save_for_lite_interpreter(str(path))
+    else:
+        scripted.save(path)
+    lstm = fl.LSTM.load(path, "0")
+    assert lstm.batch_first is batch_first and not lstm.weights.assumed
+    with torch.no_grad():
+        np.testing.assert_allclose(lstm(x.numpy())[0], module(x)[0], rtol=0, atol=1e-6)
+    if how == "script of two":
+        assert fl.LSTM.load(path, "b").batch_first is not batch_first
+    assert fl.LSTM.load(path, "0", batch_first=not batch_first).batch_first is not batch_first
+
+
+def test_code_that_cannot_be_read(tmp_path):
+    """It is not needed: the layout is assumed, as it is where no file says it."""
+    module, path = torch.nn.LSTM(6, 5), tmp_path / "a.pt"
+    torch.jit.script(torch.nn.Sequential(module)).save(path)
+    rewrite(path, lambda name, data: b"\xff\xfe class LSTM(" if name.endswith(".py") else data)
+    lstm = fl.LSTM.load(path)
+    assert [one.argument for one in lstm.weights.assumed] == ["batch_first"]

@@ -12,7 +12,8 @@ Layers around the LSTM (dense, head, skip connection) are left to the caller.
 from __future__ import annotations
 
 import re
-from itertools import chain
+from collections.abc import Iterator
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,8 +21,9 @@ import numpy as np
 
 from ...errors import FormatError
 from ...weights import BATCH_FIRST, DirectionWeights, FloatArray, LSTMWeights
-from ...weights.reparametrised import Shape
+from ...weights.named import Named
 from ...weights.state_dict import Reader, by_prefix, lstms
+from ..containers import numbers
 from ..containers.json import parse
 from ..containers.source import Source
 from ..contents import Contents
@@ -31,9 +33,6 @@ NAME = "JSON model"
 MAX_BYTES = 64 << 20
 """A model of 2 million parameters takes about 40 MB of text, and a few times as much when it is parsed."""
 
-MAX_NUMBER = 3.4e38
-MAX_RANK = 8
-
 
 def read(source: Source) -> Contents | None:
     """Every LSTM in the file: by module path, or RTNeural's by ``lstm``, ``lstm_1``, … in its order."""
@@ -41,31 +40,51 @@ def read(source: Source) -> Contents | None:
         return None
     if source.size > MAX_BYTES:
         raise FormatError(f"expected at most {MAX_BYTES} bytes of JSON, found {source.size}")
-    return Contents(NAME, {LSTMWeights: _lstms(parse("model", source.read()))})
+    model = parse("model", source.read())
+    found = _lstms(model, source.ignore)
+    return Contents(
+        NAME, {LSTMWeights: found}, {name: partial(numbers.array, name, value) for name, value in _arrays(model)}
+    )
 
 
-def _lstms(model: dict[str, Any]) -> dict[str, Reader]:
+def _arrays(model: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every list that may be an array, by its name: of a state dict, of RTNeural's layers, NAM's one."""
+    tensors = model.get("state_dict", model)
+    for name, value in tensors.items() if isinstance(tensors, dict) else ():
+        if isinstance(value, list) and name not in ("layers", "in_shape"):
+            yield name, value
+    layers = model.get("layers")
+    for number, layer in enumerate(layers if isinstance(layers, list) else ()):
+        weights = layer.get("weights") if isinstance(layer, dict) else None
+        yield from (
+            (f"layers.{number}.weights.{k}", one) for k, one in enumerate(weights if isinstance(weights, list) else ())
+        )
+
+
+def _lstms(model: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Reader]:
     match model:
         case {"architecture": str() as architecture, "weights": _, "config": _}:
             return _nam(model, architecture)
         case {"in_shape": _, "layers": list() as layers}:
             return _rtneural(model["in_shape"], layers)
         case {"state_dict": dict() as state_dict}:
-            return _state_dict(model.get("model_data"), state_dict)
+            return _state_dict(model.get("model_data"), state_dict, ignore)
         case _ if any(re.search(r"(?:^|\.)weight_[ih]h(?:_|$)", name) for name in model):
-            return _state_dict({}, model)
+            return _state_dict({}, model, ignore)
     raise FormatError(
         "expected a model of RTNeural (in_shape, layers), GuitarML (state_dict) or NAM (architecture, config, "
         f"weights), found a JSON object with {', '.join(map(repr, list(model)[:8])) or 'nothing in it'}"
     )
 
 
-def _state_dict(about: Any, tensors: dict[str, Any]) -> dict[str, Reader]:
+def _state_dict(about: Any, tensors: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Reader]:
     about = about if isinstance(about, dict) else {}
     if about.get("unit_type", "LSTM") != "LSTM":
         raise FormatError(f"model_data.unit_type: expected 'LSTM', found {about['unit_type']!r:.100}")
-    shapes = {name: _shape(name, value) for name, value in tensors.items() if isinstance(value, list)}
-    found = by_prefix([("", lstms(shapes, lambda name: _array(name, tensors[name])))])
+    shapes = {name: numbers.shape(name, value) for name, value in tensors.items() if isinstance(value, list)}
+    others = {name: type(value).__name__ for name, value in tensors.items() if name not in shapes and "." in name}
+    named = Named(shapes, lambda name: numbers.array(name, tensors[name]), others, ignore)
+    found = by_prefix([("", lstms(named))])
     return {prefix: _as_told(reader, about) for prefix, reader in found.items()}
 
 
@@ -110,7 +129,7 @@ def _rtneural_reader(where: str, layer: dict[str, Any], width: int, units: int) 
         arrays = []
         for number, shape in enumerate(((width, 4 * units), (units, 4 * units), (4 * units,))):
             name = f"{where}.weights[{number}]"
-            arrays.append(_array(name, stored[number]))
+            arrays.append(numbers.array(name, stored[number]))
             if arrays[-1].shape != shape:
                 raise FormatError(f"{name}: expected shape {shape}, found {arrays[-1].shape}")
         return LSTMWeights([[DirectionWeights(arrays[0].T, arrays[1].T, arrays[2])]], assumed=[BATCH_FIRST])
@@ -123,25 +142,25 @@ def _nam(model: dict[str, Any], architecture: str) -> dict[str, Reader]:
         raise FormatError(f"architecture: expected 'LSTM', found {architecture!r:.100}")
 
     def weights() -> LSTMWeights:
-        config, numbers = model["config"], _array("weights", model["weights"])
-        if numbers.ndim != 1 or not isinstance(config, dict):
+        config, stored = model["config"], numbers.array("weights", model["weights"])
+        if stored.ndim != 1 or not isinstance(config, dict):
             raise FormatError("config, weights: expected an object and a flat list of numbers, found others")
         layers, width, units = (
             _positive(f"config.{key}", config.get(key)) for key in ("num_layers", "input_size", "hidden_size")
         )
         outputs = _positive("config.out_channels", config.get("out_channels", 1))
         expected = units * (4 * (width + units) + 6) + (layers - 1) * units * (8 * units + 6) + outputs * (units + 1)
-        if numbers.size != expected:
+        if stored.size != expected:
             raise FormatError(
                 f"weights: expected {expected} numbers for {layers} layer(s) of {units} units, {width} input(s) and a "
-                f"head of {outputs} output(s), found {numbers.size}"
+                f"head of {outputs} output(s), found {stored.size}"
             )
         stack, h, c, at = [], [], [], 0
 
         def take(*shape: int) -> FloatArray:
             nonlocal at
             at += prod(shape)
-            return numbers[at - prod(shape) : at].reshape(shape)
+            return stored[at - prod(shape) : at].reshape(shape)
 
         for _ in range(layers):
             matrix = take(4 * units, width + units)
@@ -153,30 +172,6 @@ def _nam(model: dict[str, Any], architecture: str) -> dict[str, Reader]:
         return LSTMWeights(stack, initial_state=state, assumed=[BATCH_FIRST])
 
     return {"": weights}
-
-
-def _array(name: str, value: Any) -> FloatArray:
-    """Nested lists of equal length as an array, when every number in them is finite."""
-    shape, rows = _shape(name, value), [value]
-    for size in shape:
-        if not all(isinstance(row, list) and len(row) == size for row in rows):
-            raise FormatError(f"{name}: expected lists of equal length, found others")
-        rows = list(chain.from_iterable(rows))
-    for number in rows:
-        if type(number) not in (int, float) or not abs(number) < MAX_NUMBER:
-            raise FormatError(f"{name}: expected numbers within float32's range, found {number!s:.50}")
-    return np.array(rows, dtype=np.float32).reshape(shape)
-
-
-def _shape(name: str, value: Any) -> Shape:
-    """Lengths of nested lists, by the first of each."""
-    shape: Shape = ()
-    while isinstance(value, list):
-        shape = (*shape, len(value))
-        value = value[0] if value else None
-        if len(shape) > MAX_RANK:
-            raise FormatError(f"{name}: expected at most {MAX_RANK} lists in each other, found more")
-    return shape
 
 
 def _last(name: str, shape: Any) -> int:

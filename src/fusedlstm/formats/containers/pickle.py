@@ -1,12 +1,14 @@
 """Pickles read as data: nothing is imported, nothing is called.
 
-A pickle is a program. This interpreter knows the opcodes that plain containers and calls are written with; it follows
-the documentation in the standard library's :mod:`pickletools`, which also splits the opcodes. What the names and calls
-in it mean is for those to say who know its writer.
+A pickle is a program. This interpreter knows the opcodes that containers and calls are written with; it follows the
+documentation in the standard library's :mod:`pickletools`, which also splits the opcodes. What the names and calls in
+it mean is for those to say who know its writer; whatever they do not know is a closed box, carried along, not opened.
 """
 
 from __future__ import annotations
 
+import io
+import mmap
 import pickletools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +20,8 @@ MAX_OPCODES = 2_000_000
 """About two seconds and 200 MB at worst; a checkpoint takes about 30 for each tensor."""
 MAX_KEY = 256
 """Longest key of a dictionary that is kept: paths are made of keys, and a memoised one costs nothing to repeat."""
-_MAX_NAME = 200
+MAX_NAME = 200
+"""Of a module or a class; the rest is cut off."""
 
 
 @dataclass(frozen=True)
@@ -28,27 +31,26 @@ class Global:
     name: str
 
 
-@dataclass(eq=False)
-class Attributes:
-    """An object that is known by the name of its class alone, and its attributes."""
+@dataclass(eq=False, slots=True)
+class Box:
+    """An object of which the name of its class alone is known, and what was put into it."""
 
     kind: str
-    values: dict[str, Any] = field(default_factory=dict)
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+    items: dict[str | int, Any] = field(default_factory=dict)
+    elements: list[Any] = field(default_factory=list)
+
+    @property
+    def values(self) -> dict[str | int, Any]:
+        """Its attributes, where its state is a dictionary of them."""
+        return self.state if isinstance(self.state, dict) else {}
 
 
-class Items:
-    """A list or set; what is put into it is dropped."""
-
-
-class Ignored:
-    """Another object; what is put into it is dropped."""
-
-
-ITEMS = Items()
-IGNORED = Ignored()
 MARK = object()
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_MUTABLE = (dict, Box)
 
 
 class Unpickler:
@@ -56,58 +58,64 @@ class Unpickler:
 
     Parameters
     ----------
-    data : bytes
-        The pickle.
+    data : bytes, mmap or file
+        The pickle, or several after each other: `load` reads on from a file's position.
     where : str
         What messages call it.
     """
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes | mmap.mmap | io.BytesIO, where: str) -> None:
         self.where = where
-        self._data = data
+        self._file: Any = io.BytesIO(data) if isinstance(data, bytes) else data
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-
-    def find(self, name: str) -> Any:
-        """What a dotted name stands for: a `Global`; anything else is refused."""
-        raise FormatError(f"{self.where}: expected plain data, found {name!r}")
+        self._count = 0
 
     def call(self, function: Global, arguments: tuple[Any, ...]) -> Any:
         """What a call would return, as data."""
-        return IGNORED
+        return Box(function.name, arguments)
+
+    def build(self, target: Any, state: Any) -> None:
+        """What ``__setstate__`` of an object that is no box would do."""
+        raise FormatError(f"{self.where}: expected attributes of a dictionary or an object, found {_kind(target)}")
 
     def persistent(self, identifier: Any) -> Any:
         """What lies outside of the pickle under an identifier."""
         raise FormatError(f"{self.where}: expected plain data, found a persistent id")
 
     def load(self) -> Any:
-        """What the pickle describes: dictionaries (only their items with str keys), tuples, plain values, what `call`
-        and `persistent` return, `ITEMS` for lists and sets, `IGNORED` for everything else.
+        """What the pickle describes: dictionaries (their items with keys of text and whole numbers), lists, tuples,
+        plain values, what `call` and `persistent` return.
 
         Raises
         ------
         FormatError
-            The pickle is damaged or longer than any checkpoint's, or asks for anything but data.
+            The pickle is damaged or longer than any checkpoint's.
         """
         stack, memo = self._stack, self._memo
-        for count, (opcode, argument, position) in enumerate(self._opcodes()):
-            if count == MAX_OPCODES:
+        stack.clear()
+        memo.clear()
+        for opcode, argument, position in self._opcodes():
+            self._count += 1
+            if self._count > MAX_OPCODES:
                 raise FormatError(f"{self.where}: expected at most {MAX_OPCODES} pickle opcodes, found more")
             match opcode:
-                case "BINPUT" | "LONG_BINPUT":
+                case "BINPUT" | "LONG_BINPUT" | "PUT":
                     memo[argument] = self._top()
-                case "BINGET" | "LONG_BINGET":
+                case "BINGET" | "LONG_BINGET" | "GET":
                     if argument not in memo:
                         raise self._damaged(f"no object {argument} at byte {position}")
                     stack.append(memo[argument])
                 case "MEMOIZE":
                     memo[len(memo)] = self._top()
-                case "BININT1" | "BININT2" | "BININT" | "LONG1" | "LONG4" | "BINFLOAT":
+                case "BININT1" | "BININT2" | "BININT" | "LONG1" | "LONG4" | "BINFLOAT" | "INT" | "LONG" | "FLOAT":
                     stack.append(argument)
-                case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "BINSTRING" | "SHORT_BINSTRING":
+                case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "UNICODE":
+                    stack.append(argument)
+                case "BINSTRING" | "SHORT_BINSTRING" | "STRING":  # of Python 2: text and bytes at once
                     stack.append(argument)
                 case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8":
-                    stack.append(IGNORED)
+                    stack.append(argument)
                 case "NONE" | "NEWTRUE" | "NEWFALSE":
                     stack.append(_CONSTANTS[opcode])
                 case "MARK":
@@ -121,41 +129,62 @@ class Unpickler:
                     stack.append(tuple(self._since_mark()))
                 case "EMPTY_DICT":
                     stack.append({})
+                case "DICT":
+                    items = self._since_mark()
+                    stack.append({})
+                    self._set_items(items)
                 case "SETITEM":
                     value, key = self._pop(), self._pop()
                     self._set_items([key, value])
                 case "SETITEMS":
                     self._set_items(self._since_mark())
-                case "EMPTY_LIST" | "EMPTY_SET":
-                    stack.append(ITEMS)
+                case "EMPTY_LIST":
+                    stack.append([])
+                case "LIST":
+                    stack.append(self._since_mark())
+                case "EMPTY_SET":
+                    stack.append(Box("builtins.set"))
                 case "FROZENSET":
-                    self._since_mark()
-                    stack.append(ITEMS)
+                    stack.append(Box("builtins.frozenset", elements=self._since_mark()))
                 case "APPEND" | "APPENDS" | "ADDITEMS":
-                    _ = self._pop() if opcode == "APPEND" else self._since_mark()
-                    self._expect(self._top(), (Items, Ignored), "an addition to a list or set")
+                    items = [self._pop()] if opcode == "APPEND" else self._since_mark()
+                    self._append(self._top(), items)
                 case "GLOBAL":
                     self._global(*argument.split(" ", 1))
                 case "STACK_GLOBAL":
                     attribute, module = self._pop(), self._pop()
                     self._global(module, attribute)
+                case "EXT1" | "EXT2" | "EXT4":
+                    stack.append(Global(f"copyreg's extension {argument}"))
                 case "REDUCE" | "NEWOBJ":
                     arguments, function = self._pop(), self._pop()
-                    self._expect(function, Global, "a call of a global")
-                    self._expect(arguments, tuple, "a call with a tuple")
-                    stack.append(self.call(function, arguments))
+                    self._call(function, arguments)
+                case "NEWOBJ_EX":
+                    keywords, arguments, function = self._pop(), self._pop(), self._pop()
+                    self._call(function, arguments)
+                    if isinstance(box := self._top(), Box) and isinstance(keywords, dict):
+                        box.items.update(keywords)
+                case "INST":
+                    arguments = tuple(self._since_mark())
+                    self._global(*argument.split(" ", 1))
+                    self._call(self._pop(), arguments)
+                case "OBJ":
+                    function, *rest = self._since_mark() or [None]
+                    self._call(function, tuple(rest))
                 case "BUILD":
-                    attributes, target = self._pop(), self._top()
-                    self._expect(target, (dict, Ignored, Attributes), "attributes of a dictionary or an object")
-                    # A dictionary has some too, such as a state dict's _metadata.
-                    if isinstance(target, Attributes) and isinstance(attributes, dict):
-                        target.values = attributes
+                    state, target = self._pop(), self._top()
+                    if isinstance(target, Box):
+                        target.state = state
+                    elif not isinstance(target, dict):  # a dictionary has some too, such as a state dict's _metadata
+                        self.build(target, state)
                 case "BINPERSID":
                     stack.append(self.persistent(self._pop()))
                 case "POP":
                     self._pop()
                 case "POP_MARK":
                     self._since_mark()
+                case "DUP":
+                    stack.append(self._top())
                 case "PROTO" | "FRAME":
                     pass
                 case "STOP":
@@ -168,7 +197,7 @@ class Unpickler:
 
     def _opcodes(self) -> Iterator[tuple[str, Any, int | None]]:
         try:
-            for opcode, argument, position in pickletools.genops(self._data):
+            for opcode, argument, position in pickletools.genops(self._file):
                 yield opcode.name, argument, position
         except ValueError as error:
             raise self._damaged(str(error)[:200]) from error
@@ -191,23 +220,42 @@ class Unpickler:
             items.append(item)
         return items[::-1]
 
-    def _expect(self, value: Any, kind: type | tuple[type, ...], what: str) -> None:
-        if not isinstance(value, kind):
-            raise FormatError(f"{self.where}: expected {what}, found {type(value).__name__}")
+    def _call(self, function: Any, arguments: Any) -> None:
+        if not isinstance(arguments, tuple):
+            raise FormatError(f"{self.where}: expected a call with a tuple, found {_kind(arguments)}")
+        if isinstance(function, Box):  # what is made by a box is a box of the same kind
+            self._stack.append(Box(function.kind, (function, *arguments[:8])))
+        elif isinstance(function, Global):
+            self._stack.append(self.call(function, arguments))
+        else:
+            raise FormatError(f"{self.where}: expected a call of a global, found {_kind(function)}")
+
+    def _append(self, target: Any, items: list[Any]) -> None:
+        if isinstance(target, Box):
+            target.elements.extend(items)
+        elif isinstance(target, list):
+            target.extend(items)
+        else:
+            raise FormatError(f"{self.where}: expected an addition to a list or set, found {_kind(target)}")
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
-        self._expect(target, (dict, Ignored), "items set on a dictionary")
+        if not isinstance(target, _MUTABLE):
+            raise FormatError(f"{self.where}: expected items set on a dictionary, found {_kind(target)}")
         if len(items) % 2:
             raise FormatError(f"{self.where}: expected keys and values in pairs, found one without the other")
-        if isinstance(target, dict):
-            # No tensor that matters has another key, and only strings hash and compare in bounded time.
-            for key, value in zip(items[::2], items[1::2]):
-                if type(key) is str and len(key) <= MAX_KEY:
-                    target[key] = value
+        table = target.items if isinstance(target, Box) else target
+        # No tensor that matters has another key, and these alone hash and compare in bounded time.
+        for key, value in zip(items[::2], items[1::2]):
+            if (type(key) is str and len(key) <= MAX_KEY) or (type(key) is int and -(2**63) <= key < 2**63):
+                table[key] = value
 
     def _global(self, module: Any, attribute: Any) -> None:
         if type(module) is not str or type(attribute) is not str:
             raise FormatError(f"{self.where}: expected a global's module and name, found something else")
         # Each use of a long memoised name would cost its length.
-        self._stack.append(self.find(f"{module[:_MAX_NAME]}.{attribute[:_MAX_NAME]}"))
+        self._stack.append(Global(f"{module[:MAX_NAME]}.{attribute[:MAX_NAME]}"))
+
+
+def _kind(value: Any) -> str:
+    return value.kind if isinstance(value, Box) else type(value).__name__

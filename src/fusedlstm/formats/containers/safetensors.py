@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
 from ...errors import FormatError
 from .source import Source
@@ -17,7 +17,8 @@ from .source import Source
 MAX_HEADER = 16 << 20
 """About 100 000 tensors."""
 
-NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1"}
+NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1", "U8": "u1", "BOOL": "?", "C64": "<c8"}
+NUMBERS |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (2, 4, 8)}
 """NumPy's name for the numbers that are read, by this format's."""
 
 
@@ -41,8 +42,11 @@ class Safetensors:
         if length > MAX_HEADER:
             raise FormatError(f"header: expected at most {MAX_HEADER} bytes, found {length} declared")
         try:
-            with safe_open(source.path, framework="np"):
-                pass
+            if source.path is None:
+                deserialize(source.read())  # type: ignore[no-untyped-call]
+            else:
+                with safe_open(source.path, framework="np"):
+                    pass
         except (SafetensorError, OSError) as error:  # the second is the operating system's, of mapping the file
             raise FormatError(f"damaged safetensors file ({error})") from error
         header: dict[str, Any] = json.loads(self._data[8 : 8 + length])

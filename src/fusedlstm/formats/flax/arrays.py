@@ -16,7 +16,8 @@ Array = npt.NDArray[Any]
 
 _NDARRAY, _COMPLEX, _SCALAR = 1, 2, 3  # extension codes
 _CHUNKED = "__msgpack_chunked_array__"  # how an array of more than 2**30 bytes is stored
-_DTYPES = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
+_DTYPES = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8", "bool": "?"}
+_DTYPES |= {f"{kind}{8 * size}": f"<{kind[0]}{size}" for kind in ("int", "uint") for size in (1, 2, 4, 8)}
 _MAX_RANK = 32
 
 

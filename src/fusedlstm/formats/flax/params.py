@@ -12,7 +12,7 @@ from .arrays import Array
 from .conv_lstm import conv_lstms
 from .lstm import lstms
 from .options import stated
-from .tree import Tree
+from .tree import Tree, leaves
 
 
 def contents(
@@ -33,4 +33,4 @@ def contents(
         LSTMWeights: lstms(params, options),
         ConvLSTMWeights: conv_lstms(params, options),
     }
-    return Contents(name, found, tensors or {}, configured=True)
+    return Contents(name, found, leaves(params) if tensors is None else tensors, configured=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ...errors import FormatError
+from ...weights.checked import unmasked
 from .arrays import Array, is_array, to_array
 
 Tree = Mapping[Any, Any]
@@ -73,6 +75,20 @@ def subtrees(
             yield (*path, str(key)), child
 
 
+def leaves(tree: Tree) -> dict[str, Callable[[], Array]]:
+    """What reads each array that is stored in a tree, by its path with slashes."""
+    found: dict[str, Callable[[], Array]] = {}
+    waiting: list[tuple[tuple[str, ...], Tree]] = [((), tree)]
+    for path, inside in waiting:
+        for key, value in inside.items() if len(path) <= _MAX_DEPTH else ():
+            name = "/".join((*path, str(key)))
+            if is_array(value):
+                found[name] = partial(to_array, f"tensor {name!r}", value)
+            elif isinstance(value, Mapping):
+                waiting.append(((*path, str(key)), value))
+    return found
+
+
 def leaf(tree: Tree, path: tuple[str, ...], layer: str, name: str) -> Array:
     """The parameter `name` of the submodule `layer`, of any shape."""
     where = f"tensor {'/'.join((*path, layer, name))!r}"
@@ -85,7 +101,7 @@ def leaf(tree: Tree, path: tuple[str, ...], layer: str, name: str) -> Array:
     elif isinstance(found, Stored):
         array = found.read()
     else:
-        array = np.asarray(found)
+        array = np.asarray(unmasked(where, found))
         if array.dtype == object and hasattr(found, "value"):  # linen's Partitioned, nnx's variables of older versions
             array = np.asarray(found.value)
         if array.dtype.name == "bfloat16":

@@ -23,7 +23,7 @@ _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5
 def read(source: Source) -> Contents | None:
     """Every LSTM and ConvLSTM by its Keras name, those of nested models as ``outer/enc``."""
     archive = opened(source)
-    if archive is None or _CONFIG not in archive:
+    if archive is None or _CONFIG not in archive or not {_METADATA, _WEIGHTS} & set(archive.names):
         return None
     if _WEIGHTS not in archive:
         raise FormatError(f"zip member {_WEIGHTS!r}: expected in a .keras file, found {', '.join(archive.names)}")

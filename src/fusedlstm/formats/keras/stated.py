@@ -95,9 +95,14 @@ class Stated:
 
 def stated(source: Source) -> Stated | None:
     """What the caller states beside a file, checked."""
-    if source.config is None:
+    return of_config(source.config)
+
+
+def of_config(config: Config | None) -> Stated | None:
+    """What is stated, checked."""
+    if config is None:
         return None
-    value, version = _value(source.config)
+    value, version = _value(config)
     if isinstance(value, str):  # a text of JSON that was written as JSON
         value = configuration.parse(value)
     if not isinstance(value, Mapping):

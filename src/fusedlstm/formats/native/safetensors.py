@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..._files import replacing
 from ...errors import FormatError
 from ...weights import ConvLSTMWeights, FloatArray, LSTMWeights
+from ...weights.named import Named
 from ...weights.state_dict import Reader, by_prefix, lstms
 from ..containers.safetensors import Safetensors, opened
 from ..containers.source import Source
@@ -24,6 +25,8 @@ from ..contents import Contents
 from . import conv_lstm, lstm, narrow
 
 NAME = "safetensors file"
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def read(source: Source) -> Contents | None:
@@ -46,7 +49,7 @@ def _lstms(file: Safetensors) -> dict[str, Reader]:
 
     def stored(name: str) -> npt.NDArray[Any]:
         kind = file.kind(name)
-        if kind == "I8" and dtype != "int8":
+        if kind not in _FLOATS and not (kind == "I8" and dtype == "int8"):
             raise FormatError(f"{name}: expected F32, F64, F16 or BF16, found {kind}")
         if precision:
             narrow.expect_kind(name, kind, dtype)
@@ -63,7 +66,7 @@ def _lstms(file: Safetensors) -> dict[str, Reader]:
     shapes = {name: shape for name, shape in file.shapes.items() if not (dtype == "int8" and name.endswith("_scale"))}
     if said["version"] == 2:
         return {"": narrow.held_in(lstm.build(said, set(shapes), tensor), precision)}
-    found = by_prefix([("", lstms(shapes, tensor, batch_first=said["batch_first"]))])
+    found = by_prefix([("", lstms(Named(shapes, tensor), batch_first=said["batch_first"]))])
     return {path: narrow.held_in(reader, precision) for path, reader in found.items()}
 
 

@@ -12,19 +12,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
 from ...weights import BATCH_FIRST, Activation, Assumption, Cell, DirectionWeights, LSTMWeights, reorder_gates
-from ...weights.reparametrised import Shape
+from ...weights.named import Named, Shape
 from ...weights.state_dict import to_float32
 from ..containers.json import stated
 from ..containers.source import Config
 
 Reader = Callable[[], LSTMWeights]
-Read = Callable[[str], npt.NDArray[np.generic]]
+CONFIGURED = True
 
 SETTINGS = {"forget_bias": 1.0, "cell_clip": math.inf, "proj_clip": math.inf}
 _ASSUMED = Assumption(
@@ -42,29 +43,20 @@ _CELL = re.compile(
 _OTHERS = ("layer_norm_basic_lstm_cell", "coupled_input_forget_gate_lstm_cell")
 
 
-def cells(shapes: Mapping[str, Shape], read: Read, config: Config | None = None) -> dict[str, Reader]:
-    """Every LSTM cell among TensorFlow's variables, by its scope.
-
-    Parameters
-    ----------
-    shapes : mapping of str to shape
-        Every array by its variable's name, with or without ``:0``.
-    read : callable
-        Reads one.
-    config : mapping or path-like, optional
-        What the caller states that cells were built with.
-    """
-    named = {name.removesuffix(":0"): name for name in shapes}
+def find(named: Named) -> Mapping[type, Mapping[str, Callable[[], Any]]]:
+    """Every LSTM cell among TensorFlow's variables, with or without ``:0``, by its scope."""
+    shapes = named.shapes
+    stored = {name.removesuffix(":0"): name for name in shapes}
     found: dict[str, Reader] = {}
-    for name in named:
+    for name in stored:
         scope, _, last = name.rpartition("/")
         if last != "kernel" or scope.endswith("projection"):
             continue
-        parts = {part: named[full] for part in _PARTS if (full := f"{scope}/{part}" if scope else part) in named}
-        if f"{scope}/recurrent_kernel".lstrip("/") not in named and _is_cell(scope, parts):
-            parts = {key: named[key] for key in SETTINGS if key in named} | parts
-            found[scope] = _reader(scope, parts, shapes, read, config)
-    return found
+        parts = {part: stored[full] for part in _PARTS if (full := f"{scope}/{part}" if scope else part) in stored}
+        if f"{scope}/recurrent_kernel".lstrip("/") not in stored and _is_cell(scope, parts):
+            parts = {key: stored[key] for key in SETTINGS if key in stored} | parts
+            found[scope] = _reader(scope, parts, named)
+    return {LSTMWeights: found}
 
 
 def _is_cell(scope: str, parts: Mapping[str, str]) -> bool:
@@ -72,9 +64,9 @@ def _is_cell(scope: str, parts: Mapping[str, str]) -> bool:
     return bool(_CELL.fullmatch(scope) or not scope or set(parts) - {"kernel", "bias"})
 
 
-def _reader(
-    scope: str, parts: dict[str, str], shapes: Mapping[str, Shape], read: Read, config: Config | None
-) -> Reader:
+def _reader(scope: str, parts: dict[str, str], named: Named) -> Reader:
+    shapes, read, config = named.shapes, named.read, named.config
+
     def weights() -> LSTMWeights:
         match = _CELL.fullmatch(scope)
         kind = match["kind"] if match else ""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError
+from .elementwise import ELEMENTWISE, compute
 from .graph import BFLOAT16, DTYPES, MAX_RANK, Array, Scope, attributes, describe, is_op, to_array
 
 _MAX_DEPTH = 100
@@ -69,7 +70,25 @@ class Constants:
             return _constant(name, node)
         return self._fold(home, name, node, depth)
 
+    def taken(self, home: Scope, node: Any, name: str, depth: int = 0) -> list[tuple[Scope, str]]:
+        """What an If hands on as its output `name`: of both branches, or of the one that a constant condition takes."""
+        graphs: list[Any] = [attributes(node).get(which) for which in ("then_branch", "else_branch")]
+        at = list(node.output).index(name)
+        if len(node.input) != 1 or not all(hasattr(graph, "node") and at < len(graph.output) for graph in graphs):
+            raise FormatError(
+                f"{describe(node)}: expected a condition and two branches of {at + 1} outputs, found others"
+            )
+        try:
+            condition = self.get(home, node.input[0], depth + 1)
+        except NotConstantError:
+            condition = np.zeros(0)
+        if condition.size == 1:
+            graphs = [graphs[0 if condition.any() else 1]]
+        return [(home.inner(graph), graph.output[at].name) for graph in graphs]
+
     def _fold(self, home: Scope, name: str, node: Any, depth: int) -> Array:
+        if is_op(node, "If") and len(branches := self.taken(home, node, name, depth)) == 1:
+            return self.get(*branches[0], depth + 1)
         if not is_op(node, *self._folds):
             raise NotConstantError(f"expected a constant, found the output of {describe(node)}, which is not folded")
         inputs = [self.get(home, one, depth + 1) if one else None for one in node.input]
@@ -259,7 +278,12 @@ def _dequantize(call: Call) -> Array:
     return np.multiply(shifted, scale, dtype=np.promote_types(scale.dtype, np.float32)).astype(scale.dtype)
 
 
+def _elementwise(call: Call) -> Array:
+    return compute(call.node.op_type, call.inputs, call.attributes, lambda shape: call.spend_shape(shape, 16))
+
+
 FOLD: dict[str, Callable[[Call], Array]] = {
+    **dict.fromkeys(ELEMENTWISE, _elementwise),
     "Identity": lambda call: call.array(0),
     "Transpose": _transpose,
     "Reshape": _reshape,

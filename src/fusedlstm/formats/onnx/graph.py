@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ DTYPES = {
     5: ("<i2", "int32_data"),
     6: ("<i4", "int32_data"),
     7: ("<i8", "int64_data"),
+    9: ("|b1", "int32_data"),
+    12: ("<u4", "uint64_data"),
+    13: ("<u8", "uint64_data"),
     FLOAT16: ("<f2", "int32_data"),
     11: ("<f8", "double_data"),
     BFLOAT16: ("<u2", "int32_data"),
@@ -31,7 +35,43 @@ DTYPES = {
 MAX_RANK = 32
 _IGNORES_VALUES = ("Shape", "Size", "RandomNormalLike", "RandomUniformLike", "EyeLike")
 _TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
-_KINDS = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}  # AttributeProto.type → its field
+_KINDS = {
+    1: "f",
+    2: "i",
+    3: "s",
+    4: "t",
+    5: "g",
+    6: "floats",
+    7: "ints",
+    8: "strings",
+}  # AttributeProto.type → its field
+
+
+Branches = tuple[tuple[int, str, str], ...]
+"""The Ifs around a graph: how deep each lies, its first output, and which branch of it leads here."""
+
+
+class Inside(NamedTuple):
+    """A graph of a model, and the Ifs around it."""
+
+    scope: Scope
+    branches: Branches
+
+
+def graphs(model: Any) -> Iterator[Inside]:
+    """The graph, its functions, and the graphs inside their nodes (Loop, If, Scan)."""
+    roots = (*reversed(model.functions), model.graph)
+    waiting = [Inside(Scope(one), ()) for one in roots]
+    while waiting:
+        inside = waiting.pop()
+        yield inside
+        for node in reversed(inside.scope.graph.node):
+            for attribute in node.attribute:
+                for graph in (attribute.g, *attribute.graphs):
+                    if graph.node:
+                        branch = (len(inside.branches), next(iter(node.output), ""), attribute.name)
+                        path = (*inside.branches, branch) if is_op(node, "If") else inside.branches
+                        waiting.append(Inside(inside.scope.inner(graph), path))
 
 
 class Scope:
@@ -51,6 +91,7 @@ class Scope:
                 self._define(self.nodes, output, node)
         described = (one for one in (*graph.input, *getattr(graph, "value_info", ())) if not isinstance(one, str))
         self._types = {one.name: one.type.tensor_type for one in described}
+        self._inner: dict[int, Scope] = {}
 
     def find(self, name: str) -> Scope:
         """The scope that defines a name."""
@@ -60,6 +101,12 @@ class Scope:
                 return scope
             scope = scope.outer
         raise FormatError(f"tensor {name!r}: used, but defined nowhere")
+
+    def inner(self, graph: Any) -> Scope:
+        """The scope of a graph inside one of this graph's nodes, the same one each time."""
+        if id(graph) not in self._inner:
+            self._inner[id(graph)] = Scope(graph, self)
+        return self._inner[id(graph)]
 
     @cached_property
     def runtime(self) -> set[str]:
@@ -71,7 +118,7 @@ class Scope:
             around.append(outer.runtime)
             outer = outer.outer
         for node in self.graph.node:  # a valid graph has its nodes in order of computation
-            inputs = [] if is_op(node, *_IGNORES_VALUES) else filter(None, node.input)
+            inputs = [] if is_op(node, *_IGNORES_VALUES) else [*filter(None, node.input), *_captured(node)]
             if any(one in names for one in inputs for names in (found, *around)):
                 found.update(node.output)
         return found
@@ -92,6 +139,15 @@ class Scope:
         if name in self.tensors or name in self.nodes or (where is self.nodes and name in self.inputs):
             raise FormatError(f"tensor {name!r}: expected one definition, found two")
         where[name] = value
+
+
+def _captured(node: Any) -> Iterator[str]:
+    """Names that the graphs inside a node use: they may be of the graphs around it."""
+    waiting = [graph for one in node.attribute for graph in (one.g, *one.graphs)]
+    while waiting:
+        for inside in waiting.pop().node:
+            yield from filter(None, inside.input)
+            waiting += [graph for one in inside.attribute for graph in (one.g, *one.graphs) if graph.node]
 
 
 def is_op(node: Any, *names: str) -> bool:
@@ -175,7 +231,10 @@ def to_array(name: str, tensor: Any) -> Array:
 def _from_typed(where: str, stored: Any, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "f" and dtype.itemsize > 2:
         return np.array(stored, dtype)
-    bits = np.dtype("<u2") if dtype.kind == "f" else dtype  # float16 lies here as its bits
+    if dtype == np.uint64:
+        return np.array(stored, dtype)
+    held: dict[str, np.dtype[Any]] = {"f": np.dtype("<u2"), "b": np.dtype("u1")}  # float16 lies here as its bits
+    bits = held.get(dtype.kind, dtype)
     values = np.array(stored, np.int64)
     limits = np.iinfo(bits)
     if values.size and not (limits.min <= values.min() and values.max() <= limits.max):

@@ -7,7 +7,7 @@ P (directions, 3H), i, o, f. ONNX Runtime's DynamicQuantizeLSTM holds the same i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,22 +17,25 @@ from ...errors import FormatError
 from ...weights import DirectionWeights, LSTMWeights, reorder_gates
 from .cell import cells, choice, direction
 from .fold import Constants, NotConstantError
-from .graph import Array, Scope, attributes, describe, is_op
+from .graph import Array, Branches, Inside, Scope, attributes, describe, is_op
 from .quantized import INPUTS as QUANTIZED_INPUTS
 from .quantized import dequantized
 from .state import Sizes, initial_state
 
+Reader = Callable[[], LSTMWeights]
+_MAX_TWINS = 64
 _INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 
 
-def lstms(model: Any, file_size: int) -> dict[str, Callable[[], LSTMWeights]]:
-    """Every LSTM node, by its name and by the names of its outputs."""
-    nodes = [(scope, node) for scope in _scopes(model) for node in scope.graph.node if _is_lstm(node)]
+def lstms(graphs: Sequence[Inside], file_size: int) -> dict[str, Reader]:
+    """Every LSTM node of a model's graphs, by its name and by the names of its outputs."""
+    nodes = [(inside, node) for inside in graphs for node in inside.scope.graph.node if _is_lstm(node)]
     owners = Counter(name for _, node in nodes for name in _names(node))
-    listed: dict[str, Callable[[], LSTMWeights]] = {}
-    others: dict[str, Callable[[], LSTMWeights]] = {}
-    for scope, node in nodes:
-        reader = partial(_build, scope, node, file_size)
+    readers = [partial(_build, inside.scope, node, file_size) for inside, node in nodes]
+    _join_twins([inside.branches for inside, _ in nodes], readers)
+    listed: dict[str, Reader] = {}
+    others: dict[str, Reader] = {}
+    for (_, node), reader in zip(nodes, readers):
         names = [name for name in _names(node) if owners[name] == 1]
         if not names:
             raise FormatError(f"{describe(node)}: expected a name of its own, found one that other LSTM nodes have too")
@@ -46,15 +49,43 @@ def _names(node: Any) -> list[str]:
     return list(dict.fromkeys(filter(None, (node.name, *node.output))))
 
 
-def _scopes(model: Any) -> Iterator[Scope]:
-    """The graph, its functions, and the graphs inside their nodes (Loop, If, Scan)."""
-    waiting: list[tuple[Any, Scope | None]] = [(one, None) for one in (*reversed(model.functions), model.graph)]
-    while waiting:
-        scope = Scope(*waiting.pop())
-        yield scope
-        for node in reversed(scope.graph.node):
-            for attribute in node.attribute:
-                waiting.extend((graph, scope) for graph in (attribute.g, *attribute.graphs) if graph.node)
+def _join_twins(branches: Sequence[Branches], readers: list[partial[LSTMWeights]]) -> None:
+    """One reader for LSTMs of the same weights in the two branches of an If, of which a run takes one."""
+    inside = [k for k, path in enumerate(branches) if path][:_MAX_TWINS]
+    built: dict[int, LSTMWeights | None] = {}
+    for place, k in enumerate(inside):
+        for j in inside[:place]:
+            if readers[j] is readers[k] or not _exclude_each_other(branches[j], branches[k]):
+                continue
+            for one in (j, k):
+                if one not in built:
+                    try:
+                        built[one] = readers[one]()
+                    except FormatError:
+                        built[one] = None
+            if (first := built[j]) is not None and (second := built[k]) is not None and _same(first, second):
+                readers[k] = readers[j]
+                break
+
+
+def _exclude_each_other(one: Branches, other: Branches) -> bool:
+    return any(a[:2] == b[:2] and a != b for a, b in zip(one, other))
+
+
+def _same(one: LSTMWeights, other: LSTMWeights) -> bool:
+    """Whether two LSTMs are the same, number by number."""
+    arrays = [
+        [array for layer in lstm.layers for direction in layer for array in direction.arrays.values()]
+        + [np.asarray(state) for states in lstm.initial_state or () for state in states]
+        for lstm in (one, other)
+    ]
+    cells = [[direction.cell for layer in lstm.layers for direction in layer] for lstm in (one, other)]
+    return (
+        cells[0] == cells[1]
+        and (one.batch_first, one.reverse) == (other.batch_first, other.reverse)
+        and len(arrays[0]) == len(arrays[1])
+        and all(map(np.array_equal, *arrays))
+    )
 
 
 def _is_lstm(node: Any) -> bool:

@@ -5,7 +5,9 @@ External data is opened only for whole models, where the caller asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ from ..containers.need import need
 from ..containers.protobuf import BYTES, VARINT, Buffer, fields, parse
 from ..containers.source import Source
 from ..contents import Contents
+from .fold import Constants
+from .graph import Array, Inside, Scope, graphs, is_op, to_array
 from .lstm import lstms
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ NAME = "ONNX"
 _MAX_BYTES = 2**31 - 1  # protobuf's own limit
 _MODEL = {1: VARINT, 2: BYTES, 3: BYTES, 4: BYTES, 5: VARINT, 6: BYTES, 7: BYTES, 8: BYTES, 14: BYTES}
 _GRAPH = 7
+_TELLING = ("GRU", "RNN", "Sigmoid", "HardSigmoid", "Tanh")
 _IN_GRAPH = {1, 2, 5, 10, 11, 12, 13, 14, 15, 16}
 
 
@@ -35,14 +40,48 @@ def read(source: Source) -> Contents | None:
     if source.size > _MAX_BYTES:
         raise FormatError(f"expected at most {_MAX_BYTES} bytes, found {source.size}")
     model = parse(source.read(), need("onnx", "onnx").ModelProto())
+    inside = list(graphs(model))
 
     def graph(outputs: Sequence[str] | None, external_data: bool) -> Graph:
         from .tensors import External
         from .whole import from_proto
 
-        return from_proto(model, outputs, External(source.path.parent if external_data else None))
+        folder = source.path.parent if external_data and source.path is not None else None
+        return from_proto(model, outputs, External(folder))
 
-    return Contents(NAME, {LSTMWeights: lstms(model, source.size)}, graph=graph)
+    return Contents(
+        NAME,
+        {LSTMWeights: lstms(inside, source.size)},
+        _tensors(inside),
+        hint=_hint([one.scope for one in inside]),
+        graph=graph,
+    )
+
+
+def _tensors(inside: list[Inside]) -> dict[str, Callable[[], Array]]:
+    """The initializers and constants of all graphs; where two have the same name, the first in the file's order."""
+    found: dict[str, Callable[[], Array]] = {}
+    for one in inside:
+        for name, tensor in one.scope.tensors.items():
+            found.setdefault(name, partial(to_array, name, tensor))
+        for name, node in one.scope.nodes.items():
+            if is_op(node, "Constant"):
+                found.setdefault(name, partial(Constants(0).get, one.scope, name))
+    return found
+
+
+def _hint(scopes: list[Scope]) -> str:
+    """What there is where there is no LSTM operator."""
+    count = Counter(node.op_type for scope in scopes for node in scope.graph.node if is_op(node, *_TELLING))
+    if other := [name for name in ("GRU", "RNN") if count[name]]:
+        return f"it has {' and '.join(other)} operators"
+    gates = count["Sigmoid"] + count["HardSigmoid"]
+    if gates >= 3 and count["Tanh"] >= 2:
+        return (
+            f"it has no LSTM operator, but {gates} Sigmoid and {count['Tanh']} Tanh: the exporter may have taken the "
+            "cells apart; load the file of the training framework"
+        )
+    return ""
 
 
 def _is_model(data: Buffer) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError
-from .fold import FOLD, Call, Constants, NotConstantError
+from .fold import FOLD, Call, Constants
 from .graph import MAX_RANK, Array, Scope, attributes, describe, is_op, to_array
 
 
@@ -95,30 +95,8 @@ def _tile(call: Call) -> Array:
     return np.tile(data, repeats)
 
 
-def _elementwise(function: Callable[..., Array], arguments: int = 2) -> Callable[[Call], Array]:
-    """Arithmetic on shapes: whole numbers of at most `MAX_RANK` elements."""
-
-    def run(call: Call) -> Array:
-        if len(call.inputs) != arguments:
-            raise FormatError(f"expected {arguments} inputs, found {len(call.inputs)}")
-        arrays = [call.array(index) for index in range(arguments)]
-        if any(one.dtype.kind not in "iub" or one.size > MAX_RANK for one in arrays):
-            raise NotConstantError("expected arithmetic on sizes, found it on other tensors")
-        try:
-            return function(*arrays)
-        except TypeError as error:  # NumPy does not subtract booleans
-            raise FormatError(f"expected whole numbers, found others ({error})") from error
-
-    return run
-
-
 _MORE: dict[str, Callable[[Call], Array]] = {
     "ConstantOfShape": _constant_of_shape,
     "Expand": _expand,
     "Tile": _tile,
-    "Add": _elementwise(np.add),
-    "Sub": _elementwise(np.subtract),
-    "Mul": _elementwise(np.multiply),
-    "Equal": _elementwise(np.equal),
-    "Where": _elementwise(np.where, 3),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def initial_state(scope: Scope, names: dict[str, str], sizes: Sizes, constants: 
                 found[which] = _row(scope, names[which], sizes, constants)
         except FormatError as error:
             raise FormatError(f"input {which}: {error}") from error
-    if not found:
+    if not any(one.any() for one in found.values()):
         return None
     if "caller" in sources.values():
         raise FormatError(
@@ -70,7 +70,9 @@ def _source(scope: Scope, name: str, constants: Constants) -> str:
             continue
         seen.add((home, name))
         node = home.nodes.get(name)
-        if name in home.runtime and (node is None or not is_op(node, "Concat")):
+        if node is not None and is_op(node, "If"):
+            stack.extend(constants.taken(home, node, name))
+        elif name in home.runtime and not (node is not None and _hands_on(home, node)):
             answer = "caller"
         elif node is None or is_op(node, "Constant"):
             if constants.get(home, name).any():
@@ -86,6 +88,14 @@ def _source(scope: Scope, name: str, constants: Constants) -> str:
         else:
             return "model"
     return answer
+
+
+def _hands_on(home: Scope, node: Any) -> bool:
+    """Whether an operator whose output depends on the model's inputs does so by what it carries on."""
+    if is_op(node, "Concat"):
+        return True
+    first = next(iter(node.input), "")
+    return is_op(node, *_CARRIES) and bool(first) and first in home.find(first).runtime
 
 
 def _row(scope: Scope, name: str, sizes: Sizes, constants: Constants) -> Array:

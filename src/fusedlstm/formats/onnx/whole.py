@@ -39,7 +39,7 @@ def read_graph(source: Source, outputs: Sequence[str] | None = None, external_da
     if source.size > _MAX_BYTES:
         raise FormatError(f"expected at most {_MAX_BYTES} bytes, found {source.size}")
     model = parse(source.read(), need("onnx", "onnx").ModelProto())
-    return from_proto(model, outputs, External(source.path.parent if external_data else None))
+    return from_proto(model, outputs, External(source.path.parent if external_data and source.path else None))
 
 
 def from_proto(model: Any, outputs: Sequence[str] | None = None, external: External | None = None) -> Graph:

@@ -21,7 +21,8 @@ _TYPES = (
     *("FLOAT32", "FLOAT16", "INT32", "UINT8", "INT64", "STRING", "BOOL", "INT16", "COMPLEX64", "INT8", "FLOAT64"),
     *("COMPLEX128", "UINT64", "RESOURCE", "VARIANT", "UINT32", "UINT16", "INT4", "BFLOAT16"),
 )
-_STORED = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT32": "<i4"}
+_STORED = {"FLOAT32": "<f4", "FLOAT16": "<f2", "FLOAT64": "<f8", "INT8": "i1", "UINT8": "u1", "BOOL": "?"}
+_STORED |= {f"{kind}INT{8 * size}": f"<{kind.lower() or 'i'}{size}" for kind in ("", "U") for size in (2, 4, 8)}
 _MAX_RANK = 8
 
 

@@ -9,7 +9,6 @@ the graph.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,8 +17,8 @@ import numpy.typing as npt
 
 from ...errors import FormatError
 from ...weights import LSTMWeights
-from ...weights.reparametrised import Shape
-from ...weights.state_dict import Reader, by_prefix, lstms
+from ...weights.named import Named, Shape
+from ...weights.state_dict import Reader, bfloat16, by_prefix, laid_out, lstms
 from ..containers.json import parse
 from ..containers.source import Source
 from ..containers.zip import Archive, opened
@@ -31,8 +30,10 @@ NAME = "PyTorch exported program"
 
 _MARK = re.compile(r"(?:([^/]+)/)?(?:archive_format|serialized_exported_program\.json)")
 # torch._export.serde.schema.ScalarType, those that hold weights and those worth a name in a message.
-_KINDS = {6: "torch.float16", 7: "torch.float32", 8: "torch.float64", 13: "torch.bfloat16"}
-_KINDS |= {1: "torch.uint8", 2: "torch.int8", 29: "torch.float8_e4m3fn", 30: "torch.float8_e5m2"}
+_BFLOAT16 = 13
+_KINDS = {6: "torch.float16", 7: "torch.float32", 8: "torch.float64", _BFLOAT16: "torch.bfloat16", 12: "torch.bool"}
+_KINDS |= {1: "torch.uint8", 2: "torch.int8", 3: "torch.int16", 4: "torch.int32", 5: "torch.int64"}
+_KINDS |= {29: "torch.float8_e4m3fn", 30: "torch.float8_e5m2"}
 _STRIDED = 7  # torch._export.serde.schema.Layout
 
 
@@ -43,7 +44,7 @@ def read(source: Source) -> Contents | None:
         return None
     archive.expect_stored()
     folder = f"{_root(archive)}data/weights/"
-    records = Records(archive, _root(archive))
+    records = Records.of_archive(archive, _root(archive))
     found: list[tuple[str, dict[str, Reader]]] = []
     tensors: dict[str, Reads] = {}
     for member in archive.names:
@@ -56,10 +57,19 @@ def read(source: Source) -> Contents | None:
         readers = {name: partial(entry.read, records) for name, entry in entries.items()}
         model = member.removeprefix(folder).removesuffix("_weights_config.json")
         shapes = {name: entry.shape for name, entry in entries.items()}
-        lstms_here = lstms(shapes, by_name(readers), max_parameters=source.size)
+        named = Named(shapes, by_name(readers), ignore=source.ignore, max_parameters=source.size)
+        lstms_here = lstms(named)
         tensors |= readers
         layout = _layouts(archive, f"{_root(archive)}models/{model}.json")
-        found.append((model, {prefix: _laid_out(reader, layout.get(prefix)) for prefix, reader in lstms_here.items()}))
+        found.append(
+            (
+                model,
+                {
+                    prefix: laid_out(reader, layout[prefix]) if prefix in layout else reader
+                    for prefix, reader in lstms_here.items()
+                },
+            )
+        )
     if not found:
         raise FormatError(
             "expected weights as torch.export.save writes them in PyTorch 2.13, found none (written by an older "
@@ -96,7 +106,7 @@ class _Entry:
         )
         strides = meta.get("strides")
         (offset,) = _numbers([meta.get("storage_offset")])
-        return records.view(
+        array = records.view(
             self._name,
             self._folder + self._entry["path_name"],
             dtype,
@@ -104,6 +114,7 @@ class _Entry:
             self.shape,
             _numbers(strides) if isinstance(strides, list) else strides,
         )
+        return bfloat16(array) if kind == _BFLOAT16 else array
 
 
 def _layouts(archive: Archive, member: str) -> dict[str, bool]:
@@ -134,10 +145,6 @@ def _layouts(archive: Archive, member: str) -> dict[str, bool]:
                     pass
         found[parameters.get(first, "").rpartition(".")[0]] = batch_first
     return found
-
-
-def _laid_out(reader: Reader, batch_first: bool | None) -> Reader:
-    return reader if batch_first is None else lambda: replace(reader(), batch_first=batch_first, assumed=())
 
 
 def _root(archive: Archive) -> str:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from ...weights import LSTMWeights
+from ...weights.named import Named
 from ...weights.state_dict import lstms
 
 
@@ -27,9 +28,9 @@ def from_module(module: Any) -> LSTMWeights:
     for name, tensor in tensors.items():
         if tensor.is_meta:
             raise ValueError(f"{name}: expected values, found a tensor on the meta device")
-    found = lstms(
+    named = Named(
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
         lambda name: tensors[name].detach().cpu().float().numpy(),
-        batch_first=getattr(module, "batch_first", True),
     )
+    found = lstms(named, batch_first=getattr(module, "batch_first", True))
     return found[""]()

@@ -1,4 +1,4 @@
-"""TorchScript archives (``torch.jit.save``), read without PyTorch: the parameters, never the code.
+"""TorchScript archives (``torch.jit.save``), read without PyTorch: the parameters, and of the code only batch_first.
 
 Layout, seen in files written by torch 2.13: ``<root>/data.pkl`` is one object, whose attributes are parameters and
 submodules by name; storages lie in ``<root>/data/<key>`` as in a checkpoint; ``<root>/code/`` holds the classes.
@@ -7,17 +7,20 @@ submodules by name; storages lie in ``<root>/data/<key>`` as in a checkpoint; ``
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from ...errors import FormatError
 from ...weights import LSTMWeights
-from ...weights.state_dict import Reader, by_prefix, lstms
-from ..containers.pickle import Attributes
+from ...weights.named import Named
+from ...weights.others import hint
+from ...weights.state_dict import Reader, by_prefix, laid_out, lstms, refusal
+from ..containers.pickle import Box
 from ..containers.source import Source
 from ..containers.zip import Archive, opened
 from ..contents import Contents
+from .code import Code
 from .objects import Tensor, TorchUnpickler
 from .records import Records, by_name, shape
 
@@ -39,25 +42,31 @@ def read(source: Source) -> Contents | None:
     if len(roots) > 1:
         raise FormatError(f"expected one data.pkl in a folder of the archive, found {len(roots)}")
     (root,) = roots
-    records = Records(archive, root)
+    records, code = Records.of_archive(archive, root), Code(archive, root)
     tensors: dict[str, Tensor] = {}
     refused: dict[str, Reader] = {}
+    layouts: dict[str, bool] = {}
     for name, module in _modules(TorchUnpickler(archive.read(f"{root}data.pkl"), "data.pkl").load()):
         dot = f"{name}." if name else ""
         tensors |= {f"{dot}{key}": value for key, value in module.values.items() if isinstance(value, Tensor)}
         if _QUANTISED.fullmatch(module.kind):
-            refused[name] = _refusal(
+            refused[name] = refusal(
                 f"{name}: expected a floating-point LSTM, found {module.kind}, whose weights are packed"
             )
+        if (batch_first := code.batch_first(module.kind)) is not None:
+            layouts[name] = batch_first
     shapes = {name: shape(name, tensor.size) for name, tensor in tensors.items()}
     readers = {name: partial(records.tensor, name, tensor) for name, tensor in tensors.items()}
-    found = lstms(shapes, by_name(readers), max_parameters=source.size)
+    named = Named(shapes, by_name(readers), ignore=source.ignore, max_parameters=source.size)
+    found = {
+        path: laid_out(reader, layouts[path]) if path in layouts else reader for path, reader in lstms(named).items()
+    }
     if not (found or refused) and any(name.startswith(f"{root}constants/") for name in archive.names):
         raise FormatError(
             "expected an LSTM's parameters by name, found none, and constants without names: save the module before it "
             "is frozen (torch.jit.freeze)"
         )
-    return Contents(NAME, {LSTMWeights: by_prefix([("", {**found, **refused})])}, readers)
+    return Contents(NAME, {LSTMWeights: by_prefix([("", {**found, **refused})])}, readers, named, hint(shapes))
 
 
 def _roots(archive: Archive) -> set[str]:
@@ -66,22 +75,19 @@ def _roots(archive: Archive) -> set[str]:
     return {root for root in code if f"{root}data.pkl" in archive}
 
 
-def _modules(root: Any) -> Iterator[tuple[str, Attributes]]:
+def _modules(root: Any) -> Iterator[tuple[str, Box]]:
     """Every module with its path; one that is used in two places has two paths."""
-    if not isinstance(root, Attributes):
+    if not _is_module(root):
         raise FormatError(f"data.pkl: expected a module, found {type(root).__name__}")
-    queue: list[tuple[tuple[str, ...], Attributes]] = [((), root)]
+    queue: list[tuple[tuple[str, ...], Box]] = [((), root)]
     for path, module in queue:
         if len(path) > MAX_DEPTH or len(queue) > MAX_MODULES:
             raise FormatError(
                 f"data.pkl: expected at most {MAX_MODULES} modules, {MAX_DEPTH} in each other, found more"
             )
         yield ".".join(path), module
-        queue.extend(((*path, key), value) for key, value in module.values.items() if isinstance(value, Attributes))
+        queue.extend(((*path, str(key)), value) for key, value in module.values.items() if _is_module(value))
 
 
-def _refusal(message: str) -> Callable[[], LSTMWeights]:
-    def refuse() -> LSTMWeights:
-        raise FormatError(message)
-
-    return refuse
+def _is_module(value: Any) -> bool:
+    return isinstance(value, Box) and value.kind.startswith("__torch__.")

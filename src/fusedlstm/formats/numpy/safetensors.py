@@ -1,22 +1,24 @@
-"""safetensors files of a Flax tree, flattened into names such as ``encoder.cell.ii.kernel``."""
+"""safetensors files of arrays by their names, whoever wrote them."""
 
 from __future__ import annotations
 
 from functools import partial
 
+from ...weights.named import Named
 from ..containers.safetensors import opened
 from ..containers.source import Source
 from ..contents import Contents
-from .params import contents
-from .tree import unflattened
 
 NAME = "safetensors file"
 
 
 def read(source: Source) -> Contents | None:
-    """Every LSTM and ConvLSTM by its path in the tree; none where the tensors are another framework's."""
+    """The arrays; what they are is said by those who know their names."""
     file = opened(source)
     if file is None:
         return None
     tensors = {name: partial(file.read, name) for name in file.shapes}
-    return contents(unflattened(tensors), NAME, tensors, source.config)
+    named = Named(
+        file.shapes, file.read, ignore=source.ignore, config=source.config, framework=file.metadata.get("format", "")
+    )
+    return Contents(NAME, {}, tensors, named=named)

@@ -1,0 +1,110 @@
+"""LSTMs of what is in memory already: live modules, trees of parameters, state dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from . import formats
+from ._assumed import settled
+from .formats import Config
+from .weights import LSTMWeights
+
+Self = TypeVar("Self", bound="FromMemory")
+
+
+class FromMemory:
+    """What else an LSTM is made from than a file."""
+
+    __slots__ = ()
+
+    def __init__(self, weights: LSTMWeights) -> None:
+        """Of weights."""
+
+    @classmethod
+    def from_state_dict(
+        cls: type[Self],
+        tensors: Mapping[str, Any],
+        prefix: str | None = None,
+        *,
+        batch_first: bool | None = None,
+        config: Config | None = None,
+        ignore: Sequence[str] = (),
+    ) -> Self:
+        """Take an LSTM from arrays or tensors by their names, as files of a state dict have them.
+
+        Parameters
+        ----------
+        tensors : mapping of str to array
+            NumPy arrays, or tensors of PyTorch, JAX or TensorFlow; dictionaries of them in each other, too.
+        prefix, batch_first, config, ignore
+            As for `load`.
+
+        Raises
+        ------
+        TypeError, FormatError
+            `tensors` is not a mapping; otherwise as for `load`.
+        """
+        found = {prefix or "": formats.of_mapping(tensors, config, ignore).load(LSTMWeights, prefix)}
+        return cls(*settled("LSTM", found, "", batch_first).values())
+
+    @classmethod
+    def from_torch(cls: type[Self], module: Any) -> Self:
+        """Take the weights of a ``torch.nn.LSTM`` or ``torch.nn.LSTMCell``; keeps the module's ``batch_first``.
+
+        Raises
+        ------
+        TypeError
+            `module` is something else.
+        """
+        from .formats.torch.module import from_module
+
+        return cls(from_module(module))
+
+    @classmethod
+    def from_keras(cls: type[Self], layer: Any) -> Self:
+        """Take the weights of a built Keras layer: ``LSTM``, ``RNN`` of one or several LSTMCells, ``Bidirectional``.
+
+        Raises
+        ------
+        TypeError
+            `layer` is something else.
+        FormatError
+            The layer computes something that is not supported; the message names it.
+        """
+        from .formats.keras.layer import from_layer
+
+        return cls(from_layer(layer))
+
+    @classmethod
+    def from_flax(
+        cls: type[Self],
+        params: Mapping[Any, Any],
+        prefix: str | None = None,
+        *,
+        batch_first: bool | None = None,
+        config: Config | None = None,
+    ) -> Self:
+        """Take the weights of a Flax ``LSTMCell`` or ``OptimizedLSTMCell``: alone, in an ``RNN`` or ``Bidirectional``.
+
+        Parameters
+        ----------
+        params : mapping
+            linen: the variables or parameters, as `init` returns them. nnx: ``nnx.state(module)``, or a dict of it.
+        prefix : str, optional
+            Which LSTM, by its path in the tree without "params", such as ``"encoder/cell"``. Not needed when there is
+            only one.
+        batch_first, config
+            As for `load`: parameters do not say how the model uses them.
+
+        Raises
+        ------
+        TypeError
+            `params` is not a mapping.
+        FormatError
+            No LSTM, several and `prefix` is not one of them, or parameters that do not fit together.
+        """
+        from .formats.flax.params import contents
+
+        found = {prefix or "": contents(params, config=config).load(LSTMWeights, prefix)}
+        return cls(*settled("LSTM", found, "", batch_first).values())
