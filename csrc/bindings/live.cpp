@@ -50,7 +50,7 @@ class LiveModel : public Initialised {
       fault = live_->step();
     }
     if (fault.what == Live::busy) throw std::runtime_error(fault.what);
-    if (fault.what != nullptr) throw std::invalid_argument(fault.what);
+    if (fault.what != nullptr) model_->fail(fault);
   }
 
   // An array that looks at the memory, which lives as long as it does. Not for states: they move.

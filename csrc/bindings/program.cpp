@@ -111,6 +111,12 @@ Tensor Model::tensor(const py::handle& said, bool written) const {
   return found;
 }
 
+void Model::fail(const Program::Fault& fault) const {
+  std::string where;
+  if (!nodes_.is_none()) where = nodes_[py::int_(fault.step)].attr("title").cast<std::string>() + ": ";
+  throw std::invalid_argument(where + fault.what);
+}
+
 py::tuple Model::profile(const py::args& arrays) const {
   std::vector<double> spent(program_->steps());
   const py::tuple outputs = run_with(arrays, &spent);
@@ -156,10 +162,7 @@ py::tuple Model::run_with(const py::args& arrays, std::vector<double>* spent) co
   Program::Fault fault;
   without_gil(
       [&] { fault = spent != nullptr ? program_->profile(*runs.run, memory, *spent) : program_->run(*runs.run, memory); });
-  if (fault.what != nullptr) {  // with the number of the step, which plan.py has a node for
-    PyErr_SetObject(PyExc_ValueError, py::make_tuple(fault.what, fault.step).ptr());
-    throw py::error_already_set();
-  }
+  if (fault.what != nullptr) fail(fault);
   return outputs;
 }
 
@@ -224,6 +227,7 @@ void bind_program(py::module_& module) {
       .def("product", &product, py::arg("weights").none(false), py::arg("x"), py::arg("y"), py::arg("windows").none(true),
            py::arg("activation").none(true))
       .def("lstm", &lstm, py::arg("lstm").none(false), py::arg("given"), py::arg("made"))
+      .def("set_nodes", &Model::set_nodes, py::arg("nodes").none(false), "The node of each step, which messages name.")
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
   bind_gru(module, model);

@@ -30,6 +30,10 @@ class Model : public Initialised {
   }
   void add(std::unique_ptr<fusedlstm::Step> step) { program_->add(std::move(step)); }
 
+  // The node of each step, for messages.
+  void set_nodes(py::object nodes) { nodes_ = std::move(nodes); }
+  [[noreturn]] void fail(const fusedlstm::Program::Fault& fault) const;
+
   py::tuple run(const py::args& arrays) const { return run_with(arrays, nullptr); }
   py::tuple profile(const py::args& arrays) const;
 
@@ -51,6 +55,7 @@ class Model : public Initialised {
   py::tuple run_with(const py::args& arrays, std::vector<double>* spent) const;
 
   std::vector<py::array> constants_;
+  py::object nodes_ = py::none();
   std::vector<Slot> inputs_, outputs_;
   std::vector<std::size_t> bytes_;  // of each base
   std::shared_ptr<fusedlstm::Program> program_;

@@ -261,7 +261,7 @@ struct Plan {
       : first(first_panel),
         groups(rows, parts_of(rows, Kind::rows)),
         bands(last_panel - first_panel,
-              at_least(last_panel - first_panel < fewest ? 1 : fewest,
+              at_least(last_panel - first_panel < fewest ? last_panel - first_panel : fewest,
                        parts_of(last_panel - first_panel, panels_beside<Kind>(static_cast<int>(groups.largest()))))),
         set(1),
         beyond_cache(false) {
@@ -299,7 +299,7 @@ void project(const Projection& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
   if constexpr (Kind::rounds)
     for (std::size_t row = 0; row < a.rows; ++row) Kind::round_row(a.x[row], a.input_size, rounded_row(a.rounded_x, row));
-  const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, a.last_panel, a.turn > 0 ? 2 : 1);
+  const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, a.last_panel, a.turn > 0 ? 3 : 1);
   plan.each(a.turn % 2 == 1, [&](std::size_t rows, std::size_t panels, const Block& block) {
     project_blocks<Kind>[rows - 1][panels - 1](a, block);
   });

@@ -170,9 +170,8 @@ def test_an_index_out_of_range_is_told(op, wrong):
         feed["updates"] = random(*updates)
     run_planned(graph, feed)
     feed["index"].reshape(-1)[-1] = wrong
-    with pytest.raises(ValueError, match="expected indices within the tensor") as error:
+    with pytest.raises(ValueError, match=f"{op} node .*: expected indices within the tensor"):
         run_planned(graph, feed)
-    assert error.value.args[1] == (0 if updates is None else 1)  # the step
 
 
 def test_an_embedding_of_text():

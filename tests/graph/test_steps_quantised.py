@@ -42,6 +42,21 @@ def test_there_and_back(kind, axis, block):
     check_planned(builder.graph(y, back), {"x": x}, 0, 0)
 
 
+def test_halves_go_to_the_even_number():
+    x = np.arange(-9, 9, dtype=np.float32) / 2
+    one = np.float32(1)
+    builder = Builder(x=x.shape)
+    y = builder("QuantizeLinear", "x", one, builder.const(np.int8(0)))
+    (found,) = check_planned(builder.graph(y), {"x": x}, 0, 0)
+    np.testing.assert_array_equal(found, np.round(x))
+    kind = np.dtype(np.int8)
+    builder = Builder(x=(kind, (18, 1)))
+    given = [one, np.int8(0), np.ones((1, 1), np.int8), one, np.int8(0), np.float32(2), np.int8(0)]
+    y = builder("QLinearMatMul", "x", *(builder.const(value) for value in given))
+    (found,) = check_planned(builder.graph(y), {"x": np.arange(-9, 9, dtype=np.int8)[:, None]}, 0, 0)
+    np.testing.assert_array_equal(found[:, 0], np.round(x))
+
+
 @many
 @given(seed=seeds)
 def test_dynamic(seed):

@@ -125,7 +125,7 @@ def test_one_of_the_outputs(op, wanted):
 @pytest.mark.parametrize("lengths", [(6, 1), (-1, 2)])
 def test_lengths_that_make_no_sense_are_told(op, lengths):
     graph, feed = layer(op, lengths=lengths)
-    with pytest.raises(ValueError, match="expected lengths from 0"):
+    with pytest.raises(ValueError, match=f"{op} node .*: expected lengths from 0"):
         run_planned(simplify(graph), feed)
 
 

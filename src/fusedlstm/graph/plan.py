@@ -215,6 +215,7 @@ class Plan:
                 getattr(program, method)(*map(_resolved, arguments))
             except ValueError as error:
                 raise FormatError(f"{one.title}: {error}") from error
+        program.set_nodes(self._nodes)
         return program
 
     @property

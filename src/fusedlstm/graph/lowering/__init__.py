@@ -2,6 +2,7 @@
 
 from . import (
     activations,
+    attention,
     convolution,
     elementwise,
     indexing,
@@ -19,6 +20,7 @@ from . import (
 
 __all__ = [
     "activations",
+    "attention",
     "convolution",
     "elementwise",
     "indexing",

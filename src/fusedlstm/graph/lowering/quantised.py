@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
 from ... import _core
-from ...weights import FormatError
+from ...errors import FormatError
 from ..graph import Node
 from ..operators import Array
 from ..operators.convolution import geometry
@@ -133,15 +134,18 @@ def _parts(count: int, most: int = _EXACT) -> Iterator[tuple[int, int]]:
         yield start, min(most, count - start)
 
 
-def _sum(plan: Plan, y: Tensor, parts: list[Callable[[Tensor], None]]) -> None:
-    """y, whole numbers, as the sum of what each part makes as floats."""
+def _sum(plan: Plan, y: Tensor, spans: Iterator[tuple[int, int]], part: Callable[[Tensor, int, int], None]) -> None:
+    """y, whole numbers: the sum of what ``part(floats, start, count)`` makes of each span."""
     floats = plan.scratch("f", y.shape)
-    more = plan.scratch("i", y.shape) if len(parts) > 1 else y
-    for k, part in enumerate(parts):
-        part(floats)
-        emit_map(plan, "ToWhole", [floats], more if k else y)
-        if k:
-            emit_map(plan, "Add", [y, more], y)
+    more: Tensor | None = None
+    for start, count in spans:
+        part(floats, start, count)
+        if start == 0:
+            emit_map(plan, "ToWhole", [floats], y)
+            continue
+        more = more or plan.scratch("i", y.shape)
+        emit_map(plan, "ToWhole", [floats], more)
+        emit_map(plan, "Add", [y, more], y)
 
 
 def _product(plan: Plan, names: tuple[str, str, str, str], y: Tensor) -> None:
@@ -151,28 +155,19 @@ def _product(plan: Plan, names: tuple[str, str, str, str], y: Tensor) -> None:
     constant = _constant(plan, w_name, w_zero, -1)
     if len(x.shape) < 2 or len(plan.shape(w_name)) < 2:
         raise FormatError(f"products of vectors of whole numbers are not supported; {_ADVICE}")
-    parts: list[Callable[[Tensor], None]] = []
-    last = len(x.shape) - 1
-    if constant is not None and constant.ndim == 2 and constant.size:
-        for start, count in _parts(x.shape[-1]):
-            made = plan.packed.get(
-                ("whole", w_name, w_zero, start), lambda s=start, n=count: packed(constant[s : s + n])
-            )
-            parts.append(
-                lambda z, made=made, s=start, n=count: plan.emit(  # type: ignore[misc]
-                    "product", made, x.sliced(last, s, n), z, None, None
-                )
-            )
-    else:
-        w = _floats(plan, w_name, w_zero, -1)
-        rows = len(w.shape) - 2
-        parts = [
-            lambda z, s=start, n=count: multiply(  # type: ignore[misc]
-                plan, x.sliced(last, s, n), w.sliced(rows, s, n), z
-            )
-            for start, count in _parts(x.shape[-1])
-        ]
-    _sum(plan, y, parts)
+    if constant is not None and (constant.ndim > 2 or not constant.size):
+        constant = None
+    w = x if constant is not None else _floats(plan, w_name, w_zero, -1)
+
+    def part(z: Tensor, start: int, count: int) -> None:
+        some = x.sliced(len(x.shape) - 1, start, count)
+        if constant is None:
+            multiply(plan, some, w.sliced(len(w.shape) - 2, start, count), z)
+            return
+        made = plan.packed.get(("whole", w_name, w_zero, start), lambda: packed(constant[start : start + count]))
+        plan.emit("product", made, some, z, None, None)
+
+    _sum(plan, y, _parts(x.shape[-1]), part)
 
 
 def _convolution(plan: Plan, node: Node, names: tuple[str, str, str, str], y: Tensor) -> None:
@@ -190,17 +185,16 @@ def _convolution(plan: Plan, node: Node, names: tuple[str, str, str, str], y: Te
     each, channels, last = len(w) // groups, w.shape[1], len(x.shape) - 1
     beside = plan.dense(x.transposed(order))
 
+    def windows_of(g: int, start: int, count: int) -> _core.PackedWeights:
+        return _windows(w[g * each : (g + 1) * each, start : start + count])
+
     def part(z: Tensor, start: int, count: int) -> None:
         for g in range(groups):
-            made = plan.packed.get(
-                ("whole", w_name, w_zero, g, start),
-                lambda g=g: _windows(w[g * each : (g + 1) * each, start : start + count]),
-            )
+            made = plan.packed.get(("whole", w_name, w_zero, g, start), partial(windows_of, g, start, count))
             some = beside.sliced(last, g * channels + start, count)
             plan.emit("product", made, some, z.transposed(order).sliced(last, g * each, each), windows, None)
 
-    blocks = _parts(channels, _EXACT // taps)
-    _sum(plan, y, [lambda z, s=s, n=n: part(z, s, n) for s, n in blocks])  # type: ignore[misc]
+    _sum(plan, y, _parts(channels, _EXACT // taps), part)
 
 
 def _windows(w: Array) -> _core.PackedWeights:

@@ -45,7 +45,7 @@ def _rule(call: Call) -> list[TensorType]:
     ]
 
 
-def _seen(a: Attributes, steps: int, total: int, offset: Array) -> Array:
+def seen_keys(a: Attributes, steps: int, total: int, offset: Array) -> Array:
     """Which keys each query may see (batch or 1, 1, steps, total)."""
     at, key = offset.reshape(-1, 1, 1, 1) + np.arange(steps)[:, None], np.arange(total)
     seen = np.ones((len(at), 1, steps, total), np.bool_)
@@ -99,7 +99,7 @@ def _attention(
     if a["softcap"]:
         scores = a["softcap"] * np.tanh(scores / a["softcap"])
     stages.append(scores)
-    seen = _seen(a, steps, total, offset)
+    seen = seen_keys(a, steps, total, offset)
     if valid is not None:
         seen = seen & (np.arange(total) < valid.reshape(-1, 1, 1, 1))
     if mask is not None:
