@@ -249,7 +249,7 @@ X = np.zeros((2, 3, 7), np.float32)
 @pytest.mark.parametrize(
     "arguments, error, match",
     [
-        ({"mask": np.ones((2, 3))}, TypeError, "mask: expected booleans, found dtype float64"),
+        ({"mask": np.ones((2, 3))}, TypeError, "mask: expected an array of bool, found dtype float64"),
         ({"mask": np.ones((3, 2), bool)}, ValueError, r"mask: expected shape \(2, 3\) \(batch, time\), found \(3, 2\)"),
         ({"mask": np.ones(3, bool)}, ValueError, r"mask: expected shape \(2, 3\)"),
         ({"mask": np.ones((2, 3), bool), "lengths": [1, 1]}, ValueError, "lengths, mask: expected one of them"),

@@ -52,13 +52,18 @@ def whole_numbers(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 def check_mask(mask: npt.ArrayLike, x: FloatArray, batch_first: bool) -> npt.NDArray[np.bool_]:
     """The mask (batch, time), or (time,) beside x without a batch axis; a copy, with its axes in the order of x's."""
-    array = np.array(unmasked("mask", mask))
-    if array.dtype != np.bool_:
-        raise TypeError(f"mask: expected booleans, found dtype {array.dtype}")
-    shape = x.shape[:-1] if x.ndim == 2 or batch_first else x.shape[1::-1]
-    if array.shape != shape:
-        raise ValueError(f"mask: expected shape {shape} (batch, time), found {array.shape}")
+    array = booleans("mask", mask, x.shape[:-1] if x.ndim == 2 or batch_first else x.shape[1::-1])
     return array if x.ndim == 2 or batch_first else array.T
+
+
+def booleans(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """An array of booleans, of this shape; a copy, which nobody else can change."""
+    array = np.array(unmasked(name, value), order="C")
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name}: expected an array of bool, found dtype {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, found {array.shape}")
+    return array
 
 
 def check_out(out: FloatArray) -> None:

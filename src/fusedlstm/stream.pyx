@@ -13,10 +13,9 @@ from .capi cimport (
 import numpy as np
 
 from . import _core
-from ._arguments import float32 as floats
+from ._arguments import booleans, float32 as floats
 from ._assumed import tell_axes
 from ._states import NOT_LIVE, pack_state, unpack_state
-from .weights.checked import unmasked
 
 # Giving the GIL up and taking it back costs some 100 ns, and far more when another thread wants it meanwhile. Calls of fewer
 # multiplications than this take at most some 5 microseconds, a thousandth of what the interpreter lets a thread have.
@@ -122,7 +121,7 @@ cdef class Stream:
         cdef const unsigned char[::1] mask
         cdef const unsigned char* rows = NULL
         if active is not None:
-            mask = row_mask(self, "active", active)
+            mask = booleans("active", active, (self.rows,)).view(np.uint8)
             rows = &mask[0]
         x = borrow(x, "x", &from_x)
         try:
@@ -222,7 +221,7 @@ cdef class Stream:
         if rows is None:
             check(self.api.reset(self.stream, NULL))
             return
-        mask = row_mask(self, "rows", rows)
+        mask = booleans("rows", rows, (self.rows,)).view(np.uint8)
         check(self.api.reset(self.stream, &mask[0]))
 
     def copy(self):
@@ -390,12 +389,3 @@ cdef bint is_chunk(Stream self, const Py_buffer* view) noexcept:
     if view.ndim not in (2, 3) or <size_t>view.shape[view.ndim - 1] != self.sizes.input_size:
         return False
     return self.rows == (1 if view.ndim == 2 else <size_t>view.shape[1 if self.time_first else 0])
-
-
-cdef object row_mask(Stream self, name, value):
-    rows = np.asarray(unmasked(name, value))
-    if rows.dtype != bool:
-        raise TypeError(f"{name}: expected an array of bool, found dtype {rows.dtype}")
-    if rows.shape != (self.rows,):
-        raise ValueError(f"{name}: expected shape ({self.rows},), found {rows.shape}")
-    return np.array(rows, order="C").view(np.uint8)  # a copy: it may be the memory of out
