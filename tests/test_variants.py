@@ -250,7 +250,7 @@ X = np.zeros((2, 3, 7), np.float32)
     "arguments, error, match",
     [
         ({"mask": np.ones((2, 3))}, TypeError, "mask: expected an array of bool, found dtype float64"),
-        ({"mask": np.ones((3, 2), bool)}, ValueError, r"mask: expected shape \(2, 3\) \(batch, time\), found \(3, 2\)"),
+        ({"mask": np.ones((3, 2), bool)}, ValueError, r"mask: expected shape \(2, 3\), found \(3, 2\)"),
         ({"mask": np.ones(3, bool)}, ValueError, r"mask: expected shape \(2, 3\)"),
         ({"mask": np.ones((2, 3), bool), "lengths": [1, 1]}, ValueError, "lengths, mask: expected one of them"),
         ({"mask": np.ones((2, 3), bool), "out": np.ones((2, 3, 4), np.float32)}, ValueError, r"out: expected shape"),
