@@ -1,6 +1,9 @@
 """Whole models against ONNX Runtime: calls, plans, streams, and what is refused."""
 
+import os
+import signal
 import threading
+import time
 
 import numpy as np
 import onnx
@@ -141,6 +144,45 @@ def test_inputs_that_do_not_fit(detector, change, error, words):
         fl.Model.load(detector).run(feed)
 
 
+class Own(np.ndarray):
+    """Somebody else's kind of array."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.astype(np.float64),
+        lambda x: x.astype(">f4"),
+        lambda x: np.asfortranarray(x),
+        lambda x: x[:, ::-1, ::-1],
+        lambda x: np.concatenate([x, x], axis=2),
+        lambda x: np.concatenate([x, x]),
+        lambda x: x.tolist(),
+        lambda x: x.view(Own),
+    ],
+)
+def test_a_call_that_is_not_like_the_one_before(detector, change):
+    """Calls like the one before take a shorter way; all others have to find out."""
+    model, feed = fl.Model.load(detector), inputs(np.random.default_rng(3), 1, 8)
+    for _ in range(2):
+        model.run(feed)
+        model(*feed.values())
+    x = change(feed["input"])
+    other = {"input": x, **{name: np.repeat(feed[name], len(x), axis=1) for name in "hc"}}
+    wanted = session(detector).run(None, {name: np.ascontiguousarray(one, np.float32) for name, one in other.items()})
+    for found in (model.run(other).values(), model(*other.values()), model(**other), model.run(other).values()):
+        for one, right in zip(found, wanted):
+            np.testing.assert_allclose(one, right, rtol=1e-5, atol=1e-6)
+    for wrong in (np.ma.masked_array(feed["input"]), feed["input"].astype(int), feed["input"][0], None):
+        with pytest.raises((TypeError, ValueError), match="input 'input'"):
+            model.run({**feed, "input": wrong})
+        with pytest.raises((TypeError, ValueError), match="input 'input'"):
+            model(wrong, feed["h"], feed["c"])
+    for few in ({}, {"input": feed["input"]}, {**feed, "more": 1}):
+        with pytest.raises(TypeError, match="expected"):
+            model.run(few)
+
+
 def test_threads_may_call_one_model_at_once(detector):
     model, rng = fl.Model.load(detector), np.random.default_rng(5)
     feeds = [inputs(rng, 1 + k % 3, 3 + k % 5) for k in range(12)]
@@ -198,6 +240,42 @@ def test_a_stream_owns_the_states(detector):
     assert np.array_equal(stream.process(np.stack(chunks)), np.stack(wanted))
     twin.state = model.stream(2).state
     assert np.array_equal(twin.step(input=chunks[0]), wanted[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_stream_that_another_thread_is_in_when_the_process_forks(detector):
+    model, rng = fl.Model.load(detector), np.random.default_rng(8)
+    x, done = floats(rng, 1, 5, 4000), threading.Event()
+    wanted, busy = model.stream().step(x), model.stream()
+    thread = threading.Thread(target=lambda: [busy.step(x) for _ in iter(done.is_set, True)])
+    thread.start()
+    torn = 0
+    for _ in range(12):
+        time.sleep(0.01)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            code = 64
+            try:
+                try:
+                    busy.step(x)
+                    code = 0
+                except RuntimeError as error:
+                    code = 1 if "forked" in str(error) else 32
+                busy.reset()
+                assert np.array_equal(busy.step(x), wanted)
+                assert np.array_equal(model.stream().step(x), wanted)
+            except BaseException as error:
+                print(type(error).__name__, error, flush=True)
+                code = 64
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, 1)
+        torn += code
+    done.set()
+    thread.join()
+    assert torn > 0
 
 
 def test_a_stream_takes_steps_of_several_shapes(detector):
@@ -301,6 +379,16 @@ def test_a_model_that_decides_by_the_value_of_an_input(tmp_path):
     assert np.array_equal(model(x, 16000), [0, 2])
     assert np.array_equal(model(x, 8000), [1, -2])
     assert np.array_equal(model(x=x, sr=16000), [0, 2])
+    for sr, wanted in ((16000, [0, 2]), (np.array(8000), [1, -2]), (np.int32(16000), [0, 2]), (2**64 + 16000, None)):
+        for _ in range(2):
+            if wanted is None:
+                with pytest.raises((TypeError, ValueError, OverflowError)):
+                    model(x, sr)
+            else:
+                assert np.array_equal(model(x, sr), wanted)
+                assert np.array_equal(model.run({"x": x, "sr": sr})["y"], wanted)
+    with pytest.raises(TypeError, match="whole numbers"):
+        model(x, 16000.0)
 
 
 def test_summary_and_profile(detector):

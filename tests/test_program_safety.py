@@ -44,6 +44,10 @@ def copying():
     return made
 
 
+def live(pairs=(), overlaps=(), given=(), made=()):
+    return _core.Live(copying(), _core.Guard(), list(pairs), list(overlaps), list(given), list(made))
+
+
 def late(make_run):
     made = copying()
     make_run(made)
@@ -72,11 +76,23 @@ WRONG = {
     "no weights": lambda: program().product(None, X, Y, None, None),
     "no LSTM": lambda: program().lstm(None, (X, None, None, None), (None, Y, Y)),
     "no GRU": lambda: program().gru(None, (X, None, None), (None, Y)),
-    "no program": lambda: _core.Live(None, [], []),
+    "no program": lambda: _core.Live(None, _core.Guard(), [], [], [], []),
+    "no guard": lambda: _core.Live(copying(), None, [], [], [], []),
+    "no such state": lambda: live([(0, 1)]),
+    "no such context": lambda: live((), [(1, 1)]),
+    "no such input": lambda: live((), (), [3]),
+    "no such output": lambda: live((), (), (), [1]),
+    "call of no program": lambda: _core.Call(None, ("x",), (0,)),
+    "call without all inputs": lambda: _core.Call(copying(), ("x",), (np.zeros(3),)),
+    "call of inputs that are not there": lambda: _core.Call(copying(), ("x",), (1,)),
+    "call with more names": lambda: _core.Call(copying(), ("x", "y"), (0,)),
+    "call with names of numbers": lambda: _core.Call(copying(), (7,), (0,)),
+    "unborn call": lambda: _core.Call.__new__(_core.Call).in_order(()),
+    "unborn guard": lambda: _core.Guard.__new__(_core.Guard).mend(),
     "unborn program": lambda: _core.Program.__new__(_core.Program).run(),
-    "unborn live": lambda: _core.Live.__new__(_core.Live).step(False),
+    "unborn live": lambda: _core.Live.__new__(_core.Live).step_in_place(),
     "step after a run": lambda: late(lambda made: made.run(np.zeros((2, 3), f4))),
-    "step after a live one": lambda: late(lambda made: _core.Live(made, [], [])),
+    "step after a live one": lambda: late(lambda made: _core.Live(made, _core.Guard(), [], [], [], [])),
     "no parameters": lambda: mapped("Narrow", "i", "i"),
     "no bits": lambda: mapped("Narrow", "i", "i", [math.nan, 0]),
     "no choice of IsInf": lambda: mapped("IsInf", "f", "b"),
@@ -99,7 +115,7 @@ WRONG = {
     "odd constants": lambda: program(constants=[np.zeros(25, np.uint8)[1:].view(f4)]),
     "other byte order": lambda: copying().run(np.ones((2, 3), ">f4")),
     "place in slots": lambda: _core.find_slots(np.zeros(9, i8), np.ones((1, 1), i8), 9, *[np.zeros(9, i8)] * 2),
-    "state of another byte order": lambda: _core.Live(copying(), [(0, 0)], []).set_state(0, np.ones((2, 3), ">f4")),
+    "state of another byte order": lambda: live([(0, 0)]).set_state(0, np.ones((2, 3), ">f4")),
 }
 
 
@@ -107,6 +123,19 @@ WRONG = {
 def test_nonsense_is_refused(name):
     with pytest.raises(ERRORS):
         WRONG[name]()
+
+
+def test_a_guard_lets_one_in():
+    guard = _core.Guard()
+    guard.__exit__(None, None, None)  # of nobody
+    with guard:
+        with pytest.raises(RuntimeError, match="another thread"), guard:
+            pass
+        guard.mend()  # nothing is torn
+        with pytest.raises(RuntimeError, match="another thread"):
+            guard.__enter__()
+    with guard:
+        pass
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])

@@ -52,7 +52,9 @@ const Model::Slot& Model::slot(std::size_t array) const {
 }
 
 Model::Slot Model::slot_from(const py::tuple& said) {
-  Slot slot = {element_from(said[0].cast<std::string>()), {}, 0};
+  Slot slot;
+  slot.element = element_from(said[0].cast<std::string>());
+  slot.dtype = dtype_of(slot.element);
   slot.bytes = size_of(slot.element);
   for (const std::ptrdiff_t size : numbers(said[1])) {
     if (size < 0 || (size > 0 && slot.bytes > (std::size_t{1} << 40) / static_cast<std::size_t>(size)))
@@ -115,55 +117,6 @@ void Model::fail(const Program::Fault& fault) const {
   std::string where;
   if (!nodes_.is_none()) where = nodes_[py::int_(fault.step)].attr("title").cast<std::string>() + ": ";
   throw std::invalid_argument(where + fault.what);
-}
-
-py::tuple Model::profile(const py::args& arrays) const {
-  std::vector<double> spent(program_->steps());
-  const py::tuple outputs = run_with(arrays, &spent);
-  return py::make_tuple(outputs, spent);
-}
-
-namespace {
-
-// A run that is given back, whatever happens.
-struct Runs {
-  explicit Runs(const Program& of) : program(of), run(of.take()) {}
-  ~Runs() { program.give_back(std::move(run)); }
-  Runs(const Runs&) = delete;
-  Runs& operator=(const Runs&) = delete;
-  const Program& program;
-  mutable std::unique_ptr<Program::Run> run;
-};
-
-}  // namespace
-
-py::tuple Model::run_with(const py::args& arrays, std::vector<double>* spent) const {
-  if (arrays.size() != inputs_.size()) throw std::invalid_argument("run: expected another number of inputs");
-  std::vector<void*> memory;
-  memory.reserve(inputs_.size() + outputs_.size());
-  for (std::size_t i = 0; i < inputs_.size(); ++i) {
-    const py::handle given = arrays[i];
-    if (!py::isinstance<py::array>(given)) throw std::invalid_argument("run: expected arrays");
-    const auto array = py::reinterpret_borrow<py::array>(given);
-    bool fits = (array.flags() & whole) == whole && is_of(array, inputs_[i].element) &&
-                static_cast<std::size_t>(array.ndim()) == inputs_[i].shape.size();
-    for (py::ssize_t axis = 0; fits && axis < array.ndim(); ++axis)
-      fits = array.shape(axis) == inputs_[i].shape[static_cast<std::size_t>(axis)];
-    if (!fits) throw std::invalid_argument("run: expected a contiguous array of the planned type and shape");
-    memory.push_back(const_cast<void*>(array.data()));
-  }
-  py::tuple outputs(outputs_.size());
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    py::array made(dtype_of(outputs_[i].element), outputs_[i].shape);
-    memory.push_back(made.mutable_data());
-    outputs[i] = std::move(made);
-  }
-  const Runs runs(*program_);
-  Program::Fault fault;
-  without_gil(
-      [&] { fault = spent != nullptr ? program_->profile(*runs.run, memory, *spent) : program_->run(*runs.run, memory); });
-  if (fault.what != nullptr) fail(fault);
-  return outputs;
 }
 
 namespace {
@@ -231,6 +184,7 @@ void bind_program(py::module_& module) {
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
   bind_gru(module, model);
+  bind_call(module);
   bind_live(module);
   bind_data_steps(model);
   bind_row_steps(model);

@@ -42,7 +42,14 @@ class Model : public Initialised {
     fusedlstm::Element element;
     std::vector<py::ssize_t> shape;
     std::size_t bytes;
+    py::dtype dtype;  // NumPy's own object, which most arrays share
   };
+  // memory: of the inputs; outputs are made.
+  py::tuple run_on(std::vector<void*>& memory, std::vector<double>* spent) const;
+  // Run something on its behalf, without the GIL if it has been seen to take long enough for that.
+  template <class Run>
+  void release_for(const Run& run) const;
+
   static py::dtype dtype_of(fusedlstm::Element element);
   static bool is_of(const py::array& array, fusedlstm::Element element);
   const std::shared_ptr<fusedlstm::Program>& program() const { return program_; }
@@ -59,10 +66,13 @@ class Model : public Initialised {
   std::vector<Slot> inputs_, outputs_;
   std::vector<std::size_t> bytes_;  // of each base
   std::shared_ptr<fusedlstm::Program> program_;
+  mutable int runs_ = 0;
+  mutable long long shortest_ = 1LL << 62;  // nanoseconds
 };
 
 // The steps of each family, as methods.
 using ModelClass = py::class_<Model, std::shared_ptr<Model>>;
+void bind_call(py::module_& module);
 void bind_live(py::module_& module);
 void bind_gru(py::module_& module, ModelClass& model);
 void bind_data_steps(ModelClass& model);

@@ -16,17 +16,14 @@ Live::Live(std::shared_ptr<const Program> program, const std::vector<std::size_t
 }
 
 Program::Fault Live::step() {
-  if (!enter()) return {busy, 0};
   const Program::Fault fault = program_->run(run_, memory_);
-  if (fault.what == nullptr) {
-    for (const Pair& pair : pairs_) std::swap(memory_[pair.input], memory_[pair.output]);
-    for (const Overlap& one : overlaps_)
-      for (std::size_t row = 0; row < one.rows; ++row) {
-        char* const start = at(one.input) + row * one.row_bytes;
-        std::memmove(start, start + one.row_bytes - one.bytes, one.bytes);
-      }
-  }
-  leave();
+  if (fault.what != nullptr) return fault;
+  for (const Pair& pair : pairs_) std::swap(memory_[pair.input], memory_[pair.output]);
+  for (const Overlap& one : overlaps_)
+    for (std::size_t row = 0; row < one.rows; ++row) {
+      char* const start = at(one.input) + row * one.row_bytes;
+      std::memmove(start, start + one.row_bytes - one.bytes, one.bytes);
+    }
   return fault;
 }
 

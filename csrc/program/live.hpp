@@ -1,7 +1,6 @@
 // A program that is run again and again on memory of its own: inputs and outputs stay where they are, and what is a state
 // goes from an output back to its input.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -24,12 +23,8 @@ class Live {
   Live(std::shared_ptr<const Program> program, const std::vector<std::size_t>& sizes, std::vector<Pair> pairs,
        std::vector<Overlap> overlaps);
 
-  // Allocates nothing. Where something was wrong with a value, or another thread is in it, the states are as before.
+  // Allocates nothing. Where something was wrong with a value, the states are as before. One thread at a time.
   Program::Fault step();
-  static constexpr const char* busy = "stream: another thread is using it, and nothing was done";
-  // What else touches its memory: nobody steps meanwhile. False if another thread is in it.
-  bool enter() { return !in_use_.test_and_set(std::memory_order_acquire); }
-  void leave() { in_use_.clear(std::memory_order_release); }
   // Where an array lies now: a state moves with every step.
   char* at(std::size_t array) const { return static_cast<char*>(memory_[array]); }
 
@@ -40,7 +35,6 @@ class Live {
   std::vector<void*> memory_;
   std::vector<Pair> pairs_;
   std::vector<Overlap> overlaps_;
-  std::atomic_flag in_use_ = ATOMIC_FLAG_INIT;
 };
 
 }  // namespace fusedlstm

@@ -27,7 +27,9 @@ class FlushToZero {
 }  // namespace
 
 Program::Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std::vector<const void*> constants)
-    : arena_(arena), arrays_(inputs + outputs), constants_(std::move(constants)) {}
+    : arena_(arena), arrays_(inputs + outputs), constants_(std::move(constants)) {
+  idle_.reserve(most_idle);
+}
 
 void Program::add(std::unique_ptr<Step> step) {
   if (runs_) throw std::invalid_argument("program: expected all steps before the first run");
@@ -43,22 +45,18 @@ Program::Run::Run(const Program& program)
   for (const std::unique_ptr<Step>& step : program.steps_) states_.push_back(step->state());
 }
 
+// Neither waits for the lock: after a fork, a thread that had it may be gone.
 std::unique_ptr<Program::Run> Program::take() const {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!idle_.empty()) {
-      std::unique_ptr<Run> found = std::move(idle_.back());
-      idle_.pop_back();
-      return found;
-    }
-    idle_.reserve(idle_.capacity() + 1);  // so that giving it back cannot fail
-  }
-  return std::make_unique<Run>(*this);
+  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || idle_.empty()) return std::make_unique<Run>(*this);
+  std::unique_ptr<Run> found = std::move(idle_.back());
+  idle_.pop_back();
+  return found;
 }
 
 void Program::give_back(std::unique_ptr<Run> run) const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  idle_.push_back(std::move(run));
+  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (lock.owns_lock() && idle_.size() < idle_.capacity()) idle_.push_back(std::move(run));
 }
 
 Program::Fault Program::run(Run& run, const std::vector<void*>& memory) const {

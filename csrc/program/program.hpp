@@ -67,6 +67,7 @@ class Program {
   std::vector<const void*> constants_;
   std::vector<std::unique_ptr<Step>> steps_;
   mutable std::mutex mutex_;
+  static constexpr std::size_t most_idle = 64;
   mutable std::vector<std::unique_ptr<Run>> idle_;
 };
 

@@ -49,10 +49,15 @@ class Planned:
     nodes: Sequence[Node]
     inputs: tuple[int, ...]
     """Which of the model's inputs the program takes: what decided the plan is part of it."""
-    releases: bool
-    """Whether it takes long enough to let other threads run meanwhile."""
+    call: _core.Call
+    """The program with all inputs of the model; None where they are not just what it was planned for."""
     casts: tuple[tuple[int, np.dtype[Any]], ...]
     """Outputs whose dtype in the file is not the one they are computed in."""
+
+    def of(self, given: tuple[Any, ...] | dict[str, Any]) -> tuple[Array, ...] | None:
+        """The outputs for inputs in order or by name; None where they are not just what it was planned for."""
+        found = self.call.in_order(given) if type(given) is tuple else self.call.by_name(given)  # type: ignore[arg-type]
+        return found if found is None or not self.casts else cast(found, self.casts)
 
 
 def spec_of(value: Value, graph: Graph) -> TensorSpec:

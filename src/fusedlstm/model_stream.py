@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from ._model_parts import cast
 from .pairing import pair_states
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ModelStream:
                 raise ValueError(f"context: expected a whole number from 1 for one of {', '.join(self._free)}")
         self._made = [name for name in model.outputs if name not in self.states.values()]
         self._lives: dict[Shapes, _Live] = {}
-        self._lock = threading.Lock()  # of a whole step: what comes in, what it does, what goes out
+        self._guard = _core.Guard()  # of all of them
         self._live: _Live | None = None
         self._waiting: dict[str, Array] = {}  # a state that was set before the first step
         shapes = [self._shape(name) for name in self._free]
@@ -90,25 +90,17 @@ class ModelStream:
         TypeError, ValueError
             Arrays that do not fit. The state is as before.
         """
+        live = self._live
         if not args and not kwargs:
-            live = self._bound()
-            live.core.step(live.releases)
+            self._bound().core.step_in_place()
             return self.output
-        if len(args) == 1 and not kwargs and len(self._free) == 1:
-            arrays = [self.model.as_input(self._free[0], args[0])]
-        else:
+        found = live.core.step(args) if live is not None and not kwargs else None
+        if found is None:  # not these shapes and types, or not in order
             arrays = self._arguments(args, kwargs)
-        shapes = tuple([array.shape for array in arrays])
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError("stream: another thread is using it, and nothing was done")
-        try:
-            live = self._live if self._live is not None and self._live.shapes == shapes else self._switch(shapes)
-            for target, array in zip(live.inputs, arrays):
-                target[...] = array
-            live.core.step(live.releases)
-            found = tuple([copy() for copy in live.copies])
-        finally:
-            self._lock.release()
+            live = self._switch(tuple(array.shape for array in arrays))
+            found = live.core.step(tuple(arrays))
+        assert live is not None and found is not None
+        found = cast(found, live.casts)
         return found[0] if len(found) == 1 else found
 
     def process(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
@@ -147,11 +139,12 @@ class ModelStream:
         """Copies of the states by the names of their inputs, and of the contexts; set it to go on from another."""
         if self._live is None:
             return {name: value.copy() for name, value in self._waiting.items()} or self._zeros()
-        return self._live.state()
+        with self._guard:
+            return self._live.state()
 
     @state.setter
     def state(self, value: Mapping[str, npt.ArrayLike]) -> None:
-        now = self.state
+        now = self._zeros() if self._live is None else self._live.zeros()
         if value.keys() != now.keys():
             raise ValueError(f"state: expected {', '.join(now)}, found {', '.join(value)}")
         new = {name: self.model.as_input(name, one) for name, one in value.items()}
@@ -162,7 +155,7 @@ class ModelStream:
 
     def reset(self) -> None:
         """Back to states and contexts of zeros."""
-        self._set({name: np.zeros_like(value) for name, value in self.state.items()})
+        self._set(self._zeros() if self._live is None else self._live.zeros())
 
     def copy(self) -> ModelStream:
         """A second stream that goes on from the same state, with buffers of its own."""
@@ -213,22 +206,26 @@ class ModelStream:
 
     def _switch(self, shapes: Shapes) -> _Live:
         """The memory for inputs of these shapes, with the state as it is now."""
-        live = self._lives.get(shapes)
-        if live is None:
-            live = _Live(self, shapes)
-            while len(self._lives) >= _MOST:
-                self._lives.pop(next(iter(self._lives)))
-            self._lives[shapes] = live
-        before = self._live.state() if self._live is not None else self._waiting
-        self._live = live
-        live.set({**live.zeros(), **before})
+        with self._guard:
+            live = self._lives.get(shapes)
+            if live is None:
+                live = _Live(self, shapes)
+                while len(self._lives) >= _MOST:
+                    self._lives.pop(next(iter(self._lives)))
+                self._lives[shapes] = live
+            if live is not self._live:
+                before = self._live.state() if self._live is not None else self._waiting
+                live.set({**live.zeros(), **before})
+                self._live = live
         return live
 
     def _set(self, state: dict[str, Array]) -> None:
-        if self._live is None:
-            self._waiting = state
-        else:
-            self._live.set(state)
+        self._guard.mend()
+        with self._guard:
+            if self._live is None:
+                self._waiting = state
+            else:
+                self._live.set(state)
 
 
 class _Live:
@@ -253,8 +250,15 @@ class _Live:
         places = {list(model.inputs)[k]: place for place, k in enumerate(planned.inputs)}
         outputs = {name: k for k, name in enumerate(model.outputs)}
         pairs = [(places[name], outputs[output]) for name, output in stream.states.items()]
-        self.shapes, self.releases = shapes, planned.releases
-        self.core = _core.Live(planned.program, pairs, [(places[name], count) for name, count in context.items()])
+        self.shapes = shapes
+        self.core = _core.Live(
+            planned.program,
+            stream._guard,
+            pairs,
+            [(places[name], count) for name, count in context.items()],
+            [places[name] for name in stream._free],
+            [outputs[name] for name in stream._made],
+        )
         first = len(planned.inputs)
         for name, value in stream._fixed.items():
             if name in places:
@@ -263,10 +267,7 @@ class _Live:
         self.inputs = [wholes[name][..., context.get(name, 0) :] for name in stream._free]
         self.outputs = [self.core.array(first + outputs[name]) for name in stream._made]
         kinds = [model.outputs[name].dtype for name in stream._made]
-        self.copies: list[Callable[[], Array]] = [
-            one.copy if one.dtype == kind else lambda one=one, kind=kind: one.astype(kind)  # type: ignore[misc]
-            for one, kind in zip(self.outputs, kinds)
-        ]
+        self.casts = tuple((k, kind) for k, kind in enumerate(kinds) if kind != self.outputs[k].dtype)
         self._places = {name: places[name] for name in stream.states}
         self._overlaps = {name: wholes[name][..., :count] for name, count in context.items()}
 
@@ -275,7 +276,8 @@ class _Live:
         return {**found, **{name: view.copy() for name, view in self._overlaps.items()}}
 
     def zeros(self) -> dict[str, Array]:
-        return {name: np.zeros_like(value) for name, value in self.state().items()}
+        found = {name: np.zeros_like(self.core.array(place)) for name, place in self._places.items()}
+        return {**found, **{name: np.zeros_like(view) for name, view in self._overlaps.items()}}
 
     def set(self, state: Mapping[str, Array]) -> None:
         for name, place in self._places.items():

@@ -1,0 +1,25 @@
+// What calls of programs share: arrays that fit a place, arrays to hand out, and running without the GIL where it pays.
+#pragma once
+#include <chrono>
+#include <stdexcept>
+
+#include "gil.hpp"
+#include "program.hpp"
+
+// Whether this is an ndarray, of no class of its own, that the program can read where it lies.
+bool fits(const py::handle& given, const Model::Slot& slot);
+bool fits(const py::handle& given, const Model::Slot& slot, py::ssize_t last);  // with another last axis
+py::array allocate(const Model::Slot& slot);
+
+template <class Run>
+void Model::release_for(const Run& run) const {
+  using Clock = std::chrono::steady_clock;
+  constexpr int timed = 8;
+  constexpr long long brief = 5000;  // nanoseconds
+  if (runs_ >= timed) return shortest_ < brief ? run() : without_gil(run);
+  const Clock::time_point start = Clock::now();
+  without_gil(run);
+  const long long spent = std::chrono::nanoseconds(Clock::now() - start).count();
+  ++runs_;  // with the GIL, as all that is mutable here
+  if (spent < shortest_) shortest_ = spent;
+}
