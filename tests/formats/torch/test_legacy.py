@@ -71,7 +71,7 @@ def test_lies(tmp_path):
     good, path = (tmp_path / "a.pt").read_bytes(), tmp_path / "b.pt"
     end = len(good) - 4 * sum(p.numel() for p in module.parameters()) - 4 * 8
     for change, message in (
-        (good[:-1], "expected 400 bytes, found 399 in the file"),
+        (good[:-1], r"expected \d+ bytes, found \d+ in the file"),
         (good[:end], "expected one that the pickle names, once, found another"),
         (good[:end] + b"\xff" * 7 + b"\x7f" + good[end + 8 :], "expected .* bytes, found"),
         (good[: end - 1], "damaged pickle"),
