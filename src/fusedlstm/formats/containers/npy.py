@@ -90,4 +90,4 @@ def read(archive: Archive, member: str) -> Array:
 
 
 def _damaged(member: str, found: object) -> FormatError:
-    return FormatError(f"{member}: damaged array header (expected descr, fortran_order and shape, found {found!r:.100})")
+    return FormatError(f"{member}: damaged array header (expected descr, fortran_order, shape; found {found!r:.90})")
