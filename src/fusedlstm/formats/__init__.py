@@ -24,9 +24,9 @@ from ..errors import FormatError
 from ..weights.others import hint
 from . import bundles, shards, strangers
 from .containers.source import Config, Given, Source
-from .contents import Contents, named
+from .contents import ROOT, Contents, named
 
-__all__ = ["FORMATS", "NAMES", "Config", "Contents", "Given", "named", "of_mapping", "open"]
+__all__ = ["FORMATS", "NAMES", "ROOT", "Config", "Contents", "Given", "named", "of_mapping", "open"]
 
 # One line per format; the first that knows a file reads it.
 FORMATS = (

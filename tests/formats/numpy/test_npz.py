@@ -165,7 +165,10 @@ def test_tensors_of_every_kind(tmp_path, shape, dtype):
             member(described("(8, 3)", "'|O'"), pickle.dumps([None] * 24)),
             "weight_ih_l0: expected numbers, found Python",
         ),
-        (member(described("(8, 3)", "'nonsense'"), bytes(96)), "weight_ih_l0: expected numbers, found dtype 'nonsense'"),
+        (
+            member(described("(8, 3)", "'nonsense'"), bytes(96)),
+            "weight_ih_l0: expected numbers, found dtype 'nonsense'",
+        ),
         (member(described(order="0"), bytes(96)), "weight_ih_l0.npy: damaged array header"),
         (member("{'shape': (8, 3), " + described()[1:], bytes(96)), "weight_ih_l0.npy: damaged array header"),
         (member(described("(8 3)"), bytes(96)), "weight_ih_l0.npy: damaged array header"),

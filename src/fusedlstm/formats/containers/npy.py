@@ -25,6 +25,7 @@ _ITEM = re.compile(
     r"""(?s)\s*['"](\w{1,20})['"]\s*:\s*(True|False|'[^']*'|"[^"]*"|\([\d\s,L]*\)|\[.*\])\s*(?:,\s*|(?=\}))"""
 )
 _END = re.compile(r"\}\s*")
+_MAX_RANK = 64  # NumPy's own
 _NUMBER = re.compile(r"\s*(\d{1,19})L?\s*")  # L: as Python 2 wrote it
 _FIELDS = "["
 
@@ -60,7 +61,13 @@ def header(archive: Archive, member: str) -> Header:
     shape = [_NUMBER.fullmatch(one) for one in numbers[1:-1].split(",")] if numbers[0] == "(" else [None]
     if shape[-1] is None and not numbers[1:-1].rpartition(",")[2].strip():
         shape.pop()  # what comes after the last comma, or stands in an empty pair
-    if numbers[0] != "(" or None in shape or order not in ("True", "False") or kind[0] not in "'\"[":
+    if (
+        numbers[0] != "("
+        or None in shape
+        or len(shape) > _MAX_RANK
+        or order not in ("True", "False")
+        or kind[0] not in "'\"["
+    ):
         raise _damaged(member, text)
     sizes = tuple(int(one[1]) for one in shape if one)
     return Header(sizes, kind if kind[0] == _FIELDS else kind[1:-1], "F" if order == "True" else "C", start)

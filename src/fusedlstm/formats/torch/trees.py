@@ -147,7 +147,9 @@ def _dictionaries(root: Any, leaves: Leaves) -> Iterator[Dictionary]:
             # At the top of a file they may be settings beside the tensors, unless they are named as an LSTM's.
             one.others |= {name: kind for name, kind in settings.items() if is_own(name) or "." in name}
             if sum(map(len, path)) > MAX_PATH:
-                raise FormatError(f"data.pkl: expected keys of {MAX_PATH} characters around a tensor, found longer ones")
+                raise FormatError(
+                    f"data.pkl: expected keys of {MAX_PATH} characters around a tensor, found longer ones"
+                )
         if one.names or one.shapes:
             yield one
 
