@@ -19,6 +19,8 @@ from fusedlstm import _runfile
 from fusedlstm.cli import cli
 from fusedlstm.demo import WEIGHTS  # an LSTM of 32 units, input 3, as torch.save wrote it, called "lstm"
 
+STATE = {"weight_ih_l0": np.ones((12, 2), np.float32), "weight_hh_l0": np.ones((12, 3), np.float32)}
+
 
 def invoke(*args, code=0):
     """stdout of a command that ends with `code`; an error must be one line on stderr, without a traceback."""
@@ -85,6 +87,33 @@ def test_info_json(two_lstms):
     }  # fmt: skip
     assert lstms["decoder"]["bias"] is False
     assert "bias_ih_l0" in lstms["broken"]["refused"]
+
+
+def test_info_keeps_prefixes_in_one_piece(tmp_path):
+    """In a pipe as at 40 columns: they are to be copied, and found by grep."""
+    from fusedlstm._info import _row, _table
+
+    prefix = "model.encoder.context_network." * 2 + "rnn"
+    tensors = {f"{prefix}.{name}": array for name, array in STATE.items()}
+    np.savez(tmp_path / "a.npz", **tensors)
+    rows = invoke("info", tmp_path / "a.npz").splitlines()
+    assert len(rows) == 3 and f"{prefix} 2→3 " in rows[2]
+    (one,) = json.loads(invoke("info", "--json", tmp_path / "a.npz"))["lstms"]
+    for width in (40, 80, 120):
+        lines = _table({prefix: _row(one)}, width)
+        assert sum(prefix in line for line in lines) == 1
+        assert all(len(line) <= width for line in lines if prefix not in line)
+
+
+def test_info_shows_names_that_would_move_the_cursor(tmp_path):
+    np.savez(tmp_path / "a.npz", **{f"a\nb\x1b[2J\u4e2d.{name}": array for name, array in STATE.items()})
+    assert "a\\nb\\x1b[2J\u4e2d 2→3 " in invoke("info", tmp_path / "a.npz")
+
+
+def test_the_root_by_the_name_that_info_shows(tmp_path):
+    np.savez(tmp_path / "a.npz", **STATE)
+    assert "(root)" in invoke("info", tmp_path / "a.npz")
+    assert fl.LSTM.load(tmp_path / "a.npz", "(root)").hidden_size == 3
 
 
 def test_info_fits_80_columns(two_lstms):

@@ -201,7 +201,7 @@ def test_a_format_is_one_function():
         module = importlib.import_module(f"fusedlstm.formats.{name}")
         assert list(inspect.signature(module.read).parameters) == ["source"], name
         assert module.NAME
-    for name in formats.NAMES:
+    for name in (room for rooms in formats.NAMES for room in rooms):
         module = importlib.import_module(f"fusedlstm.formats.{name}")
         assert list(inspect.signature(module.find).parameters) == ["named"], name
     rooms = {name.partition(".")[0] for name in formats.FORMATS}

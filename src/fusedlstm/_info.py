@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.cells import cell_len
 from rich.filesize import decimal
-from rich.markup import escape
-from rich.table import Table
 
 from . import ConvLSTM, formats
 from ._options import MODEL, Piped, config_option
 from .errors import FormatError
 from .weights import ConvLSTMWeights, LSTMWeights
 from .weights.precision import nbytes
+
+COLUMNS = ("in→hidden", "layers", "dirs", "params", "dtype", "size", "bias", "first")
+NUMERIC = ("layers", "dirs", "params", "size")
 
 
 @click.command()
@@ -39,44 +42,66 @@ def info(file: Path | Piped, config: Any, as_json: bool) -> None:
         click.echo(json.dumps(about, indent=2))
         return
 
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(str(file))}[/]: {format_name}, {decimal(size)}", soft_wrap=True)
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("prefix", overflow="fold", min_width=10)
-    for name in ("input→hidden", "layers", "dirs", "parameters", "dtype", "size", "bias", "first"):
-        numeric = name in ("layers", "dirs", "parameters", "size")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for prefix, about in found.items():
-        if "refused" not in about:
-            projection = f", proj {about['proj_size']}" if about["proj_size"] else ""
-            table.add_row(
-                escape(prefix) or "[dim](root)[/]",
-                f"{about['input_size']}→{about['hidden_size']}{projection}",
-                str(about["num_layers"]),
-                "2" if about["bidirectional"] else "1",
-                f"{about['parameters']:,}",
-                about["dtype"],
-                decimal(about["bytes"]),
-                "yes" if about["bias"] else "no",
-                ("batch" if about["batch_first"] else "time")
-                + (",\nassumed" if "batch_first" in about["assumed"] else ""),
-            )
-    if table.row_count:
-        console.print(table)
+    click.echo(f"{click.style(str(file), bold=True)}: {format_name}, {decimal(size)}")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in _table({prefix: _row(about) for prefix, about in found.items() if "refused" not in about}, width):
+        click.echo(line)
     for prefix, about in found.items():
         if about.get("differences"):
-            different = ", ".join(about["differences"])
-            console.print(f"[bold]{escape(prefix) or '(root)'}[/], unlike torch.nn.LSTM: {escape(different)}")
+            click.echo(f"{_bold(prefix)}, unlike torch.nn.LSTM: {', '.join(about['differences'])}")
     for prefix, about in (*found.items(), *found_conv.items()):
         if "config" in about.get("assumed", ()):
-            console.print(f"[bold]{escape(prefix) or '(root)'}[/], assumed: {escape(about['assumed']['config'])}")
+            click.echo(f"{_bold(prefix)}, assumed: {about['assumed']['config']}")
     for prefix, about in found_conv.items():
         if "refused" not in about:
-            name = escape(prefix) or "(root)"
-            console.print(f"[bold]{name}[/]: {escape(about['conv_lstm'])}, {about['parameters']:,} parameters")
+            click.echo(f"{_bold(prefix)}: {about['conv_lstm']}, {about['parameters']:,} parameters")
     for prefix, about in (*found.items(), *found_conv.items()):
         if "refused" in about:
-            console.print(f"[red]refused[/] [bold]{escape(prefix) or '(root)'}[/]: {escape(about['refused'])}")
+            click.echo(f"{click.style('refused', fg='red')} {_bold(prefix)}: {about['refused']}")
+
+
+def _bold(prefix: str) -> str:
+    return click.style(_shown(prefix), bold=True)
+
+
+def _shown(prefix: str) -> str:
+    """A name as it is written; characters that would move the cursor as their codes."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in prefix) or formats.ROOT
+
+
+def _row(about: dict[str, Any]) -> list[str]:
+    projection = f", proj {about['proj_size']}" if about["proj_size"] else ""
+    assumed = ", assumed" if "batch_first" in about["assumed"] else ""
+    return [
+        f"{about['input_size']}→{about['hidden_size']}{projection}",
+        str(about["num_layers"]),
+        "2" if about["bidirectional"] else "1",
+        f"{about['parameters']:,}",
+        about["dtype"],
+        decimal(about["bytes"]),
+        "yes" if about["bias"] else "no",
+        ("batch" if about["batch_first"] else "time") + assumed,
+    ]
+
+
+def _table(rows: dict[str, list[str]], width: int | None) -> list[str]:
+    """The lines of a table, prefixes in one piece: where that is wider than the terminal, on lines of their own."""
+    cells = [["prefix", *COLUMNS], *([_shown(prefix), *row] for prefix, row in rows.items())]
+    sizes = [max(map(cell_len, column)) for column in zip(*cells)]
+    if not rows:
+        return []
+    if width is None or sum(sizes) + len(COLUMNS) <= width:
+        lines = [" ".join(map(_padded, row, sizes, ("", *COLUMNS))).rstrip() for row in cells]
+        return [click.style(lines[0], bold=True), *lines[1:]]
+    lines = []
+    for prefix, *row in cells[1:]:
+        lines += [click.style(prefix, bold=True), *(f"  {name}: {cell}" for name, cell in zip(COLUMNS, row))]
+    return lines
+
+
+def _padded(cell: str, size: int, column: str) -> str:
+    space = " " * (size - cell_len(cell))
+    return space + cell if column in NUMERIC else cell + space
 
 
 def _describe(file: Path | Piped, read: Callable[[], LSTMWeights]) -> dict[str, Any]:

@@ -191,3 +191,50 @@ def error(graph, x, tmp_path, run):
     y = list(y) if isinstance(y, tuple) else [y]
     pairs = [*zip(y, ys, strict=True), *zip((part[d] for d in range(len(h)) for part in (h, c)), states, strict=True)]
     return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+def many_lstms(count):
+    """A file of so many LSTMs of one unit, which share all that they can: each takes 20 bytes."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 17)
+
+    def numbers(*values):
+        return builder.CreateNumpyVector(np.array(values, np.int32))
+
+    def table(kind, **fields):
+        getattr(schema, f"{kind}Start")(builder)
+        for name, value in fields.items():
+            getattr(schema, f"{kind}Add{name}")(builder, value)
+        return getattr(schema, f"{kind}End")(builder)
+
+    def tables(start, made):
+        start(builder, len(made))
+        for one in reversed(made):
+            builder.PrependUOffsetTRelative(one)
+        return builder.EndVector()
+
+    data = builder.CreateNumpyVector(np.zeros(4, np.uint8))
+    buffers = [table("Buffer"), table("Buffer", Data=data)]
+    name, matrix, vector, x = builder.CreateString(""), numbers(1, 1), numbers(1), numbers(1, 1, 1)
+    tensors = [
+        table("Tensor", Shape=x, Name=name),
+        table("Tensor", Shape=matrix, Buffer=1, Name=name),
+        table("Tensor", Shape=vector, Buffer=1, Name=name),
+        table("Tensor", Shape=matrix, Name=name, IsVariable=True),
+    ]
+    inputs = numbers(0, *[1] * 8, *[-1] * 3, *[2] * 4, -1, -1, 3, 3)
+    options = table("UnidirectionalSequenceLSTMOptions", FusedActivationFunction=4)
+    lstms = [table("Operator", Inputs=inputs, BuiltinOptionsType=71, BuiltinOptions=options) for _ in range(count)]
+    operators = tables(schema.SubGraphStartOperatorsVector, lstms)
+    listed = tables(schema.SubGraphStartTensorsVector, tensors)
+    ends = numbers(0)
+    graph = table("SubGraph", Tensors=listed, Inputs=ends, Outputs=ends, Operators=operators)
+    code = table("OperatorCode", DeprecatedBuiltinCode=44, BuiltinCode=44)
+    parts = {
+        "OperatorCodes": tables(schema.ModelStartOperatorCodesVector, [code]),
+        "Subgraphs": tables(schema.ModelStartSubgraphsVector, [graph]),
+        "Buffers": tables(schema.ModelStartBuffersVector, buffers),
+    }
+    builder.Finish(table("Model", Version=3, **parts), b"TFL3")
+    return bytes(builder.Output())

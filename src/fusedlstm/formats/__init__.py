@@ -24,9 +24,9 @@ from ..errors import FormatError
 from ..weights.others import hint
 from . import bundles, shards, strangers
 from .containers.source import Config, Given, Source
-from .contents import Contents, named
+from .contents import ROOT, Contents, named
 
-__all__ = ["FORMATS", "NAMES", "Config", "Contents", "Given", "named", "of_mapping", "open"]
+__all__ = ["FORMATS", "NAMES", "ROOT", "Config", "Contents", "Given", "named", "of_mapping", "open"]
 
 # One line per format; the first that knows a file reads it.
 FORMATS = (
@@ -47,8 +47,9 @@ FORMATS = (
     "audio.models",
 )
 
-# One line for each framework's names; the first that knows some of a file's says what its arrays are.
-NAMES = ("flax.equinox", "torch.names", "keras.names", "numpy.tensorflow1", "flax.haiku", "flax.names")
+# Who knows a framework's names; the first that know some of a file's say what its arrays are. Keras's variables may lie
+# beside TensorFlow 1's.
+NAMES = (("flax.equinox",), ("torch.names",), ("keras.names", "numpy.tensorflow1"), ("flax.haiku",), ("flax.names",))
 
 
 def open(given: Given, config: Config | None = None, ignore: Iterable[str] = ()) -> Contents:
@@ -131,9 +132,14 @@ def _by_names(contents: Contents) -> Contents:
     """The same, with what its arrays are where names alone say so."""
     if contents.found or contents.named is None:
         return contents
-    for room in NAMES:
-        module = import_module(f".{room}", __name__)
-        if any((found := module.find(contents.named)).values()):
-            return replace(contents, found=found, configured=getattr(module, "CONFIGURED", False))
+    for rooms in NAMES:
+        modules = [import_module(f".{room}", __name__) for room in rooms]
+        found: dict[type, dict[str, Any]] = {}
+        for module in modules:
+            for kind, readers in module.find(contents.named).items():
+                found[kind] = {**readers, **found.get(kind, {})}
+        if any(found.values()):
+            configured = any(getattr(module, "CONFIGURED", False) for module in modules)
+            return replace(contents, found=found, configured=configured)
     shapes = contents.named.shapes
     return replace(contents, hint=contents.hint or hint(shapes) or ("" if shapes else "it holds no tensors"))

@@ -20,6 +20,8 @@ MAX_DEPTH = 3
 """Of folders in a folder: mlflow's model lies in data/, a hub's in snapshots/<revision>/."""
 MAX_ENTRIES = 5000
 MAX_CANDIDATES = 24
+FREE_BYTES, MAX_RATIO = 1 << 16, 4
+"""What a member of a zip archive may unpack to: whoever parses it takes a multiple of its size."""
 _WEIGHTS = re.compile(
     r".+(?:\.(?:pt|pth|pt2|ckpt|bin|safetensors|keras|h5|hdf5|onnx|tflite|npz|msgpack|pkl|pickle|pdparams|nam)"
     r"|\.index\.json)",
@@ -54,7 +56,12 @@ def zipped(source: Source) -> Files | None:
     names = [name for name in archive.names if not re.search(r"(?:^|/)(?:__MACOSX/|\.)", name)]
 
     def member(name: str) -> Source:
-        return source.beside(archive.read(name), f"{source.name}/{name}")
+        if archive.size(name) > FREE_BYTES + MAX_RATIO * archive.packed(name):
+            raise FormatError(
+                f"expected at most {MAX_RATIO} times the {archive.packed(name)} bytes that it takes in the archive, "
+                f"found {archive.size(name)}; unpack it and load that"
+            )
+        return source.beside(archive.read(name), f"{source.name}/{name}", archive.packed(name))
 
     return {name: partial(member, name) for name in _candidates(names)}
 

@@ -27,6 +27,8 @@ Readers = Mapping[str, Reader[T]]
 KINDS: dict[type, tuple[str, str]] = {LSTMWeights: ("LSTM", "an LSTM"), ConvLSTMWeights: ("ConvLSTM", "a ConvLSTM")}
 """By what is read, the class that loads it and how to speak of one."""
 
+ROOT = "(root)"
+"""How the name of what lies at the root is shown; it may be given as well."""
 MAX_PARAMETERS, FREE_PARAMETERS = 16, 1 << 20
 """Of all LSTMs together, for each byte of their file and besides: names may share bytes, as tied modules do."""
 
@@ -198,6 +200,7 @@ class Contents:
         found, listed = self.found[kind], self._once(kind)
         names = ", ".join(map(repr, listed))
         what, an = KINDS[kind]
+        prefix = "" if prefix == ROOT and ROOT not in found else prefix
         if prefix is None:
             if len(listed) > 1:
                 raise FormatError(f"expected one {what}, found {len(listed)}{self._choice(kind, names)}")

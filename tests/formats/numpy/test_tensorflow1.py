@@ -88,7 +88,7 @@ def test_the_cell_that_has_no_forget_bias(tmp_path, rng):
 
 
 def test_several(tmp_path, rng):
-    """A bidirectional_dynamic_rnn and a MultiRNNCell beside dense layers and PyTorch's names."""
+    """A bidirectional_dynamic_rnn and a MultiRNNCell beside dense layers and an LSTM of Keras."""
     scopes = {"bidirectional_rnn/fw/lstm_cell/": 3, "bidirectional_rnn/bw/lstm_cell/": 3}
     scopes |= {"rnn/multi_rnn_cell/cell_0/basic_lstm_cell/": 3, "rnn/multi_rnn_cell/cell_1/basic_lstm_cell/": 4}
     arrays = {scope: tensorflow1.variables(rng, "", size, 4) for scope, size in scopes.items()}
@@ -97,9 +97,9 @@ def test_several(tmp_path, rng):
     everything |= {"lstm/kernel": np.ones((3, 8)), "lstm/recurrent_kernel": np.ones((2, 8)), "lstm/bias": np.ones(8)}
     everything |= {"gru_cell/gates/kernel": np.ones((8, 8)), "gru_cell/gates/bias": np.ones(8)}
     np.savez(tmp_path / "a.npz", **everything)
-    assert sorted(formats.open(tmp_path / "a.npz").expect(fl.LSTMWeights)) == sorted(
-        scope.removesuffix("/") for scope in scopes
-    )
+    found = formats.open(tmp_path / "a.npz").expect(fl.LSTMWeights)
+    assert sorted(found) == sorted(["lstm", *(scope.removesuffix("/") for scope in scopes)])
+    assert found["lstm"]().hidden_size == 2
     check(tmp_path / "a.npz", arrays["bidirectional_rnn/fw/lstm_cell/"], rng, "bidirectional_rnn/fw/lstm_cell")
     x = rng.normal(size=(2, 7, 3)).astype(np.float32)
     backward = formats.open(tmp_path / "a.npz").load(fl.LSTMWeights, "bidirectional_rnn/bw/lstm_cell")

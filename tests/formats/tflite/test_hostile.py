@@ -160,8 +160,8 @@ def test_a_list_longer_than_the_file(tmp_path):
         refused(head + b"\0" * 4 + struct.pack("<I", count) + b"\0" * 8, tmp_path, "bytes at byte")
 
 
-def overlapping(count):
-    """`count` subgraphs that are one table, with `count` operators that are one table."""
+def overlapping(count, distinct=True):
+    """`count` subgraphs that are one table, with `count` operators."""
     body = bytearray(struct.pack("<I4s", 0, b"TFL3"))
 
     def add(*fields):
@@ -169,20 +169,21 @@ def overlapping(count):
         body.extend(vtable + one)
         return len(body) - len(one)
 
-    def listed(field, count, *fields):
-        """Make a field a list of one table, many times."""
+    def listed(field, count, *fields, tables=1):
+        """Make a field a list of a table, or of several, many times."""
         struct.pack_into("<I", body, field, len(body) - field)
         body.extend(struct.pack("<I", count))
         start = len(body)
-        first = start + 4 * count + len(table(*fields)[0])
-        body.extend(b"".join(struct.pack("<I", first - start - 4 * k) for k in range(count)))
-        return add(*fields)
+        vtable, one = map(len, table(*fields))
+        places = [start + 4 * count + vtable + k % tables * (vtable + one) for k in range(count)]
+        body.extend(b"".join(struct.pack("<I", place - start - 4 * k) for k, place in enumerate(places)))
+        return min(add(*fields) for _ in range(tables))
 
     root = add(None, 0, 0)
     struct.pack_into("<I", body, 0, root)
     listed(root + 4, 1, None)  # an operator code
     graph = listed(root + 8, count, None, None, None, 0)
-    listed(graph + 4, count, None)
+    listed(graph + 4, count, None, tables=count if distinct else 1)
     return bytes(body)
 
 
@@ -199,6 +200,12 @@ def test_lists_that_multiply(count, padding, match, tmp_path):
     with pytest.raises(fl.FormatError, match=match):
         formats.open(path).expect(fl.LSTMWeights)
     assert time.process_time() - start < 10
+
+
+def test_one_operator_under_many_names(tmp_path):
+    refused(
+        overlapping(2000, distinct=False), tmp_path, "operator at byte [0-9]+: expected once, found twice in one list"
+    )
 
 
 def test_field_outside_of_its_table(tmp_path):

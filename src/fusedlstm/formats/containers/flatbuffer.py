@@ -19,6 +19,7 @@ from ...errors import FormatError
 _MAX_OBJECTS = 300_000  # tables, and numbers in lists that become Python's
 _COPIES = 16  # bytes that may be read, as a multiple of the file's
 _MAX_NAME = 1000
+_NUMBERS = {kind: struct.Struct("<" + kind) for kind in "bBhHiIqQf?"}
 
 
 class Buffer:
@@ -35,10 +36,10 @@ class Buffer:
 
     def number(self, kind: str, at: int) -> Any:
         """A number of one of struct's kinds."""
-        size = struct.calcsize(kind)
-        if not 0 <= at <= len(self.data) - size:
-            raise FormatError(f"expected {size} bytes at byte {at}, found the end at {len(self.data)}")
-        return struct.unpack_from("<" + kind, self.data, at)[0]
+        one = _NUMBERS[kind]
+        if not 0 <= at <= len(self.data) - one.size:
+            raise FormatError(f"expected {one.size} bytes at byte {at}, found the end at {len(self.data)}")
+        return one.unpack_from(self.data, at)[0]
 
     def span(self, at: int, size: int) -> int:
         """`at`, if that many bytes lie there, and may still be read."""
@@ -80,6 +81,11 @@ class Table:
         buffer.span(at, self._extent)
         if self._size < 4 or self._size % 2 or self._extent < 4:
             raise FormatError(f"expected a table at byte {at}, found none")
+
+    @property
+    def position(self) -> int:
+        """Where it starts in the file, which tells it from others."""
+        return self._at
 
     def number(self, field: int, kind: str, default: Any) -> Any:
         """A number that the table holds itself."""
@@ -136,12 +142,13 @@ class Table:
 
 
 class Tables:
-    """A vector of tables, each made when asked for."""
+    """A vector of tables, each made when asked for, once."""
 
     def __init__(self, buffer: Buffer, start: int, offsets: npt.NDArray[Any]) -> None:
         self._buffer = buffer
         self._start = start
         self._offsets = offsets
+        self._made: dict[int, Table] = {}
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -150,4 +157,6 @@ class Tables:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Table:
-        return Table(self._buffer, self._start + 4 * index + int(self._offsets[index]))
+        if index not in self._made:
+            self._made[index] = Table(self._buffer, self._start + 4 * index + int(self._offsets[index]))
+        return self._made[index]

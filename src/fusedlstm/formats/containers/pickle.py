@@ -18,6 +18,8 @@ from ...errors import FormatError
 
 MAX_OPCODES = 2_000_000
 """About two seconds and 200 MB at worst; a checkpoint takes about 30 for each tensor."""
+FREE_OPCODES, OPCODES_A_BYTE = 100_000, 2
+"""Of a pickle that was compressed, by its packed bytes: one opcode over and over packs to nearly none."""
 MAX_KEY = 256
 """Longest key of a dictionary that is kept: paths are made of keys, and a memoised one costs nothing to repeat."""
 MAX_NAME = 200
@@ -62,10 +64,13 @@ class Unpickler:
         The pickle, or several after each other: `load` reads on from a file's position.
     where : str
         What messages call it.
+    packed : int, optional
+        How many bytes of the file these are, where they were compressed.
     """
 
-    def __init__(self, data: bytes | mmap.mmap | io.BytesIO, where: str) -> None:
+    def __init__(self, data: bytes | mmap.mmap | io.BytesIO, where: str, packed: int | None = None) -> None:
         self.where = where
+        self._most = MAX_OPCODES if packed is None else min(MAX_OPCODES, FREE_OPCODES + OPCODES_A_BYTE * packed)
         self._file: Any = io.BytesIO(data) if isinstance(data, bytes) else data
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -97,8 +102,8 @@ class Unpickler:
         memo.clear()
         for opcode, argument, position in self._opcodes():
             self._count += 1
-            if self._count > MAX_OPCODES:
-                raise FormatError(f"{self.where}: expected at most {MAX_OPCODES} pickle opcodes, found more")
+            if self._count > self._most:
+                raise FormatError(f"{self.where}: expected at most {self._most} pickle opcodes, found more")
             match opcode:
                 case "BINPUT" | "LONG_BINPUT" | "PUT":
                     memo[argument] = self._top()

@@ -60,6 +60,8 @@ class Source:
     """What the caller states of the model."""
     ignore: tuple[str, ...]
     """Patterns of tensors to leave out, of whoever reads state dicts."""
+    packed: int
+    """How many bytes these are where they came from: fewer than `size`, if they were compressed."""
 
     def __init__(
         self, given: Given, config: Config | None = None, ignore: tuple[str, ...] = (), name: str | None = None
@@ -74,6 +76,7 @@ class Source:
         with self.open() as file:
             self.size = len(self._data) if self.path is None else os.fstat(file.fileno()).st_size
             self.head = file.read(HEAD)
+        self.packed = self.size
         self._parsed: dict[Hashable, Any] = {}
 
     def open(self) -> BinaryIO:
@@ -94,9 +97,11 @@ class Source:
         with self.open() as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def beside(self, given: Given, name: str | None = None) -> Source:
-        """Another one, of which the caller states the same."""
-        return Source(given, self.config, self.ignore, name)
+    def beside(self, given: Given, name: str | None = None, packed: int | None = None) -> Source:
+        """Another one, of which the caller states the same; one that was packed in this."""
+        other = Source(given, self.config, self.ignore, name)
+        other.packed = other.size if packed is None else packed
+        return other
 
     def once(self, parse: Callable[[Source], T]) -> T:
         """What `parse` makes of this, made the first time that it is asked for."""

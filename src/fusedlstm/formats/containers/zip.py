@@ -41,6 +41,7 @@ class Archive:
 
     def __init__(self, source: Source) -> None:
         length = source.size
+        self._packed = source.packed
         self._file = source.open()
         try:
             self._zip = ZipFile(self._file)
@@ -84,6 +85,10 @@ class Archive:
     def size(self, name: str) -> int:
         """Unpacked size of a member in bytes."""
         return self._find(name).file_size
+
+    def packed(self, name: str) -> int:
+        """How many bytes of the file a member is."""
+        return min(self._find(name).compress_size, self._packed)
 
     def read(self, name: str, count: int | None = None) -> bytes:
         """A member's content, or its first `count` bytes; the checksum is verified on a whole one."""

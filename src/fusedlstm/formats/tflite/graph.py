@@ -189,7 +189,11 @@ class Model:
 
     def _graph(self, one: Table, codes: list[int]) -> Graph:
         graph = Graph(self, one.tables(0), set(one.integers(1)), set(one.integers(2)))
+        places: set[int] = set()
         for operator in one.tables(3):
+            if operator.position in places:
+                raise FormatError(f"operator at byte {operator.position}: expected once, found twice in one list")
+            places.add(operator.position)
             index = int(operator.number(0, "I", 0))
             if index >= len(codes):
                 raise FormatError(f"expected one of {len(codes)} operator codes, found index {index}")

@@ -7,6 +7,7 @@ storage each, uncompressed, ``<root>/byteorder`` says "little" or "big".
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from ...errors import FormatError
 from ..containers.source import Source
@@ -26,8 +27,13 @@ def read(source: Source) -> Contents | None:
         return None
     root = _root(archive)
     archive.expect_stored()
-    pickle = TorchUnpickler(archive.read(f"{root}data.pkl"), "data.pkl").load()
+    pickle = _unpickled(archive, root)
     return contents(NAME, pickle, pickled(Records.of_archive(archive, root)), source)
+
+
+def _unpickled(archive: Archive, root: str) -> Any:
+    member = f"{root}data.pkl"
+    return TorchUnpickler(archive.read(member), "data.pkl", archive.packed(member)).load()
 
 
 def _root(archive: Archive) -> str:

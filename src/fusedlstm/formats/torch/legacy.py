@@ -32,7 +32,7 @@ def read(source: Source) -> Contents | None:
     """Every LSTM in the object's dictionaries, by module path."""
     if not _MAGIC.match(source.head):
         return None
-    root, records = _parse(source.map())
+    root, records = _parse(source.map(), source.packed)
     return contents(NAME, root, pickled(records), source)
 
 
@@ -52,9 +52,9 @@ def saved(name: str, tensor: Tensor, inside: Saved) -> npt.NDArray[np.generic]:
     return found
 
 
-def _parse(data: Any) -> tuple[Any, Records]:
+def _parse(data: Any, packed: int | None = None) -> tuple[Any, Records]:
     """The object, and where its storages lie."""
-    unpickler = _Pickles(data, "pickle")
+    unpickler = _Pickles(data, "pickle", packed)
     for _ in range(3):  # the magic number, the version, the machine
         unpickler.load()
     root, keys = unpickler.load(), unpickler.load()
@@ -66,8 +66,8 @@ def _parse(data: Any) -> tuple[Any, Records]:
 class _Pickles(TorchUnpickler):
     """The pickles one after the other, and what they say of storages."""
 
-    def __init__(self, data: Any, where: str) -> None:
-        super().__init__(data, where)
+    def __init__(self, data: Any, where: str, packed: int | None) -> None:
+        super().__init__(data, where, packed)
         self._file.seek(0)
         self.itemsizes: dict[str, int] = {}
 

@@ -24,6 +24,6 @@ def read(source: Source) -> Contents | None:
     """Every LSTM in the pickled dictionaries; by the names of other frameworks where PyTorch's are not there."""
     if not _HEAD.match(source.head):
         return None
-    root = TorchUnpickler(source.map(), "pickle").load()
+    root = TorchUnpickler(source.map(), "pickle", source.packed).load()
     found = contents(NAME, root, pickled(None), source)
     return found if found.listed(LSTMWeights) else replace(found, found={}, named=named(root, pickled(None), source))

@@ -23,6 +23,7 @@ from ..contents import Contents
 from .code import Code
 from .objects import Tensor, TorchUnpickler
 from .records import Records, by_name, shape
+from .trees import MAX_PATH
 
 NAME = "TorchScript archive"
 
@@ -46,7 +47,8 @@ def read(source: Source) -> Contents | None:
     tensors: dict[str, Tensor] = {}
     refused: dict[str, Reader] = {}
     layouts: dict[str, bool] = {}
-    for name, module in _modules(TorchUnpickler(archive.read(f"{root}data.pkl"), "data.pkl").load()):
+    pickle = f"{root}data.pkl"
+    for name, module in _modules(TorchUnpickler(archive.read(pickle), "data.pkl", archive.packed(pickle)).load()):
         dot = f"{name}." if name else ""
         tensors |= {f"{dot}{key}": value for key, value in module.values.items() if isinstance(value, Tensor)}
         if _QUANTISED.fullmatch(module.kind):
@@ -79,14 +81,16 @@ def _modules(root: Any) -> Iterator[tuple[str, Box]]:
     """Every module with its path; one that is used in two places has two paths."""
     if not _is_module(root):
         raise FormatError(f"data.pkl: expected a module, found {type(root).__name__}")
-    queue: list[tuple[tuple[str, ...], Box]] = [((), root)]
-    for path, module in queue:
-        if len(path) > MAX_DEPTH or len(queue) > MAX_MODULES:
+    queue: list[tuple[str, int, Box]] = [("", 0, root)]
+    for path, depth, module in queue:
+        if depth > MAX_DEPTH or len(queue) > MAX_MODULES or len(path) > MAX_PATH:
             raise FormatError(
-                f"data.pkl: expected at most {MAX_MODULES} modules, {MAX_DEPTH} in each other, found more"
+                f"data.pkl: expected at most {MAX_MODULES} modules, {MAX_DEPTH} in each other, their names of "
+                f"{MAX_PATH} characters together, found more"
             )
-        yield ".".join(path), module
-        queue.extend(((*path, str(key)), value) for key, value in module.values.items() if _is_module(value))
+        yield path, module
+        dot = f"{path}." if path else ""
+        queue.extend((f"{dot}{key}", depth + 1, value) for key, value in module.values.items() if _is_module(value))
 
 
 def _is_module(value: Any) -> bool:

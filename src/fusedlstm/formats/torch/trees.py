@@ -26,7 +26,10 @@ from .records import Reads, Records, shape
 
 MAX_DEPTH = 32
 """Dictionaries in dictionaries; checkpoints have two or three."""
+MAX_PATH = 512
+"""Characters of all keys around a tensor: names are made of them, and a memoised key costs nothing to repeat."""
 _MAX_ALSO = 100
+_MAX_ALIASES = 10_000
 _INSIDE = ("_modules", "_parameters", "_buffers")  # what a module's attributes are called in its object
 
 Leaf = tuple[Shape, Reads]
@@ -34,7 +37,7 @@ Leaves = Callable[[str, Any], Leaf | None]
 """What makes an array of a value under a name, or None where it is none."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Dictionary:
     """A dictionary, list or object that holds arrays; where it lies, also, and the outermost object around it."""
 
@@ -62,9 +65,11 @@ def contents(name: str, root: Any, leaves: Leaves, source: Source) -> Contents:
     found: list[tuple[str, dict[str, Reader]]] = []
     aliases: dict[str, Reader] = {}
     for one in plain:
-        inner = lstms(Named(one.shapes, one.read, one.others, source.ignore, source.size))
+        if not (inner := lstms(Named(one.shapes, one.read, one.others, source.ignore, source.size))):
+            continue
         found.append((".".join(one.path), inner))
-        aliases |= {".".join(filter(None, (*path, name))): inner[name] for path in one.also for name in inner}
+        for path in one.also[: max(0, _MAX_ALIASES - len(aliases)) // len(inner)]:
+            aliases |= {".".join(filter(None, (*path, name))): inner[name] for name in inner}
     if not any(inner for _, inner in found):
         found = [("", _closed(one, one.place)) for one in everything if one.place is not None]
     told = words(Place((), root)) if isinstance(root, Box) else _hint(plain)
@@ -120,6 +125,8 @@ def _dictionaries(root: Any, leaves: Leaves) -> Iterator[Dictionary]:
             if place is not None:
                 continue
             raise FormatError(f"data.pkl: expected at most {MAX_DEPTH} dictionaries in each other, found more")
+        if next(_entries(node), None) is None:
+            continue
         if isinstance(node, Box) and place is None:
             place = Place(path, node)
         one, settings = Dictionary(path, place), {}
@@ -139,7 +146,12 @@ def _dictionaries(root: Any, leaves: Leaves) -> Iterator[Dictionary]:
         if one.shapes:  # else these are settings, whatever they are called
             # At the top of a file they may be settings beside the tensors, unless they are named as an LSTM's.
             one.others |= {name: kind for name, kind in settings.items() if is_own(name) or "." in name}
-        yield one
+            if sum(map(len, path)) > MAX_PATH:
+                raise FormatError(
+                    f"data.pkl: expected keys of {MAX_PATH} characters around a tensor, found longer ones"
+                )
+        if one.names or one.shapes:
+            yield one
 
 
 def _entries(node: Any) -> Iterator[tuple[Any, Any]]:
@@ -152,7 +164,8 @@ def _entries(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from node.items.items()
         yield from enumerate(node.elements)
         yield from enumerate(node.arguments)
-        yield from node.values.items() if isinstance(node.state, dict) else enumerate((node.state,))
+        if node.state is not None:
+            yield from node.values.items() if isinstance(node.state, dict) else enumerate((node.state,))
 
 
 def _tell_of_inner(plain: list[Dictionary]) -> None:
