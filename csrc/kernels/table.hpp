@@ -63,7 +63,8 @@ struct Projection {
   const float* bias;
   std::size_t input_size;
   std::size_t first_panel, last_panel;
-  const float* const* x;  // one pointer a row
+  std::size_t last_outputs;  // of the last panel, those that are wanted, and z has room for; 0: all
+  const float* const* x;     // one pointer a row
   std::size_t rows;
   float* z;
   std::size_t z_row;  // floats from one row of z to the next
