@@ -12,7 +12,7 @@ PRECISIONS = [
     ("float16", "float32"),
     ("bfloat16", "float32"),
     ("bfloat16", "bfloat16"),
-    ("int8", "float32"),
+    ("int8", "int16"),
     ("int8", "int8"),
 ]
 
