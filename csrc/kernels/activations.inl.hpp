@@ -45,8 +45,9 @@ FL_INLINE Many<N> product(const Quotient<N>& a, const Quotient<N>& b) {
 // For x <= 0 and FACTOR 1 or 2: FACTOR x = n ln 2 + s with |s| <= ln(2) / 2, so that exp(FACTOR x) = 2^n (1 + rest).
 template <int N>
 struct Exponential {
-  Many<N> scale;  // FACTOR 2^n; 0 below the smallest normal number
-  Many<N> rest;   // (exp(s) - 1) / FACTOR
+  Many<N> scale;    // FACTOR 2^n; 0 below the smallest normal number
+  Many<N> rest;     // (exp(s) - 1) / FACTOR
+  Many<N> shifted;  // n, as power_of_two takes it
 };
 
 // s + s^2 p(s) is within 1.4e-8 of exp(s) - 1, relatively. Everything is computed for r = s / FACTOR, so that the factor
@@ -69,7 +70,7 @@ FL_INLINE Exponential<N> exponential(Many<N> x) {
   const Many<N> low = fma(splat<N>(0x1.5554bp-3f * f * f), r, splat<N>(0x1.fffffep-2f * f));
   const Many<N> high = fma(splat<N>(0x1.1227c2p-7f * f * f * f * f), r, splat<N>(0x1.555718p-5f * f * f * f));
   const Many<N> top = fma(splat<N>(0x1.6b71aap-10f * f * f * f * f * f), square, high);
-  return {power_of_two<FACTOR - 1>(shifted), fma(fma(top, square, low), square, r)};
+  return {power_of_two<FACTOR - 1>(shifted), fma(fma(top, square, low), square, r), shifted};
 }
 
 template <int N>

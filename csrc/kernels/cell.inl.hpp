@@ -15,6 +15,9 @@ using fusedlstm::Recurrence;
 
 // Half of a small L2.
 constexpr std::size_t set_bytes = 512 * 1024;
+// More than L1 holds beside all else. One row that goes through so much in each step, from either end in turn, does it in
+// three parts or more, of which the last one then is in L1: a sequence at H = 64 became 5 to 8 % faster.
+constexpr std::size_t near_bytes = 48 * 1024;
 
 // What one block computes and what it fetches meanwhile. Where the weights are larger than L2, those of the next set of
 // panels are brought in while this one is multiplied, dealt out among the groups of rows: one line for each k, since a burst
@@ -27,15 +30,16 @@ struct Block {
   std::size_t next_panel;
 };
 
-// The pre-activations of PANELS panels for ROWS rows, all in registers; Kind is what the weights are held in.
-template <class Kind, int ROWS, int PANELS>
+// The pre-activations of PANELS panels for ROWS rows, all in registers; Kind is what the weights are held in. VECTORS: of
+// each panel, where no more of it is filled.
+template <class Kind, int ROWS, int PANELS, int VECTORS = static_cast<int>(gates)>
 struct Sums {
-  vec at[PANELS][ROWS][gates];
+  vec at[PANELS][ROWS][VECTORS];
 
   FL_INLINE void start(const float* const (&rows)[ROWS]) {
     FL_REPEAT (p, PANELS) {
       FL_REPEAT (r, ROWS) {
-        FL_REPEAT (g, gates) at[p][r][g] = load(rows[r] + p * panel_width + g * lanes);
+        FL_REPEAT (g, VECTORS) at[p][r][g] = load(rows[r] + p * panel_width + g * lanes);
       }
     }
   }
@@ -76,10 +80,10 @@ struct Sums {
           FL_REPEAT (line, PANELS * panel_width / 16) prefetch_near(soon[r] + line * 16);
         }
       }
-      vec sum[PANELS][ROWS][gates];
+      vec sum[PANELS][ROWS][VECTORS];
       FL_REPEAT (p, PANELS) {
         FL_REPEAT (r, ROWS) {
-          FL_REPEAT (g, gates) sum[p][r][g] = broadcast(0.0f);
+          FL_REPEAT (g, VECTORS) sum[p][r][g] = broadcast(0.0f);
         }
       }
       for (std::size_t k = first; k < last; k += Kind::step) {
@@ -89,7 +93,7 @@ struct Sums {
         FL_REPEAT (p, PANELS) {
           const Weight* now = here + p * whole + k * panel_width;
           if constexpr (ROWS > 1 && Kind::soon_enough > 0) {
-            FL_REPEAT (line, Kind::step * panel_width * sizeof(Weight) / 64)
+            FL_REPEAT (line, Kind::step * panel_width * sizeof(Weight) * VECTORS / (gates * 64))
               prefetch_near(reinterpret_cast<const float*>(now + Kind::soon_enough * panel_width) + line * 16);
           }
           typename Kind::Factor w[gates];
@@ -97,22 +101,34 @@ struct Sums {
           if constexpr (ROWS > 1 && ROWS <= rows_beside_weights) {
             typename Kind::Term a[ROWS];
             FL_REPEAT (r, ROWS) a[r] = Kind::term(in[r], k);
-            FL_REPEAT (g, gates) {
+            FL_REPEAT (g, VECTORS) {
               const typename Kind::Factor weight = Kind::held(w[g]);
               FL_REPEAT (r, ROWS) sum[p][r][g] = Kind::add_product(sum[p][r][g], a[r], weight);
             }
           } else {
             FL_REPEAT (r, ROWS) {
               const typename Kind::Term a = Kind::term(in[r], k);
-              FL_REPEAT (g, gates) sum[p][r][g] = Kind::add_product(sum[p][r][g], a, w[g]);
+              FL_REPEAT (g, VECTORS) sum[p][r][g] = Kind::add_product(sum[p][r][g], a, w[g]);
             }
           }
         }
       }
       FL_REPEAT (p, PANELS) {
         FL_REPEAT (r, ROWS) {
-          FL_REPEAT (g, gates) at[p][r][g] = add(at[p][r][g], sum[p][r][g]);
+          FL_REPEAT (g, VECTORS) at[p][r][g] = add(at[p][r][g], sum[p][r][g]);
         }
+      }
+    }
+  }
+
+  // The first `count` of each row.
+  FL_INLINE void store_first_of(float* const (&rows)[ROWS], std::size_t count) const {
+    FL_REPEAT (r, ROWS) {
+      FL_REPEAT (g, VECTORS) {
+        if (count >= (g + 1) * lanes)
+          store(rows[r] + g * lanes, at[0][r][g]);
+        else if (count > g * lanes)
+          store_first(rows[r] + g * lanes, at[0][r][g], count - g * lanes);
       }
     }
   }
@@ -120,7 +136,7 @@ struct Sums {
   FL_INLINE void store_all(float* const (&rows)[ROWS]) const {
     FL_REPEAT (p, PANELS) {
       FL_REPEAT (r, ROWS) {
-        FL_REPEAT (g, gates) store(rows[r] + p * panel_width + g * lanes, at[p][r][g]);
+        FL_REPEAT (g, VECTORS) store(rows[r] + p * panel_width + g * lanes, at[p][r][g]);
       }
     }
   }
@@ -153,6 +169,25 @@ void project_block(const Projection& a, const Block& block) {
   sums.start(bias);
   sums.add_product(a.weights, x, a.input_size, block, soon);
   sums.store_all(z);
+}
+
+// The same of a last panel that is partly filled.
+template <class Kind, int ROWS, int VECTORS>
+void project_narrow(const Projection& a, std::size_t row, std::size_t count) {
+  const Block block = {row, a.last_panel - 1, 0, 1, false, a.last_panel - 1};
+  const float* bias[ROWS];
+  typename Kind::Row x[ROWS];
+  const float* soon[ROWS];
+  float* z[ROWS];
+  FL_REPEAT (r, ROWS) {
+    bias[r] = a.bias + block.panel * panel_width;
+    x[r] = Kind::row_of(a.x[row + r], a.rounded_x, row + r);
+    soon[r] = z[r] = a.z + (row + r) * a.z_row + block.panel * panel_width;
+  }
+  Sums<Kind, ROWS, 1, VECTORS> sums;
+  sums.start(bias);
+  sums.add_product(a.weights, x, a.input_size, block, soon);
+  sums.store_first_of(z, count);
 }
 
 // The gates of vectors [first, first + N) of a block are known: update c, write h and y. Vector n is that of row n % ROWS
@@ -294,12 +329,43 @@ struct Plan {
   }
 };
 
+template <class Kind, int VECTORS>
+void project_narrow(const Projection& a) {
+  if constexpr (VECTORS < static_cast<int>(gates) && !Kind::narrow) {
+    project_narrow<Kind, static_cast<int>(gates)>(a);
+  } else {
+    constexpr int most = Kind::rows < 4 ? Kind::rows : Kind::rows < 6 ? 4 : 6;
+    const std::size_t rows = a.rows, count = a.last_outputs;
+    std::size_t row = 0;
+    for (; rows - row >= most; row += most) project_narrow<Kind, most, VECTORS>(a, row, count);
+    if constexpr (most > 4)
+      for (; rows - row >= 4; row += 4) project_narrow<Kind, 4, VECTORS>(a, row, count);
+    if constexpr (most > 2)
+      for (; rows - row >= 2; row += 2) project_narrow<Kind, 2, VECTORS>(a, row, count);
+    for (; row < rows; ++row) project_narrow<Kind, 1, VECTORS>(a, row, count);
+  }
+}
+
 template <class Kind>
 void project(const Projection& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
   if constexpr (Kind::rounds)
     for (std::size_t row = 0; row < a.rows; ++row) Kind::round_row(a.x[row], a.input_size, rounded_row(a.rounded_x, row));
-  const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, a.last_panel, a.turn > 0 ? 3 : 1);
+  const bool partly = a.last_outputs > 0 && a.last_outputs < panel_width;
+  const std::size_t whole = a.last_panel - (partly ? 1 : 0);
+  if (partly) {
+    const std::size_t vectors = (a.last_outputs + lanes - 1) / lanes;
+    if (vectors == 1)
+      project_narrow<Kind, 1>(a);
+    else if (vectors == 2)
+      project_narrow<Kind, 2>(a);
+    else if (vectors == 3)
+      project_narrow<Kind, 3>(a);
+    else
+      project_narrow<Kind, 4>(a);
+    if (a.first_panel == whole) return;
+  }
+  const Plan<Kind> plan(a.rows, a.input_size, a.first_panel, whole, a.turn > 0 ? 3 : 1);
   plan.each(a.turn % 2 == 1, [&](std::size_t rows, std::size_t panels, const Block& block) {
     project_blocks<Kind>[rows - 1][panels - 1](a, block);
   });
@@ -308,7 +374,10 @@ void project(const Projection& a) noexcept {
 template <class Kind>
 void recur(const Recurrence& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
-  const Plan<Kind> plan(a.rows, a.input_size + a.recurrent_size, a.first_panel, a.last_panel);
+  const std::size_t inputs = a.input_size + a.recurrent_size;
+  const std::size_t bytes = fusedlstm::panel_bytes(Kind::precision, inputs, panel_width) * (a.last_panel - a.first_panel);
+  const std::size_t fewest = a.rows == 1 && a.steps > 1 && bytes > near_bytes ? 3 : 1;
+  const Plan<Kind> plan(a.rows, inputs, a.first_panel, a.last_panel, fewest);
   for (std::size_t step = 0; step < a.steps; ++step) {
     if constexpr (Kind::rounds)
       for (std::size_t row = 0; row < a.rows; ++row) {

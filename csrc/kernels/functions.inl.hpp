@@ -22,14 +22,12 @@ FL_INLINE One falling_exp(const One& x) {
   return fma(part.scale, part.rest, part.scale);
 }
 
-// exp(x). Above 0 it is the square of exp(x / 2), in two parts, so that neither overflows before the result does.
+// exp(x). Above 0 it is made of half of 2^n and doubled, so that it does not overflow before the result does.
 FL_INLINE One exp(const One& x) {
-  const One one = splat<1>(1.0f);
-  const Exponential<1> half = exponential<1>(clip(mul(x, splat<1>(0.5f)), 0.0f, 60.0f));
-  const One sum = add(one, half.rest), lost = sub(half.rest, sub(sum, one));
-  const One square = mul(sum, sum);
-  const One below = fma(add(sum, sum), lost, fma(sum, sum, sub(splat<1>(-0.0f), square)));
-  return if_negative(x, falling_exp(x), mul(mul(add(square, below), half.scale), half.scale));
+  const Exponential<1> part = exponential<1>(min_or_nan(splat<1>(89.0f), x));
+  const One scale = if_negative(x, part.scale, power_of_two<-1>(part.shifted));
+  const One e = fma(scale, part.rest, scale);
+  return if_negative(x, e, add(e, e));
 }
 
 // exp(-|x|) - 1, with its relative accuracy near 0
@@ -70,7 +68,7 @@ FL_INLINE One gelu_tanh(const One& x) {  // tanh's form is x sigmoid(2 u)
   return mul(x, value(sigmoid(u)));
 }
 
-vec activate(const Activation& a, vec vector) {
+FL_INLINE vec activated(const Activation& a, vec vector) {
   const One x = {{vector}}, alpha = splat<1>(a.alpha), beta = splat<1>(a.beta), zero = splat<1>(0.0f), one = splat<1>(1.0f);
   One y = x;
   switch (a.function) {
@@ -123,6 +121,40 @@ vec activate(const Activation& a, vec vector) {
       break;
   }
   return y.at[0];
+}
+
+vec activate(const Activation& a, vec vector) { return activated(a, vector); }
+
+// The nearest whole number, of two the even one. From 2^23 on there is nothing behind the point.
+FL_INLINE One rounded(const One& x) {
+  const One most = splat<1>(8388608.0f), size = magnitude(x);
+  return with_sign(if_negative(sub(size, most), sub(add(size, most), most), size), x);
+}
+FL_INLINE One floored(const One& x) {
+  const One near = rounded(x);
+  return add(near, if_negative(sub(x, near), splat<1>(-1.0f), splat<1>(-0.0f)));
+}
+FL_INLINE One ceiled(const One& x) {
+  const One near = rounded(x);
+  return add(near, if_negative(sub(near, x), splat<1>(1.0f), splat<1>(-0.0f)));
+}
+
+// Below 1 x + x p(x^2), p within 2e-9; from there on what the normal distribution leaves.
+FL_INLINE One error_function(const One& x) {
+  const One size = magnitude(x), square = mul(size, size), one = splat<1>(1.0f);
+  constexpr float p[] = {0.12837916612625122f,  -0.3761262595653534f,    0.11283597350120544f,  -0.02685432881116867f,
+                         0.005189312156289816f, -0.0008018855005502701f, 7.882497448008507e-05f};
+  One sum = splat<1>(p[6]);
+  for (int i = 5; i >= 0; --i) sum = fma(sum, square, splat<1>(p[i]));
+  const One tail = normal_tail(mul(size, splat<1>(1.41421356f)));
+  return with_sign(if_negative(sub(size, one), fma(sum, size, size), fnma(splat<1>(2.0f), tail, one)), x);
+}
+
+// x tanh(log(1 + e^x)) = x n / (n + 2), n = e^x (e^x + 2)
+FL_INLINE One mish(const One& x) {
+  const One e = exp(min_or_nan(splat<1>(30.0f), x)), two = splat<1>(2.0f);
+  const One n = mul(e, add(e, two));
+  return mul(x, div(n, add(n, two)));
 }
 
 }  // namespace

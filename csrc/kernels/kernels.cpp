@@ -49,13 +49,12 @@ const Extension FL_JOIN(FL_ISA, _kernels) = {
 namespace {
 
 // y = f(a, b) for whole arrays; the tests hold the activations against the definition with these.
-template <class Function>
-void over_arrays(const float* a, const float* b, float* y, std::size_t count, Function f) {
-  float rest_a[lanes] = {}, rest_b[lanes] = {};
+template <class F>
+FL_INLINE void over_arrays(const float* a, const float* b, float* y, std::size_t count, F f) {
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes) store(y + i, f(Many<1>{{load(a + i)}}, Many<1>{{load(b + i)}}).at[0]);
-  for (std::size_t j = i; j < count; ++j) rest_a[j - i] = a[j], rest_b[j - i] = b[j];
-  if (i < count) store_first(y + i, f(Many<1>{{load(rest_a)}}, Many<1>{{load(rest_b)}}).at[0], count - i);
+  const std::size_t rest = count - i;
+  if (rest > 0) store_first(y + i, f(Many<1>{{load_first(a + i, rest)}}, Many<1>{{load_first(b + i, rest)}}).at[0], rest);
 }
 
 void sigmoid_array(const float* x, float* y, std::size_t count) noexcept {
@@ -67,8 +66,33 @@ void tanh_array(const float* x, float* y, std::size_t count) noexcept {
 void sigmoid_times_tanh_array(const float* a, const float* b, float* y, std::size_t count) noexcept {
   over_arrays(a, b, y, count, [](Many<1> s, Many<1> t) { return product(sigmoid(s), tanh(t)); });
 }
+template <fusedlstm::Function FUNCTION>
+void activate_as(const Activation& a, const float* x, float* y, std::size_t count) {
+  over_arrays(x, x, y, count,
+              [&](Many<1> b, Many<1>) { return Many<1>{{activated({FUNCTION, a.alpha, a.beta}, b.at[0])}}; });
+}
 void activate_array(const Activation& a, const float* x, float* y, std::size_t count) noexcept {
-  over_arrays(x, x, y, count, [&](Many<1> b, Many<1>) { return Many<1>{{activate(a, b.at[0])}}; });
+  switch (a.function) {
+#define FL_CASE(function)  \
+  case Function::function: \
+    return activate_as<Function::function>(a, x, y, count);
+    FL_CASE(affine)
+    FL_CASE(elu)
+    FL_CASE(exponential)
+    FL_CASE(gelu)
+    FL_CASE(gelu_tanh)
+    FL_CASE(hard_sigmoid)
+    FL_CASE(leaky_relu)
+    FL_CASE(relu)
+    FL_CASE(scaled_tanh)
+    FL_CASE(sigmoid)
+    FL_CASE(silu)
+    FL_CASE(softplus)
+    FL_CASE(softsign)
+    FL_CASE(tanh)
+    FL_CASE(thresholded_relu)
+#undef FL_CASE
+  }
 }
 unsigned long long enter() noexcept { return enter_flush_to_zero(); }
 void leave(unsigned long long before) noexcept { leave_flush_to_zero(before); }
@@ -94,13 +118,18 @@ const KernelTable FL_JOIN(FL_ISA, _kernels) = {
     sigmoid_array,
     tanh_array,
     sigmoid_times_tanh_array,
-    {map_add, map_sub, map_mul, map_div, map_min, map_max, map_multiply_add, map_neg, map_abs, map_square, map_square_root,
-     map_reciprocal, map_less, map_less_or_equal, map_equal, map_choose},
+    {map_add,   map_sub,    map_mul,         map_div,        map_min,  map_max,           map_multiply_add, map_neg,
+     map_abs,   map_square, map_square_root, map_reciprocal, map_less, map_less_or_equal, map_equal,        map_choose,
+     map_slope, map_floor,  map_ceil,        map_round,      map_log,  map_erf,           map_mish},
     reduce,
     reduce_columns,
     softmax,
+    softmax_columns,
     normalise,
+    normalise_columns,
     channel_products,
+    channel_pool,
+    resample_line,
     enter,
     leave,
     spin};

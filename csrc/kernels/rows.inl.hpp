@@ -1,4 +1,5 @@
-// What is done to a row of floats as a whole: reductions, softmax, normalisations.
+// What is done to a row of floats as a whole: reductions, softmax, normalisations. Each is here twice, for a row and for
+// rows that lie side by side; both take their sums in the same order.
 #pragma once
 #include <cstddef>
 
@@ -8,40 +9,27 @@
 
 namespace {
 
-using fusedlstm::NormaliseRow;
-using fusedlstm::ReduceColumns;
+using fusedlstm::Columns;
+using fusedlstm::Normalise;
 using fusedlstm::Reducing;
 using fusedlstm::Reduction;
 
 constexpr std::size_t sum_chunk = 1024;  // terms whose sum is a float
 
-// exp(x) for x <= 0 of N vectors
-template <int N>
-FL_INLINE Many<N> falling(const Many<N>& x) {
-  const Exponential<N> part = exponential<1>(with_sign(x, splat<N>(-0.0f)));
-  return fma(part.scale, part.rest, part.scale);
+// exp(x) for x <= 0
+FL_INLINE vec falling(vec x) {
+  const Exponential<1> part = exponential<1>(One{{with_sign(x, broadcast(-0.0f))}});
+  return fma(part.scale, part.rest, part.scale).at[0];
 }
 
-// For each reduction what a term is, how two are joined, and what changes nothing.
+// How terms are joined, and what changes nothing.
 struct Add {
   static constexpr float neutral = 0.0f;
   static FL_INLINE vec join(vec a, vec b) { return add(a, b); }
   static FL_INLINE float join(float a, float b) { return a + b; }
   static FL_INLINE double join(double a, double b) { return a + b; }
 };
-struct Sum : Add {
-  static FL_INLINE vec term(vec a, vec) { return a; }
-};
-struct SumAbs : Add {
-  static FL_INLINE vec term(vec a, vec) { return with_sign(a, broadcast(0.0f)); }
-};
-struct SumSquares : Add {
-  static FL_INLINE vec term(vec a, vec) { return mul(a, a); }
-};
-struct SumExp : Add {
-  static FL_INLINE vec term(vec a, vec shift) { return falling(One{{sub(a, shift)}}).at[0]; }
-};
-struct Product : Sum {
+struct Multiply {
   static constexpr float neutral = 1.0f;
   static FL_INLINE vec join(vec a, vec b) { return mul(a, b); }
   static FL_INLINE float join(float a, float b) { return a * b; }
@@ -52,7 +40,7 @@ template <class Number>
 FL_INLINE Number greater_of(Number a, Number b) {
   return a != a ? a : b != b ? b : a < b ? b : a;
 }
-struct Max : Sum {
+struct Greater {
   static constexpr float neutral = -__builtin_huge_valf();
   static FL_INLINE vec join(vec a, vec b) {
     return add(max_or_nan(a, b), max_or_nan(broadcast(0.0f), min_or_nan(broadcast(0.0f), a)));
@@ -60,164 +48,292 @@ struct Max : Sum {
   static FL_INLINE float join(float a, float b) { return greater_of(a, b); }
   static FL_INLINE double join(double a, double b) { return greater_of(a, b); }
 };
-struct Min : Max {  // of -x
-  static FL_INLINE vec term(vec a, vec) { return sub(broadcast(-0.0f), a); }
-};
 
-// A row, term k into partial sum k % 16; `at` gives vectors.
+FL_INLINE vec itself(vec a) { return a; }
+FL_INLINE vec negative(vec a) { return sub(broadcast(-0.0f), a); }
+FL_INLINE vec size_of(vec a) { return with_sign(a, broadcast(0.0f)); }
+FL_INLINE vec square(vec a) { return mul(a, a); }
+
+// A term of its element alone, as join_row takes it.
+template <class Term>
+FL_INLINE auto alone(Term term) {
+  return [term](vec a, std::size_t, std::size_t) { return Many<1>{{term(a)}}; };
+}
+
 template <class How>
-FL_INLINE double reduce_row(const float* x, std::size_t count, float shift) {
-  const vec shifted = broadcast(shift);
-  double total = static_cast<double>(How::neutral);
+struct Behind {
+  float at[2 * lanes];
+  constexpr Behind() : at{} {
+    for (std::size_t i = lanes; i < 2 * lanes; ++i) at[i] = How::neutral;
+  }
+};
+// The first `count` terms of a vector, and what changes nothing behind them.
+template <class How>
+FL_INLINE vec only_first(vec terms, std::size_t count) {
+  static constexpr Behind<How> behind;
+  return add(keep_first(terms, count), load(behind.at + lanes - count));
+}
+
+// A row's terms joined, term k into partial sum k % 16. A term is given its elements, the first one's place, and how many
+// there are; N sums are taken at once.
+template <class How, int N, class Term>
+FL_INLINE void join_row(const float* x, std::size_t count, double (&totals)[N], Term term) {
+  FL_REPEAT (n, N) totals[n] = static_cast<double>(How::neutral);
   for (std::size_t first = 0; first < count; first += sum_chunk) {
     const std::size_t last = count - first < sum_chunk ? count : first + sum_chunk;
-    vec sums[partial_vectors];
-    FL_REPEAT (i, partial_vectors) sums[i] = broadcast(How::neutral);
+    vec sums[N][partial_vectors];
+    FL_REPEAT (n, N) {
+      FL_REPEAT (i, partial_vectors) sums[n][i] = broadcast(How::neutral);
+    }
     std::size_t k = first;
     for (; k + partial_sums <= last; k += partial_sums) {
-      FL_REPEAT (i, partial_vectors) sums[i] = How::join(sums[i], How::term(load(x + k + i * lanes), shifted));
+      FL_REPEAT (i, partial_vectors) {
+        const Many<N> terms = term(load(x + k + i * lanes), k + i * lanes, lanes);
+        FL_REPEAT (n, N) sums[n][i] = How::join(sums[n][i], terms.at[n]);
+      }
     }
-    if (k < last) {
-      float rest[partial_sums], terms[partial_sums];
-      for (std::size_t i = 0; i < partial_sums; ++i) rest[i] = k + i < last ? x[k + i] : 0.0f;
-      FL_REPEAT (i, partial_vectors) store(terms + i * lanes, How::term(load(rest + i * lanes), shifted));
-      for (std::size_t i = last - k; i < partial_sums; ++i) terms[i] = How::neutral;
-      FL_REPEAT (i, partial_vectors) sums[i] = How::join(sums[i], load(terms + i * lanes));
+    for (std::size_t i = 0; k < last; ++i, k += lanes) {
+      const std::size_t there = last - k < lanes ? last - k : lanes;
+      const Many<N> terms = term(load_first(x + k, there), k, there);
+      FL_REPEAT (n, N) sums[n][i] = How::join(sums[n][i], only_first<How>(terms.at[n], there));
     }
-    total = How::join(total, static_cast<double>(joined(sums, [](float a, float b) { return How::join(a, b); })));
+    FL_REPEAT (n, N) {
+      const float chunk = joined(sums[n], [](float a, float b) { return How::join(a, b); });
+      totals[n] = How::join(totals[n], static_cast<double>(chunk));
+    }
   }
-  return total;
+}
+template <class How, class Term>
+FL_INLINE double join_row(const float* x, std::size_t count, Term term) {
+  double total[1];
+  join_row<How>(x, count, total, alone(term));
+  return total[0];
+}
+
+// The same of one vector of columns, `width` of which are there.
+template <class How, int N, class Term>
+FL_INLINE void join_columns(const Columns& a, std::size_t width, double (&totals)[N][lanes], Term term) {
+  FL_REPEAT (n, N) {
+    for (std::size_t i = 0; i < width; ++i) totals[n][i] = static_cast<double>(How::neutral);
+  }
+  for (std::size_t first = 0; first < a.count; first += sum_chunk) {
+    const std::size_t last = a.count - first < sum_chunk ? a.count : first + sum_chunk;
+    vec sums[N][partial_sums];
+    FL_REPEAT (n, N) {
+      for (std::size_t i = 0; i < partial_sums; ++i) sums[n][i] = broadcast(How::neutral);
+    }
+    const float* x = a.x + static_cast<std::ptrdiff_t>(first) * a.x_step;
+    for (std::size_t k = first; k < last; k += partial_sums) {
+      const std::size_t there = last - k < partial_sums ? last - k : partial_sums;
+      for (std::size_t i = 0; i < there; ++i, x += a.x_step) {
+        const Many<N> terms = term(width == lanes ? load(x) : load_first(x, width), k + i, width);
+        FL_REPEAT (n, N) sums[n][i] = How::join(sums[n][i], terms.at[n]);
+      }
+    }
+    FL_REPEAT (n, N) {
+      for (std::size_t half = partial_sums / 2; half > 0; half /= 2)
+        for (std::size_t i = 0; i < half; ++i) sums[n][i] = How::join(sums[n][i], sums[n][i + half]);
+      float whole[lanes];
+      store(whole, sums[n][0]);
+      for (std::size_t i = 0; i < width; ++i) totals[n][i] = How::join(totals[n][i], static_cast<double>(whole[i]));
+    }
+  }
+}
+template <class How, class Term>
+FL_INLINE void join_columns(const Columns& a, std::size_t width, double* totals, Term term) {
+  double total[1][lanes];
+  join_columns<How>(a, width, total, alone(term));
+  for (std::size_t i = 0; i < width; ++i) totals[i] = total[0][i];
 }
 
 double reduce(const Reducing& how, const float* x, std::size_t count) noexcept {
+  const vec shift = broadcast(how.shift);
   switch (how.kind) {
     case Reduction::sum:
-      return reduce_row<Sum>(x, count, 0.0f);
+      return join_row<Add>(x, count, itself);
     case Reduction::sum_abs:
-      return reduce_row<SumAbs>(x, count, 0.0f);
+      return join_row<Add>(x, count, size_of);
     case Reduction::sum_squares:
-      return reduce_row<SumSquares>(x, count, 0.0f);
+      return join_row<Add>(x, count, square);
     case Reduction::sum_exp:
-      return reduce_row<SumExp>(x, count, how.shift);
+      return join_row<Add>(x, count, [&](vec a) { return falling(sub(a, shift)); });
     case Reduction::product:
-      return reduce_row<Product>(x, count, 0.0f);
+      return join_row<Multiply>(x, count, itself);
     case Reduction::max:
-      return reduce_row<Max>(x, count, 0.0f);
+      return join_row<Greater>(x, count, itself);
     case Reduction::min:
-      return -reduce_row<Min>(x, count, 0.0f);
+      return -join_row<Greater>(x, count, negative);
   }
   return 0.0;
 }
 
-// One vector of columns; `width` of it are there.
-template <class How>
-FL_INLINE void reduce_some_columns(const ReduceColumns& a, std::size_t column, std::size_t width) {
-  const vec shifted = broadcast(a.how.shift);
-  double* const y = a.y + column;
-  for (std::size_t i = 0; i < width; ++i) y[i] = static_cast<double>(How::neutral);
-  for (std::size_t first = 0; first < a.count; first += sum_chunk) {
-    const std::size_t last = a.count - first < sum_chunk ? a.count : first + sum_chunk;
-    vec sums[partial_sums];
-    for (std::size_t i = 0; i < partial_sums; ++i) sums[i] = broadcast(How::neutral);
-    for (std::size_t k = first; k < last; k += partial_sums) {
-      const std::size_t there = last - k < partial_sums ? last - k : partial_sums;
-      const float* const x = a.x + static_cast<std::ptrdiff_t>(k) * a.step + column;
-      const auto at = [&](std::size_t i) {
-        const float* const p = x + static_cast<std::ptrdiff_t>(i) * a.step;
-        return How::term(width == lanes ? load(p) : load_first(p, width), shifted);
-      };
-      if (there == partial_sums) {
-        FL_REPEAT (i, partial_sums) sums[i] = How::join(sums[i], at(i));
-      } else {
-        for (std::size_t i = 0; i < there; ++i) sums[i] = How::join(sums[i], at(i));
-      }
+// run(columns of one vector, how many are there, the first)
+template <class Run>
+FL_INLINE void by_vectors(const Columns& a, Run run) {
+  for (std::size_t first = 0; first < a.columns; first += lanes) {
+    Columns some = a;
+    some.x = a.x + first;
+    some.y = a.y == nullptr ? nullptr : a.y + first;
+    run(some, a.columns - first < lanes ? a.columns - first : lanes, first);
+  }
+}
+
+void reduce_columns(Reduction kind, const Columns& a, double* sums) noexcept {
+  by_vectors(a, [&](const Columns& some, std::size_t width, std::size_t first) {
+    double* const to = sums + first;
+    switch (kind) {
+      case Reduction::sum:
+        return join_columns<Add>(some, width, to, itself);
+      case Reduction::sum_abs:
+        return join_columns<Add>(some, width, to, size_of);
+      case Reduction::sum_squares:
+        return join_columns<Add>(some, width, to, square);
+      case Reduction::product:
+        return join_columns<Multiply>(some, width, to, itself);
+      case Reduction::max:
+        return join_columns<Greater>(some, width, to, itself);
+      case Reduction::min:
+        join_columns<Greater>(some, width, to, negative);
+        for (std::size_t i = 0; i < width; ++i) to[i] = -to[i];
+        return;
+      case Reduction::sum_exp:
+        return join_columns<Add>(some, width, to, falling);
     }
-    for (std::size_t half = partial_sums / 2; half > 0; half /= 2)
-      for (std::size_t i = 0; i < half; ++i) sums[i] = How::join(sums[i], sums[i + half]);
-    float whole[lanes];
-    store(whole, sums[0]);
-    for (std::size_t i = 0; i < width; ++i) y[i] = How::join(y[i], static_cast<double>(whole[i]));
-  }
+  });
 }
 
-template <class How>
-void reduce_all_columns(const ReduceColumns& a) {
-  std::size_t column = 0;
-  for (; column + lanes <= a.columns; column += lanes) reduce_some_columns<How>(a, column, lanes);
-  if (column < a.columns) reduce_some_columns<How>(a, column, a.columns - column);
-}
-
-void reduce_columns(const ReduceColumns& a) noexcept {
-  switch (a.how.kind) {
-    case Reduction::sum:
-      return reduce_all_columns<Sum>(a);
-    case Reduction::sum_abs:
-      return reduce_all_columns<SumAbs>(a);
-    case Reduction::sum_squares:
-      return reduce_all_columns<SumSquares>(a);
-    case Reduction::sum_exp:
-      return reduce_all_columns<SumExp>(a);
-    case Reduction::product:
-      return reduce_all_columns<Product>(a);
-    case Reduction::max:
-      return reduce_all_columns<Max>(a);
-    case Reduction::min:
-      reduce_all_columns<Min>(a);
-      for (std::size_t i = 0; i < a.columns; ++i) a.y[i] = -a.y[i];
-      return;
-  }
-}
-
-// y[k] = f(x[k], k), vector by vector; f is also given how many of the vector are there.
+// y[k] = f(x[k], k) along a row, vector by vector; f is also given how many of the vector are there.
 template <class F>
 FL_INLINE void along_row(const float* x, float* y, std::size_t count, F f) {
   std::size_t k = 0;
   for (; k + lanes <= count; k += lanes) store(y + k, f(load(x + k), k, lanes));
   if (k < count) store_first(y + k, f(load_first(x + k, count - k), k, count - k), count - k);
 }
+// The same down one vector of columns, f without a width.
+template <class F>
+FL_INLINE void down_columns(const Columns& a, std::size_t width, F f) {
+  const float* x = a.x;
+  float* y = a.y;
+  for (std::size_t k = 0; k < a.count; ++k, x += a.x_step, y += a.y_step) {
+    if (width == lanes)
+      store(y, f(load(x), k));
+    else
+      store_first(y, f(load_first(x, width), k), width);
+  }
+}
+
+FL_INLINE void store_some(float* p, vec a, std::size_t width) {
+  if (width == lanes)
+    store(p, a);
+  else
+    store_first(p, a, width);
+}
 
 void softmax(const float* x, float* y, std::size_t count) noexcept {
-  const vec most = broadcast(static_cast<float>(reduce_row<Max>(x, count, 0.0f)));
-  along_row(x, y, count, [&](vec a, std::size_t, std::size_t) { return falling(One{{sub(a, most)}}).at[0]; });
-  const vec sum = broadcast(static_cast<float>(reduce_row<Sum>(y, count, 0.0f)));
+  const vec most = broadcast(static_cast<float>(join_row<Greater>(x, count, itself)));
+  double total[1];
+  join_row<Add>(x, count, total, [&](vec a, std::size_t k, std::size_t width) {
+    const vec e = falling(sub(a, most));
+    store_some(y + k, e, width);
+    return Many<1>{{e}};
+  });
+  const vec sum = broadcast(static_cast<float>(total[0]));
   along_row(y, y, count, [&](vec a, std::size_t, std::size_t) { return div(a, sum); });
 }
 
-// The mean of f(x), summed like a reduction, in float: what it lacks is in the next pass over the row.
-template <class F>
-FL_INLINE double mean_of(const float* x, std::size_t count, F f) {
-  double total = 0.0;
-  for (std::size_t first = 0; first < count; first += sum_chunk) {
-    const std::size_t size = count - first < sum_chunk ? count - first : sum_chunk;
-    total += static_cast<double>(sum_over_units(size, [&](std::size_t panel) {
-      const std::size_t k = first + panel * lanes;
-      return f(count - k < lanes ? load_first(x + k, count - k) : load(x + k));
-    }));
-  }
-  return total / static_cast<double>(count);
+FL_INLINE vec as_floats(const double* values, std::size_t width) {
+  float floats[lanes] = {};
+  for (std::size_t i = 0; i < width; ++i) floats[i] = static_cast<float>(values[i]);
+  return load(floats);
 }
 
-void normalise(const NormaliseRow& a) noexcept {
-  vec mean = broadcast(0.0f), rest = mean;
-  if (a.centred) {  // the mean in two parts: where values are nearly equal, much is made of what rounding took from it
-    const double whole = mean_of(a.x, a.count, [](vec v) { return v; });
-    mean = broadcast(static_cast<float>(whole));
-    rest = broadcast(static_cast<float>(mean_of(a.x, a.count, [&](vec v) { return sub(v, mean); })));
+void softmax_columns(const Columns& a) noexcept {
+  by_vectors(a, [](const Columns& some, std::size_t width, std::size_t) {
+    double totals[1][lanes];
+    join_columns<Greater>(some, width, totals, alone(itself));
+    const vec most = as_floats(totals[0], width);
+    join_columns<Add>(some, width, totals, [&](vec v, std::size_t k, std::size_t there) {
+      const vec e = falling(sub(v, most));
+      store_some(some.y + static_cast<std::ptrdiff_t>(k) * some.y_step, e, there);
+      return Many<1>{{e}};
+    });
+    const vec sum = as_floats(totals[0], width);
+    const Columns made = {some.y, some.y, some.y_step, some.y_step, some.count, some.columns};
+    down_columns(made, width, [&](vec v, std::size_t) { return div(v, sum); });
+  });
+}
+
+// What normalises rows, one in each lane, or the same one in all. The mean comes in two parts: where values are nearly
+// equal, much is made of what rounding took from it.
+struct Moments {
+  vec mean, rest, scale;
+  FL_INLINE vec operator()(vec a) const { return mul(sub(sub(a, mean), rest), scale); }
+};
+
+// Sums over rows as doubles, WIDTH of them: sum(totals, term) adds N terms up, and spread(totals) makes a vector.
+template <std::size_t WIDTH, class Sum, class Spread>
+FL_INLINE Moments moments_of(const Normalise& how, std::size_t count, Sum sum, Spread spread) {
+  const double size = static_cast<double>(count);
+  Moments found = {broadcast(0.0f), broadcast(0.0f), broadcast(0.0f)};
+  double means[1][WIDTH] = {}, sums[2][WIDTH] = {};
+  if (how.centred) {
+    sum(means, alone(itself));
+    for (double& mean : means[0]) mean /= size;
+    found.mean = spread(means[0]);
   }
-  const auto centred = [&](vec v) { return sub(sub(v, mean), rest); };
-  const float variance = static_cast<float>(mean_of(a.x, a.count, [&](vec v) { return mul(centred(v), centred(v)); }));
-  const float deviation = first_lane(square_root(broadcast(variance + a.epsilon))) + a.floor;
-  const float inverse = 1.0f / deviation;
-  if (a.statistics != nullptr) {
-    a.statistics[0] = first_lane(add(mean, rest));
-    a.statistics[1] = inverse;
+  const vec mean = found.mean;
+  sum(sums, [mean](vec v, std::size_t, std::size_t) {
+    const vec centred = sub(v, mean);
+    return Many<2>{{centred, square(centred)}};
+  });
+  for (std::size_t i = 0; i < WIDTH; ++i) {
+    const double rest = how.centred ? sums[0][i] / size : 0.0;
+    sums[0][i] = rest;
+    sums[1][i] = sums[1][i] / size - rest * rest;
   }
-  const vec scale = broadcast(inverse);
-  along_row(a.x, a.y, a.count, [&](vec v, std::size_t k, std::size_t width) {
-    const auto of = [&](const float* array) { return width == lanes ? load(array + k) : load_first(array + k, width); };
-    v = mul(centred(v), scale);
-    if (a.gain == nullptr) return a.bias == nullptr ? v : add(v, of(a.bias));
-    return a.bias == nullptr ? mul(v, of(a.gain)) : fma(v, of(a.gain), of(a.bias));
+  found.rest = spread(sums[0]);
+  const vec deviation = add(square_root(add(spread(sums[1]), broadcast(how.epsilon))), broadcast(how.floor));
+  found.scale = div(broadcast(1.0f), deviation);
+  return found;
+}
+
+// y = normal gain + bias
+FL_INLINE vec finished(vec normal, const float* gain, const vec& g, const float* bias, const vec& b) {
+  if (gain == nullptr) return bias == nullptr ? normal : add(normal, b);
+  return bias == nullptr ? mul(normal, g) : fma(normal, g, b);
+}
+
+void normalise(const Normalise& how, const float* x, float* y, std::size_t count) noexcept {
+  const Moments one = moments_of<1>(
+      how, count,
+      [&](auto& totals, auto term) {
+        constexpr int n = sizeof totals / sizeof(double);
+        double of_row[n];
+        join_row<Add>(x, count, of_row, term);
+        for (std::size_t i = 0; i < n; ++i) totals[i][0] = of_row[i];
+      },
+      [](const double* total) { return broadcast(static_cast<float>(*total)); });
+  if (how.mean != nullptr) *how.mean = first_lane(add(one.mean, one.rest));
+  if (how.inverse != nullptr) *how.inverse = first_lane(one.scale);
+  along_row(x, y, count, [&](vec v, std::size_t k, std::size_t width) {
+    const auto of = [&](const float* array) {
+      return array == nullptr ? v : width == lanes ? load(array + k) : load_first(array + k, width);
+    };
+    return finished(one(v), how.gain, of(how.gain), how.bias, of(how.bias));
+  });
+}
+
+void normalise_columns(const Normalise& how, const Columns& a) noexcept {
+  by_vectors(a, [&](const Columns& some, std::size_t width, std::size_t first) {
+    const Moments all = moments_of<lanes>(
+        how, some.count, [&](auto& totals, auto term) { join_columns<Add>(some, width, totals, term); },
+        [&](const double* totals) { return as_floats(totals, width); });
+    if (how.mean != nullptr) store_first(how.mean + first, add(all.mean, all.rest), width);
+    if (how.inverse != nullptr) store_first(how.inverse + first, all.scale, width);
+    down_columns(some, width, [&](vec v, std::size_t k) {
+      const auto of = [&](const float* array) { return array == nullptr ? v : broadcast(array[k]); };
+      return finished(all(v), how.gain, of(how.gain), how.bias, of(how.bias));
+    });
   });
 }
 

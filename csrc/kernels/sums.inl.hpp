@@ -16,13 +16,6 @@ FL_INLINE float first_lane(vec a) {
   return whole[0];
 }
 
-// a with zeros from lane `count` on
-FL_INLINE vec keep_first(vec a, std::size_t count) {
-  float kept[lanes] = {};
-  store_first(kept, a, count);
-  return load(kept);
-}
-
 // All partial sums as one.
 template <class Join>
 FL_INLINE float joined(const vec (&sums)[partial_vectors], Join join) {

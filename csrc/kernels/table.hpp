@@ -63,7 +63,8 @@ struct Projection {
   const float* bias;
   std::size_t input_size;
   std::size_t first_panel, last_panel;
-  const float* const* x;  // one pointer a row
+  std::size_t last_outputs;  // of the last panel, those that are wanted, and z has room for; 0: all
+  const float* const* x;     // one pointer a row
   std::size_t rows;
   float* z;
   std::size_t z_row;  // floats from one row of z to the next
@@ -230,8 +231,15 @@ enum class MapKernel {
   less_or_equal,
   equal,
   choose,  // a ? b : c
+  slope,   // a < 0 ? a b : a
+  floor,
+  ceil,
+  round,  // ties to the even one
+  log,
+  erf,
+  mish,
 };
-constexpr std::size_t map_kernels = 16;
+constexpr std::size_t map_kernels = 23;
 
 // What becomes of a row of floats. Its terms go into sixteen partial sums, term k into number k % 16; those of 1024 terms
 // are added in pairs, and that to the total, in double. Neither the width of the vectors nor where the rows lie changes
@@ -241,35 +249,53 @@ struct Reducing {
   Reduction kind;
   float shift;  // sum_exp: of exp(x - shift), for x <= shift
 };
-// The same of `columns` rows that lie side by side: term k of all of them from x + k * step on.
-struct ReduceColumns {
-  Reducing how;
-  const float* x;
-  std::ptrdiff_t step;
-  std::size_t count, columns;
-  double* y;
-};
-
-// y = (x - mean) / deviation * gain + bias. deviation: sqrt(variance + epsilon) + floor, of the squares of x itself where
-// it is not centred. gain, bias, and mean and 1 / deviation: null where not wanted. y may be x.
-struct NormaliseRow {
+// Rows that lie side by side: term k of all of them from x + k * x_step on. y may be x.
+struct Columns {
   const float* x;
   float* y;
+  std::ptrdiff_t x_step, y_step;
+  std::size_t count, columns;
+};
+
+// y = (x - mean) / deviation * gain + bias. deviation: sqrt(variance + epsilon) + floor, of the squares of x itself where it
+// is not centred. gain and bias, for each element of a row, may be null.
+struct Normalise {
   const float *gain, *bias;
-  std::size_t count;
   float epsilon, floor;
   bool centred;
-  float* statistics;
+  float *mean, *inverse;  // of each row: 1 / deviation; null where not wanted
 };
 
 // One position of a convolution that sees one input channel for each output channel and k: y[c] = bias[c] + the sum over k
-// of weights[k][c] x[k][c], in the order of the other products; x[k] is null where a window leaves the input.
+// of weights[k][c] x[offsets[k] + c], in the order of the other products; an offset may be `nothing`, outside of the input.
+constexpr std::ptrdiff_t nothing = PTRDIFF_MIN;
 struct ChannelProducts {
-  const float* const* x;
+  const float* x;
+  const std::ptrdiff_t* offsets;
   const float* weights;  // rows of `channels`
   const float* bias;
   float* y;
   std::size_t count, channels;
+};
+
+// One position of a pool: y[c] is the largest of x[offsets[k] + c], or their sum divided by `divisor`.
+struct ChannelPool {
+  const float* x;
+  const std::ptrdiff_t* offsets;
+  std::size_t count;  // 1 or more
+  float* y;
+  std::size_t channels;
+  float divisor;  // 0: the largest
+};
+
+// One line resampled: y[i] = the sum over t of weights[t][i] x[places[t][i]], both with `count` a row.
+struct ResampleLine {
+  const float* x;
+  const std::ptrdiff_t* places;
+  const float* weights;
+  std::size_t taps;
+  float* y;
+  std::size_t count;
 };
 
 // What depends on the precision of the weights.
@@ -302,10 +328,14 @@ struct KernelTable {
   void (*sigmoid_times_tanh)(const float* a, const float* b, float* y, std::size_t count) noexcept;
   MapFunction map[map_kernels];
   double (*reduce)(const Reducing&, const float* x, std::size_t count) noexcept;
-  void (*reduce_columns)(const ReduceColumns&) noexcept;
-  void (*softmax)(const float* x, float* y, std::size_t count) noexcept;  // y may be x
-  void (*normalise)(const NormaliseRow&) noexcept;
+  void (*reduce_columns)(Reduction, const Columns&, double* sums) noexcept;  // shift 0; y is not used
+  void (*softmax)(const float* x, float* y, std::size_t count) noexcept;     // y may be x
+  void (*softmax_columns)(const Columns&) noexcept;
+  void (*normalise)(const Normalise&, const float* x, float* y, std::size_t count) noexcept;
+  void (*normalise_columns)(const Normalise&, const Columns&) noexcept;
   void (*channel_products)(const ChannelProducts&) noexcept;
+  void (*channel_pool)(const ChannelPool&) noexcept;
+  void (*resample_line)(const ResampleLine&) noexcept;
   unsigned long long (*enter_flush_to_zero)() noexcept;  // returns what leave_flush_to_zero restores
   void (*leave_flush_to_zero)(unsigned long long) noexcept;
   void (*pause)() noexcept;  // for a spinning thread

@@ -19,21 +19,10 @@ class Channels : public Step {
         y.element != Element::float32 || x.shape[0] != y.shape[0] || x.shape.back() != outputs ||
         y.shape.back() != outputs || (outputs > 1 && x.strides.back() != 1))
       throw std::invalid_argument("channels: expected x (batch, spatial..., k, outputs) and y (batch, spatial..., outputs)");
-    std::size_t taps = 1;
-    for (std::size_t axis = 0; axis < axes_; ++axis) {
-      const Sliding& slide = windows.axes[axis];
-      taps *= static_cast<std::size_t>(slide.kernel);
-      std::vector<std::ptrdiff_t> offsets;
-      for (std::ptrdiff_t o = 0; o < y.shape[axis + 1]; ++o)
-        for (std::ptrdiff_t tap = 0; tap < slide.kernel; ++tap) {
-          const std::ptrdiff_t place = seen(slide, o, tap, x.shape[axis + 1], windows.edge);
-          offsets.push_back(place < 0 ? nothing : place * x.strides[axis + 1]);
-        }
-      kernel_[axis] = slide.kernel;
-      offsets_.push_back(std::move(offsets));
-    }
+    places_ = WindowPlaces(x, {y.shape.begin() + 1, y.shape.end() - 1}, windows);
     beside_ = static_cast<std::size_t>(x.shape[axes_ + 1]);
-    if (taps * beside_ != weights_->count) throw std::invalid_argument("channels: expected as many inputs as weights");
+    if (places_.count() * beside_ != weights_->count)
+      throw std::invalid_argument("channels: expected as many inputs as weights");
   }
 
   std::size_t scratch() const override {
@@ -48,13 +37,14 @@ class Channels : public Step {
     const float* const x = x_.at<float>(memory);
     float* const y = y_.at<float>(memory);
     const bool direct = y_.strides.back() == 1 || weights_->outputs == 1;
+    WindowPlaces::Found found = {s.taps};
     each_index(y_.shape.data(), axes_ + 1, [&](const auto& index) {
       std::ptrdiff_t to = 0;
       for (std::size_t axis = 0; axis <= axes_; ++axis) to += index[axis] * y_.strides[axis];
-      find(x + index[0] * x_.strides[0], index, s.x);
+      if (places_.find(index, found)) spread(s);
       float* const z = direct ? y + to : s.z;
-      table_.channel_products(
-          {s.x, weights_->matrix.floats(), weights_->bias.floats(), z, weights_->count, weights_->outputs});
+      table_.channel_products({x + found.from, s.offsets, weights_->matrix.floats(), weights_->bias.floats(), z,
+                               weights_->count, weights_->outputs});
       if (activation_) table_.activate(*activation_, z, z, weights_->outputs);
       if (!direct)
         for (std::size_t c = 0; c < weights_->outputs; ++c)
@@ -63,30 +53,20 @@ class Channels : public Step {
   }
 
  private:
-  static constexpr std::ptrdiff_t nothing = std::numeric_limits<std::ptrdiff_t>::min();
-
   struct Scratch {
-    const float** x;
+    std::ptrdiff_t *taps, *offsets;
     float* z;
   };
   Scratch lay_out(Cursor& cursor) const {
-    return {cursor.take<const float*>(weights_->count), cursor.take<float>(weights_->outputs)};
+    return {cursor.take<std::ptrdiff_t>(places_.count()), cursor.take<std::ptrdiff_t>(weights_->count),
+            cursor.take<float>(weights_->outputs)};
   }
-
-  // Where each tap and channel of a position lies.
-  template <class Index>
-  void find(const float* x, const Index& index, const float** found) const {
-    const std::ptrdiff_t step = x_.strides[axes_ + 1];
-    each_index(kernel_.data(), axes_, [&](const auto& tap) {
-      std::ptrdiff_t at = 0;
-      bool inside = true;
-      for (std::size_t axis = 0; axis < axes_; ++axis) {
-        const std::ptrdiff_t one = offsets_[axis][static_cast<std::size_t>(index[axis + 1] * kernel_[axis] + tap[axis])];
-        inside = inside && one != nothing;
-        at += inside ? one : 0;
-      }
-      for (std::size_t k = 0; k < beside_; ++k) *found++ = inside ? x + at + static_cast<std::ptrdiff_t>(k) * step : nullptr;
-    });
+  // Each tap's channels.
+  void spread(const Scratch& s) const {
+    for (std::size_t tap = 0; tap < places_.count(); ++tap)
+      for (std::size_t k = 0; k < beside_; ++k)
+        s.offsets[tap * beside_ + k] =
+            s.taps[tap] == nothing ? nothing : s.taps[tap] + static_cast<std::ptrdiff_t>(k) * x_.strides[axes_ + 1];
   }
 
   const KernelTable& table_;
@@ -94,8 +74,7 @@ class Channels : public Step {
   Tensor x_, y_;
   std::optional<Activation> activation_;
   std::size_t axes_, beside_ = 1;
-  std::array<std::ptrdiff_t, most_axes> kernel_{};
-  std::vector<std::vector<std::ptrdiff_t>> offsets_;  // of each axis: by output and tap
+  WindowPlaces places_;
 };
 
 // What a transposed convolution puts together: each input's taps are added to the outputs that they meet, inputs in order.

@@ -50,9 +50,7 @@ class FloatProduct : public Step {
     gathers_ = !one && stride_at(f.x, 1) != 1;
     packs_ = sizes_.outputs != static_cast<std::ptrdiff_t>(width_) || stride_at(f.w, 1) != 1 ||
              (!one && stride_at(f.w, 2) != sizes_.outputs);
-    // The kernel writes whole panels, where nothing lies behind them that it could spoil.
-    direct_ =
-        static_cast<std::size_t>(sizes_.outputs) == panels_ * width_ && stride_at(f.y, 1) == 1 && stride_at(f.y, 2) > 0;
+    direct_ = (sizes_.outputs == 1 || stride_at(f.y, 1) == 1) && stride_at(f.y, 2) > 0;
     const std::size_t row = ((gathers_ ? inputs_ : 0) + (direct_ ? 0 : panels_ * width_)) * sizeof(float);
     block_ = std::clamp(block_bytes / std::max<std::size_t>(1, row), fewest_rows, most_rows);
     block_ = std::min(block_, std::max<std::size_t>(1, static_cast<std::size_t>(sizes_.rows)));
@@ -125,6 +123,7 @@ class FloatProduct : public Step {
     a.bias = zeros_.floats();
     a.input_size = inputs_;
     a.last_panel = panels_;
+    a.last_outputs = static_cast<std::size_t>(sizes_.outputs) - (panels_ - 1) * width_;
     a.x = s.rows;
     for (std::size_t first = 0; first < rows; first += block_) {
       a.rows = std::min(block_, rows - first);

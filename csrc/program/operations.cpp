@@ -69,11 +69,6 @@ void in_double(const Line& line, F f) {
 using i64 = std::int64_t;
 using u8 = std::uint8_t;
 
-double nearest_even(double a) {
-  const double down = std::floor(a), rest = a - down;
-  if (rest != 0.5) return std::floor(a + 0.5);
-  return std::fmod(down, 2.0) == 0.0 ? down : down + 1.0;
-}
 double sign_of(double a) { return a > 0 ? 1.0 : a < 0 ? -1.0 : a; }
 // Whole numbers wrap around, as in NumPy.
 i64 wrap(std::uint64_t a) { return static_cast<i64>(a); }
@@ -95,8 +90,6 @@ float floor_mod(float a, float b) {
   const float rest = std::fmod(a, b);
   return rest != 0.0f && (rest < 0.0f) != (b < 0.0f) ? rest + b : rest;
 }
-float smaller(float a, float b) { return a != a ? a : b != b ? b : b < a ? b : a; }
-float larger(float a, float b) { return a != a ? a : b != b ? b : a < b ? b : a; }
 float power(float a, float b) {
   if (b == 2.0f) return a * a;
   if (b == 1.0f) return a;
@@ -121,8 +114,6 @@ float to_half(float a) {
   return std::copysign(rounded, a);
 }
 
-#define FL_FLOAT_1(name, expression) \
-  {name "(f)", [](const Line& l, const double*) { unary<float, float>(l, [](float a) { return expression; }); }}
 #define FL_DOUBLE_1(name, expression) \
   {name "(f)", [](const Line& l, const double*) { in_double(l, [](double a) { return expression; }); }}
 #define FL_FLOAT_2(name, expression) \
@@ -133,10 +124,8 @@ float to_half(float a) {
 #define FL_WHOLE_2(name, expression) \
   {name "(ii)", [](const Line& l, const double*) { binary<i64, i64, i64>(l, [](i64 a, i64 b) { return expression; }); }}
 #define FL_COMPARE(name, operation)                                                                                        \
-  {name "(ff)",                                                                                                            \
-   [](const Line& l, const double*) { binary<u8, float, float>(l, [](float a, float b) { return u8(a operation b); }); }}, \
-      {name "(ii)",                                                                                                        \
-       [](const Line& l, const double*) { binary<u8, i64, i64>(l, [](i64 a, i64 b) { return u8(a operation b); }); }},     \
+  {name "(ii)",                                                                                                            \
+   [](const Line& l, const double*) { binary<u8, i64, i64>(l, [](i64 a, i64 b) { return u8(a operation b); }); }},         \
   {                                                                                                                        \
     name "(bb)", [](const Line& l, const double*) { binary<u8, u8, u8>(l, [](u8 a, u8 b) { return u8(a operation b); }); } \
   }
@@ -162,42 +151,56 @@ void narrow(const Line& line, const double* more) {
 // By name and the elements of the inputs: f, i, b.
 const std::unordered_map<std::string, OfLine>& operations() {
   static const std::unordered_map<std::string, OfLine> all = {
-      FL_FLOAT_1("Neg", -a), FL_FLOAT_1("Abs", std::fabs(a)), FL_FLOAT_1("Sqrt", std::sqrt(a)),
-      FL_FLOAT_1("Reciprocal", 1.0f / a), FL_FLOAT_1("Square", a * a), FL_FLOAT_1("Floor", std::floor(a)),
-      FL_FLOAT_1("Ceil", std::ceil(a)), FL_DOUBLE_1("Round", nearest_even(a)), FL_DOUBLE_1("Sign", sign_of(a)),
-      FL_DOUBLE_1("Log", std::log(a)), FL_DOUBLE_1("Erf", std::erf(a)), FL_DOUBLE_1("Sin", std::sin(a)),
-      FL_DOUBLE_1("Cos", std::cos(a)), FL_DOUBLE_1("Tan", std::tan(a)), FL_DOUBLE_1("Asin", std::asin(a)),
-      FL_DOUBLE_1("Acos", std::acos(a)), FL_DOUBLE_1("Atan", std::atan(a)), FL_DOUBLE_1("Sinh", std::sinh(a)),
-      FL_DOUBLE_1("Cosh", std::cosh(a)), FL_DOUBLE_1("Asinh", std::asinh(a)), FL_DOUBLE_1("Acosh", std::acosh(a)),
+      FL_DOUBLE_1("Sign", sign_of(a)),
+      FL_DOUBLE_1("Sin", std::sin(a)),
+      FL_DOUBLE_1("Cos", std::cos(a)),
+      FL_DOUBLE_1("Tan", std::tan(a)),
+      FL_DOUBLE_1("Asin", std::asin(a)),
+      FL_DOUBLE_1("Acos", std::acos(a)),
+      FL_DOUBLE_1("Atan", std::atan(a)),
+      FL_DOUBLE_1("Sinh", std::sinh(a)),
+      FL_DOUBLE_1("Cosh", std::cosh(a)),
+      FL_DOUBLE_1("Asinh", std::asinh(a)),
+      FL_DOUBLE_1("Acosh", std::acosh(a)),
       FL_DOUBLE_1("Atanh", std::atanh(a)),
-      FL_DOUBLE_1("Mish", a > 30 ? a : a * std::tanh(std::log1p(std::exp(a)))),
-      FL_FLOAT_2("Add", a + b), FL_FLOAT_2("Sub", a - b), FL_FLOAT_2("Mul", a * b), FL_FLOAT_2("Div", a / b),
-      FL_FLOAT_2("Pow", power(a, b)), FL_FLOAT_2("Min", smaller(a, b)), FL_FLOAT_2("Max", larger(a, b)),
+      FL_FLOAT_2("Pow", power(a, b)),
       FL_FLOAT_2("DivOrZero", b == 0.0f ? 0.0f : a / b),
-      FL_FLOAT_2("Mod", floor_mod(a, b)), FL_FLOAT_2("Fmod", std::fmod(a, b)), FL_FLOAT_2("PRelu", a < 0.0f ? a * b : a),
-      FL_WHOLE_1("Neg", wrap(0 - bits(a))), FL_WHOLE_1("Abs", a < 0 ? wrap(0 - bits(a)) : a), FL_WHOLE_1("Sign", i64(a > 0) - i64(a < 0)),
+      FL_FLOAT_2("Mod", floor_mod(a, b)),
+      FL_FLOAT_2("Fmod", std::fmod(a, b)),
+      FL_WHOLE_1("Neg", wrap(0 - bits(a))),
+      FL_WHOLE_1("Abs", a < 0 ? wrap(0 - bits(a)) : a),
+      FL_WHOLE_1("Sign", i64(a > 0) - i64(a < 0)),
       FL_WHOLE_1("Relu", a > 0 ? a : 0),
-      FL_WHOLE_2("Add", wrap(bits(a) + bits(b))), FL_WHOLE_2("Sub", wrap(bits(a) - bits(b))),
-      FL_WHOLE_2("Mul", wrap(bits(a) * bits(b))), FL_WHOLE_2("Div", quotient(a, b)), FL_WHOLE_2("Pow", whole_power(a, b)),
-      FL_WHOLE_2("Min", a < b ? a : b), FL_WHOLE_2("Max", a < b ? b : a), FL_WHOLE_2("Mod", floor_mod(a, b)),
-      FL_WHOLE_2("Fmod", b == 0 || b == -1 ? 0 : a % b), FL_WHOLE_2("PRelu", a < 0 ? wrap(bits(a) * bits(b)) : a),
-      FL_WHOLE_2("BitwiseAnd", a & b), FL_WHOLE_2("BitwiseOr", a | b), FL_WHOLE_2("BitwiseXor", a ^ b),
-      FL_WHOLE_1("BitwiseNot", ~a), FL_WHOLE_2("ShiftLeft", b < 0 || b > 63 ? 0 : wrap(bits(a) << b)),
+      FL_WHOLE_2("Add", wrap(bits(a) + bits(b))),
+      FL_WHOLE_2("Sub", wrap(bits(a) - bits(b))),
+      FL_WHOLE_2("Mul", wrap(bits(a) * bits(b))),
+      FL_WHOLE_2("Div", quotient(a, b)),
+      FL_WHOLE_2("Pow", whole_power(a, b)),
+      FL_WHOLE_2("Min", a < b ? a : b),
+      FL_WHOLE_2("Max", a < b ? b : a),
+      FL_WHOLE_2("Mod", floor_mod(a, b)),
+      FL_WHOLE_2("Fmod", b == 0 || b == -1 ? 0 : a % b),
+      FL_WHOLE_2("PRelu", a < 0 ? wrap(bits(a) * bits(b)) : a),
+      FL_WHOLE_2("BitwiseAnd", a & b),
+      FL_WHOLE_2("BitwiseOr", a | b),
+      FL_WHOLE_2("BitwiseXor", a ^ b),
+      FL_WHOLE_1("BitwiseNot", ~a),
+      FL_WHOLE_2("ShiftLeft", b < 0 || b > 63 ? 0 : wrap(bits(a) << b)),
       FL_WHOLE_2("ShiftRight", b < 0 || b > 63 ? (a < 0 ? -1 : 0) : a >> b),
-      FL_COMPARE("Less", <), FL_COMPARE("LessOrEqual", <=), FL_COMPARE("Greater", >), FL_COMPARE("GreaterOrEqual", >=),
+      FL_COMPARE("Less", <),
+      FL_COMPARE("LessOrEqual", <=),
+      FL_COMPARE("Greater", >),
+      FL_COMPARE("GreaterOrEqual", >=),
       FL_COMPARE("Equal", ==),
-      FL_TRUTH("And", a != 0 && b != 0), FL_TRUTH("Or", a != 0 || b != 0), FL_TRUTH("Xor", (a != 0) != (b != 0)),
+      FL_TRUTH("And", a != 0 && b != 0),
+      FL_TRUTH("Or", a != 0 || b != 0),
+      FL_TRUTH("Xor", (a != 0) != (b != 0)),
       {"Not(b)", [](const Line& l, const double*) { unary<u8, u8>(l, [](u8 a) { return u8(a == 0); }); }},
       {"IsNaN(f)", [](const Line& l, const double*) { unary<u8, float>(l, [](float a) { return u8(a != a); }); }},
       {"IsInf(f)",
        [](const Line& l, const double* more) {
          const bool above = more[0] != 0.0, below = more[1] != 0.0;
          unary<u8, float>(l, [&](float a) { return u8((above && a > 3.4028235e38f) || (below && a < -3.4028235e38f)); });
-       }},
-      {"MultiplyAdd(fff)",
-       [](const Line& l, const double*) {
-         for (std::ptrdiff_t i = 0; i < l.count; ++i)
-           put<float>(l, i, std::fma(get<float>(l, 1, i), get<float>(l, 2, i), get<float>(l, 3, i)));
        }},
       {"Shrink(f)",
        [](const Line& l, const double* more) {
@@ -206,8 +209,10 @@ const std::unordered_map<std::string, OfLine>& operations() {
       {"ThresholdedRelu(f)",
        [](const Line& l, const double* more) { in_double(l, [&](double a) { return a > more[0] ? a : 0.0; }); }},
       {"RoundHalf(f)", [](const Line& l, const double*) { unary<float, float>(l, [](float a) { return to_half(a); }); }},
-      {"Where(bff)", choose<float>}, {"Where(bii)", choose<i64>}, {"Where(bbb)", choose<u8>},
-      {"ToFloat(i)", [](const Line& l, const double*) { unary<float, i64>(l, [](i64 a) { return static_cast<float>(a); }); }},
+      {"Where(bii)", choose<i64>},
+      {"Where(bbb)", choose<u8>},
+      {"ToFloat(i)",
+       [](const Line& l, const double*) { unary<float, i64>(l, [](i64 a) { return static_cast<float>(a); }); }},
       {"ToFloat(b)", [](const Line& l, const double*) { unary<float, u8>(l, [](u8 a) { return a != 0 ? 1.0f : 0.0f; }); }},
       {"ToWhole(f)", [](const Line& l, const double*) { unary<i64, float>(l, [](float a) { return whole(a); }); }},
       {"ToWhole(b)", [](const Line& l, const double*) { unary<i64, u8>(l, [](u8 a) { return i64(a != 0); }); }},
@@ -218,7 +223,7 @@ const std::unordered_map<std::string, OfLine>& operations() {
   return all;
 }
 
-// Those that kernels do where elements lie beside each other.
+// Those that kernels do.
 struct OfKernel {
   const char* name;
   MapKernel kernel;
@@ -243,20 +248,23 @@ constexpr OfKernel of_kernels[] = {
     {"GreaterOrEqual(ff)", MapKernel::less_or_equal, true},
     {"Equal(ff)", MapKernel::equal, false},
     {"Where(bff)", MapKernel::choose, false},
+    {"PRelu(ff)", MapKernel::slope, false},
+    {"Floor(f)", MapKernel::floor, false},
+    {"Ceil(f)", MapKernel::ceil, false},
+    {"Round(f)", MapKernel::round, false},
+    {"Log(f)", MapKernel::log, false},
+    {"Erf(f)", MapKernel::erf, false},
+    {"Mish(f)", MapKernel::mish, false},
 };
 
 }  // namespace
 
 Operation operation_named(const std::string& name) {
+  for (const OfKernel& one : of_kernels)
+    if (name == one.name) return {nullptr, one.kernel, one.turned};
   const auto found = operations().find(name);
   if (found == operations().end()) throw std::invalid_argument(name + ": there is no such operation");
-  Operation operation = {found->second, std::nullopt, false};
-  for (const OfKernel& one : of_kernels)
-    if (name == one.name) {
-      operation.kernel = one.kernel;
-      operation.turned = one.turned;
-    }
-  return operation;
+  return {found->second, MapKernel::add, false};
 }
 
 }  // namespace fusedlstm

@@ -2,7 +2,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "../kernels/table.hpp"
@@ -17,9 +16,10 @@ struct Line {
 };
 using OfLine = void (*)(const Line& line, const double* more);
 
+// One of the two: a kernel where `plain` is null.
 struct Operation {
   OfLine plain;
-  std::optional<MapKernel> kernel;
+  MapKernel kernel;
   bool turned;  // the kernel takes the second input first
 };
 

@@ -135,50 +135,67 @@ T larger(T a, T b) {
 
 class FloatPool : public Pool {
  public:
-  FloatPool(const Pooling& how, const Tensor& x, const Tensor& y) : Pool(how, x, y), table_(kernels()) {}
+  FloatPool(const Pooling& how, const Tensor& x, const Tensor& y) : Pool(how, x, y), table_(kernels()) {
+    by_channels_ = how_.kind != Pooled::norm && line_ + 1 == rank_ && x.strides[line_] == 1 && y.strides[line_] == 1;
+    if (by_channels_) places_ = WindowPlaces(x, {y.shape.begin() + 1, y.shape.end() - 1}, {how_.axes, Edge::zeros});
+  }
+
+  std::size_t scratch() const override { return 2 * places_.count() * sizeof(std::ptrdiff_t); }
 
   void run(const Memory& memory, State*) const override {
     const float* const x = x_.at<float>(memory);
     float* const y = y_.at<float>(memory);
+    if (by_channels_) return of_channels(x, y, reinterpret_cast<std::ptrdiff_t*>(memory.scratch));
     const std::ptrdiff_t x_step = x_.strides[line_] * axes_[line_].slide.stride, y_step = y_.strides[line_];
     const std::ptrdiff_t positions = y_.shape[line_];
-    const bool largest = how_.kind == Pooled::largest;
-    const float start = largest ? -std::numeric_limits<float>::infinity() : 0.0f;
+    const bool most = how_.kind == Pooled::largest;
     each_line([&](const auto& index, std::ptrdiff_t at) {
       float* const to = y + at;
-      for (std::ptrdiff_t i = 0; i < positions; ++i) to[i * y_step] = start;
+      for (std::ptrdiff_t i = 0; i < positions; ++i) to[i * y_step] = start();
       each_tap(index, [&](std::ptrdiff_t from, std::ptrdiff_t first, std::ptrdiff_t last) {
         float* const sums = to + first * y_step;
         const float* const terms = x + from;
         const std::ptrdiff_t count = last - first;
         if (x_step == 1 && y_step == 1 && how_.kind != Pooled::norm) {
-          table_.map[static_cast<std::size_t>(largest ? MapKernel::max : MapKernel::add)](
+          table_.map[static_cast<std::size_t>(most ? MapKernel::max : MapKernel::add)](
               {sums, {sums, terms, nullptr}, {false, false, false}, static_cast<std::size_t>(count)});
           return;
         }
         for (std::ptrdiff_t i = 0; i < count; ++i) {
           float& sum = sums[i * y_step];
           const float term = terms[i * x_step];
-          sum = largest ? larger(sum, term) : sum + (how_.kind == Pooled::norm ? power(term) : term);
+          sum = most ? larger(sum, term) + 0.0f : sum + (how_.kind == Pooled::norm ? power(term) : term);
         }
       });
-      if (how_.kind == Pooled::norm)
-        for (std::ptrdiff_t i = 0; i < positions; ++i) to[i * y_step] = root(to[i * y_step]);
-      if (how_.kind == Pooled::average) divide(index, to);
+      for (std::ptrdiff_t i = 0; !most && i < positions; ++i) {
+        float& sum = to[i * y_step];
+        sum = how_.kind == Pooled::norm ? root(sum) : sum / static_cast<float>(counted(index, i));
+      }
     });
   }
 
  private:
-  template <class Index>
-  void divide(const Index& index, float* to) const {
-    const std::ptrdiff_t step = y_.strides[line_], positions = y_.shape[line_];
-    if (step == 1 && (line_ == 0 || line_ + 1 == rank_)) {
-      const float count = static_cast<float>(counted(index, 0));
-      return table_.map[static_cast<std::size_t>(MapKernel::div)](
-          {to, {to, &count, nullptr}, {false, true, false}, static_cast<std::size_t>(positions)});
-    }
-    for (std::ptrdiff_t i = 0; i < positions; ++i) to[i * step] /= static_cast<float>(counted(index, i));
+  float start() const { return how_.kind == Pooled::largest ? -std::numeric_limits<float>::infinity() : 0.0f; }
+
+  // All channels of a position at once.
+  void of_channels(const float* x, float* y, std::ptrdiff_t* offsets) const {
+    const std::size_t channels = static_cast<std::size_t>(y_.shape.back());
+    WindowPlaces::Found found = {offsets};
+    std::ptrdiff_t* const met = offsets + places_.count();
+    std::size_t count = 0;
+    each_line([&](const auto& index, std::ptrdiff_t at) {
+      if (places_.find(index, found)) {
+        const auto outside = [](std::ptrdiff_t offset) { return offset == nothing; };
+        count = static_cast<std::size_t>(std::remove_copy_if(offsets, offsets + places_.count(), met, outside) - met);
+      }
+      const float divisor = how_.kind == Pooled::largest ? 0.0f : static_cast<float>(counted(index, 0));
+      if (count > 0)
+        table_.channel_pool({x + found.from, met, count, y + at, channels, divisor});
+      else
+        std::fill_n(y + at, channels, start() / divisor);
+    });
   }
+
   float power(float a) const {
     if (how_.p == 2.0) return a * a;
     return how_.p == 1.0 ? std::fabs(a) : static_cast<float>(std::pow(std::fabs(static_cast<double>(a)), how_.p));
@@ -189,6 +206,8 @@ class FloatPool : public Pool {
   }
 
   const KernelTable& table_;
+  bool by_channels_ = false;
+  WindowPlaces places_;
 };
 
 // The largest of each window, in any type, and where it lies in x as ONNX counts: in order (batch, channels, spatial...).

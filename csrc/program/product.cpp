@@ -61,7 +61,7 @@ class Product : public Step {
       place_windows(*windows);
     else
       place_rows();
-    direct_ = y_step_ == 1 && outputs_ == z_row_;
+    direct_ = y_step_ == 1;
     for (std::size_t r = 1; direct_ && r < rows_.y.size(); ++r)
       direct_ = rows_.y[r] - rows_.y[r - 1] == rows_.y[1] - rows_.y[0] && rows_.y[1] >= rows_.y[0];
     const bool any_gathered =
@@ -96,6 +96,7 @@ class Product : public Step {
       a.bias = weights_->matrix.bias.floats();
       a.input_size = inputs_;
       a.last_panel = weights_->matrix.panels;
+      a.last_outputs = outputs_ - (a.last_panel - 1) * 4 * table_.lanes;
       a.x = s.rows;
       a.rows = count;
       a.z = direct_ ? y + rows_.y[first] : s.z;

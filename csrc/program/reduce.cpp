@@ -1,6 +1,6 @@
 // Rows that become one number each: reductions, and the places of extremes.
 #include <cmath>
-#include <cstring>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -13,8 +13,6 @@ namespace {
 
 using i64 = std::int64_t;
 using u8 = std::uint8_t;
-
-constexpr std::size_t columns_beside = 256;
 
 // A reduction by ONNX's name, without "Reduce": the kernel's part, and what is done to its result.
 struct Named {
@@ -48,26 +46,30 @@ void expect_rows(const Tensor& x, const Tensor& y, std::size_t along) {
 class Reduce : public Step {
  public:
   Reduce(const Named& how, const Tensor& x, const Tensor& y, std::size_t along)
-      : table_(kernels()), how_(how), x_(x), y_(y), axes_(x, along), block_(axes_.count()) {
+      : table_(kernels()), how_(how), x_(x), y_(y), axes_(x, along) {
     const View kept = kept_of(x, along);
     walk_ = Walk<2>(y.shape, {&y_, &kept}, {4, 4});
   }
 
-  std::size_t scratch() const override {
-    return std::max(columns_beside * sizeof(double), axes_.beside() ? 0 : block_.size() * sizeof(float));
-  }
+  std::size_t scratch() const override { return axes_.gathered_floats() * sizeof(float); }
 
   void run(const Memory& memory, State*) const override {
+    float* const gathered = reinterpret_cast<float*>(memory.scratch);
     walk_.each({y_.at<char>(memory), x_.at<char>(memory)}, [&](const auto& at, std::ptrdiff_t count, const auto& steps) {
-      const float* const x = reinterpret_cast<const float*>(at[1]);
-      float* const y = reinterpret_cast<float*>(at[0]);
-      const Line line = {x, y, steps[1] / 4, steps[0] / 4, static_cast<std::size_t>(count), memory.scratch};
-      if (axes_.beside())
-        for (std::size_t i = 0; i < line.count; ++i) line.put(i, of_row(line.row(i)));
-      else if (line.x_step == 1 && axes_.evenly() && how_.kind != Reduction::sum_exp)
-        side_by_side(line);
-      else
-        gathered(line);
+      const Line line = {reinterpret_cast<const float*>(at[1]), reinterpret_cast<float*>(at[0]), steps[1] / 4, steps[0] / 4};
+      const std::size_t rows = static_cast<std::size_t>(count);
+      Way way = axes_.way(rows, line.x_step);
+      if (way == Way::columns && how_.kind == Reduction::sum_exp) way = axes_.gathered_way(rows);
+      const std::size_t block = way == Way::columns ? columns_most : way == Way::tiles ? tile_rows : 1;
+      for (std::size_t first = 0; first < rows; first += block) {
+        const std::size_t some = std::min(block, rows - first);
+        if (way == Way::rows)
+          line.put(first, of_row(line.row(first)));
+        else if (way == Way::columns)
+          of_columns(line, first, {line.row(first), nullptr, axes_.step(), 0, axes_.count(), some}, nullptr);
+        else
+          of_gathered(line, first, some, gathered);
+      }
     });
   }
 
@@ -76,47 +78,53 @@ class Reduce : public Step {
     const float* x;
     float* y;
     std::ptrdiff_t x_step, y_step;
-    std::size_t count;
-    char* scratch;
 
     const float* row(std::size_t i) const { return x + static_cast<std::ptrdiff_t>(i) * x_step; }
     void put(std::size_t i, double value) const { y[static_cast<std::ptrdiff_t>(i) * y_step] = static_cast<float>(value); }
   };
 
   double finished(double value) const { return how_.finish(value, static_cast<double>(axes_.count())); }
+  // What is taken from every element before the exponential: the largest, unless it is infinite.
+  static double shift_of(double most) { return std::isinf(most) ? 0.0 : most; }
 
   double of_row(const float* row) const {
-    if (how_.kind != Reduction::sum_exp) return finished(table_.reduce({how_.kind, 0.0f}, row, axes_.count()));
-    const double most = table_.reduce({Reduction::max, 0.0f}, row, axes_.count());
-    const double shift = std::isinf(most) ? 0.0 : most;
-    if (most > shift) return most;
+    double shift = 0.0;
+    if (how_.kind == Reduction::sum_exp) {
+      const double most = table_.reduce({Reduction::max, 0.0f}, row, axes_.count());
+      shift = shift_of(most);
+      if (most > shift) return most;
+    }
     return finished(table_.reduce({how_.kind, static_cast<float>(shift)}, row, axes_.count())) + shift;
   }
 
-  void side_by_side(const Line& line) const {
-    double* const sums = reinterpret_cast<double*>(line.scratch);
-    for (std::size_t first = 0; first < line.count; first += columns_beside) {
-      const std::size_t columns = std::min(columns_beside, line.count - first);
-      table_.reduce_columns({{how_.kind, 0.0f}, line.row(first), axes_.step(), axes_.count(), columns, sums});
-      for (std::size_t i = 0; i < columns; ++i) line.put(first + i, finished(sums[i]));
+  // own: the columns' memory where it may be written to.
+  void of_columns(const Line& line, std::size_t first, const Columns& columns, float* own) const {
+    double sums[columns_most], shifts[columns_most] = {};
+    if (how_.kind == Reduction::sum_exp) {
+      table_.reduce_columns(Reduction::max, columns, sums);
+      for (std::size_t i = 0; i < columns.columns; ++i) {
+        shifts[i] = sums[i] > 0.0 && std::isinf(sums[i]) ? sums[i] : shift_of(sums[i]);
+        const float shift = static_cast<float>(shift_of(sums[i]));
+        for (std::size_t k = 0; k < columns.count; ++k) own[k * tile_rows + i] -= shift;
+      }
     }
+    table_.reduce_columns(how_.kind, columns, sums);
+    for (std::size_t i = 0; i < columns.columns; ++i)
+      line.put(first + i, std::isinf(shifts[i]) ? shifts[i] : finished(sums[i]) + shifts[i]);
   }
 
-  void gathered(const Line& line) const {
-    float* const rows = reinterpret_cast<float*>(line.scratch);
-    for (std::size_t first = 0; first < line.count; first += block_.rows) {
-      const std::size_t count = std::min(block_.rows, line.count - first);
-      const float* const x = line.row(first);
-      axes_.each_of(count, line.x_step, block_.pitch, [&](std::ptrdiff_t from, std::size_t to) { rows[to] = x[from]; });
-      for (std::size_t i = 0; i < count; ++i) line.put(first + i, of_row(rows + i * block_.pitch));
-    }
+  void of_gathered(const Line& line, std::size_t first, std::size_t rows, float* gathered) const {
+    const float* const x = line.row(first);
+    const std::size_t pitch = rows == 1 ? 1 : tile_rows;
+    axes_.each_of(rows, line.x_step, pitch, [&](std::ptrdiff_t from, std::size_t to) { gathered[to] = x[from]; });
+    if (rows == 1) return line.put(first, of_row(gathered));
+    of_columns(line, first, {gathered, nullptr, tile_rows, 0, axes_.count(), rows}, gathered);
   }
 
   const KernelTable& table_;
   const Named& how_;
   Tensor x_, y_;
   RowAxes axes_;
-  RowBlock block_;
   Walk<2> walk_;
 };
 
@@ -183,6 +191,18 @@ i64 place_in_row(const T* x, const RowAxes& axes, bool largest, bool last) {
   return best;
 }
 
+// The same by a kernel, where elements lie beside each other.
+i64 place_in_row_beside(const KernelTable& table, const float* x, const RowAxes& axes, bool largest, bool last) {
+  if (!axes.beside()) return place_in_row(x, axes, largest, last);
+  const auto size = static_cast<std::ptrdiff_t>(axes.count());
+  const auto most = static_cast<float>(table.reduce({largest ? Reduction::max : Reduction::min, 0.0f}, x, axes.count()));
+  const auto is = [&](float a) { return a == most || a != a; };
+  if (last && most != most) return place_in_row(x, axes, largest, last);
+  const float* const end = x + size;
+  if (!last) return std::find_if(x, end, is) - x;
+  return std::find_if(std::make_reverse_iterator(end), std::make_reverse_iterator(x), is).base() - x - 1;
+}
+
 // What makes one number of a row, in plain C++.
 template <class T, class Y, class Of>
 class RowByRow : public Step {
@@ -230,8 +250,9 @@ std::unique_ptr<Step> arg_step(const Tensor& x, const Tensor& y, bool largest, b
   expect_rows(x, y, 1);
   if (y.element != Element::int64 || x.shape.back() < 1) throw std::invalid_argument("arg: expected places in rows");
   if (x.element == Element::float32)
-    return row_by_row<float, i64>(
-        x, y, 1, [=](const float* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });
+    return row_by_row<float, i64>(x, y, 1, [largest, last, &table = kernels()](const float* row, const RowAxes& axes) {
+      return place_in_row_beside(table, row, axes, largest, last);
+    });
   if (x.element == Element::int64)
     return row_by_row<i64, i64>(x, y, 1,
                                 [=](const i64* row, const RowAxes& axes) { return place_in_row(row, axes, largest, last); });

@@ -1,6 +1,5 @@
 // Elements put elsewhere by a table for each axis: pads, tiles, the nearest of a resized axis; and axes resampled by
 // weights.
-#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -50,7 +49,7 @@ class Remap : public Step {
   }
 
  private:
-  static constexpr std::ptrdiff_t nothing = std::numeric_limits<std::ptrdiff_t>::min();
+  static constexpr std::size_t short_run = 4;
 
   // Neighbours along the innermost axis that come from equally spaced places, or all from `fill`.
   struct Run {
@@ -69,6 +68,8 @@ class Remap : public Step {
       runs_.push_back({static_cast<std::ptrdiff_t>(i), static_cast<std::ptrdiff_t>(end - i), from[i], step});
       i = end;
     }
+    const bool filled = std::find(from.begin(), from.end(), nothing) != from.end();
+    if (!filled && runs_.size() * short_run > from.size()) runs_.clear();  // then one by one
   }
 
   template <class T>
@@ -92,6 +93,11 @@ class Remap : public Step {
       }
       const std::ptrdiff_t step = steps_[inner];
       if (!inside) return spread(y + to, step, sizes_[inner], fill);
+      if (runs_.empty()) {
+        for (std::ptrdiff_t i = 0; i < sizes_[inner]; ++i)
+          y[to + i * step] = x[from + offsets_[inner][static_cast<std::size_t>(i)]];
+        return;
+      }
       for (const Run& run : runs_) {
         T* const at = y + to + run.first * step;
         if (run.from == nothing)
@@ -128,9 +134,24 @@ class Resample : public Step {
     for (std::size_t other = 0; fits && other < rank_; ++other) fits = other == axis || x.shape[other] == y.shape[other];
     for (const std::ptrdiff_t at : taps_.places) fits = fits && at >= 0 && at < x.shape[axis];
     if (!fits) throw std::invalid_argument("resample: expected taps within the axis, and one shape but for it");
-    line_ = rank_;
+    // Along the axis itself the kernel finds the elements, along another one they lie beside each other.
+    line_ = axis;
     for (std::size_t other = 0; other < rank_; ++other)
-      if (other != axis && x.strides[other] == 1 && y.strides[other] == 1 && y.shape[other] > 1) line_ = other;
+      if (other != axis && x.strides[other] == 1 && y.strides[other] == 1 && y.shape[other] >= long_enough) line_ = other;
+    if (line_ == axis) {
+      const std::size_t outputs = static_cast<std::size_t>(y.shape[axis]);
+      Taps turned = taps_;
+      for (std::size_t o = 0; o < outputs; ++o)
+        for (std::size_t t = 0; t < taps_.count; ++t) {
+          turned.places[t * outputs + o] = taps_.places[o * taps_.count + t] * x.strides[axis];
+          turned.weights[t * outputs + o] = taps_.weights[o * taps_.count + t];
+        }
+      taps_ = std::move(turned);
+    }
+  }
+
+  std::size_t scratch() const override {
+    return line_ == axis_ ? static_cast<std::size_t>(y_.shape[axis_]) * sizeof(float) : 0;
   }
 
   void run(const Memory& memory, State*) const override {
@@ -138,37 +159,38 @@ class Resample : public Step {
     float* const y = y_.at<float>(memory);
     std::array<std::ptrdiff_t, most_axes> sizes{};
     for (std::size_t axis = 0; axis < rank_; ++axis) sizes[axis] = axis == line_ ? 1 : y_.shape[axis];
-    if (line_ < rank_ && y_.shape[line_] == 0) return;
+    if (y_.shape[line_] == 0) return;
     each_index(sizes.data(), rank_, [&](const auto& index) {
       std::ptrdiff_t from = 0, to = 0;
       for (std::size_t axis = 0; axis < rank_; ++axis) {
         from += axis == axis_ ? 0 : index[axis] * x_.strides[axis];
         to += index[axis] * y_.strides[axis];
       }
-      const std::size_t first = static_cast<std::size_t>(index[axis_]) * taps_.count;
-      if (line_ < rank_)
-        one_line(x + from, y + to, first);
+      if (line_ == axis_)
+        along_axis(x + from, y + to, reinterpret_cast<float*>(memory.scratch));
       else
-        y[to] = one(x + from, first);
+        across_axis(x + from, y + to, static_cast<std::size_t>(index[axis_]) * taps_.count);
     });
   }
 
  private:
-  const float* seen_by(const float* x, std::size_t tap) const { return x + taps_.places[tap] * x_.strides[axis_]; }
+  static constexpr std::ptrdiff_t long_enough = 8;
 
-  void one_line(const float* x, float* y, std::size_t first) const {
+  void along_axis(const float* x, float* y, float* own) const {
+    const std::ptrdiff_t step = y_.strides[axis_], count = y_.shape[axis_];
+    float* const to = step == 1 ? y : own;
+    table_.resample_line({x, taps_.places.data(), taps_.weights.data(), taps_.count, to, static_cast<std::size_t>(count)});
+    for (std::ptrdiff_t i = 0; step != 1 && i < count; ++i) y[i * step] = own[i];
+  }
+
+  void across_axis(const float* x, float* y, std::size_t first) const {
     const std::size_t count = static_cast<std::size_t>(y_.shape[line_]);
+    const auto seen_by = [&](std::size_t tap) { return x + taps_.places[tap] * x_.strides[axis_]; };
     table_.map[static_cast<std::size_t>(MapKernel::mul)](
-        {y, {seen_by(x, first), &taps_.weights[first], nullptr}, {false, true, false}, count});
+        {y, {seen_by(first), &taps_.weights[first], nullptr}, {false, true, false}, count});
     for (std::size_t tap = first + 1; tap < first + taps_.count; ++tap)
       table_.map[static_cast<std::size_t>(MapKernel::multiply_add)](
-          {y, {seen_by(x, tap), &taps_.weights[tap], y}, {false, true, false}, count});
-  }
-  float one(const float* x, std::size_t first) const {
-    float sum = *seen_by(x, first) * taps_.weights[first];
-    for (std::size_t tap = first + 1; tap < first + taps_.count; ++tap)
-      sum = std::fma(*seen_by(x, tap), taps_.weights[tap], sum);
-    return sum;
+          {y, {seen_by(tap), &taps_.weights[tap], y}, {false, true, false}, count});
   }
 
   const KernelTable& table_;

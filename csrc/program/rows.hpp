@@ -11,8 +11,13 @@
 
 namespace fusedlstm {
 
-constexpr std::size_t rows_beside = 16;                      // that are gathered together
-constexpr std::size_t gathered_most = std::size_t{1} << 16;  // elements of several rows
+constexpr std::size_t tile_rows = 16;                    // that are gathered together, side by side
+constexpr std::size_t tile_most = std::size_t{1} << 12;  // elements of such a row
+constexpr std::size_t few_rows = 4, short_row = 32;      // where a vector across rows is better than one along a row
+constexpr std::size_t columns_most = 256;                // rows side by side whose sums are held at once
+
+// How kernels meet the rows of one line of a walk.
+enum class Way { rows, columns, tiles, gathered };
 
 // The axes of one row in their order, those that lie behind each other joined. Steps are in elements.
 class RowAxes {
@@ -36,7 +41,6 @@ class RowAxes {
 
   std::size_t count() const { return count_; }
   bool beside() const { return rank_ == 0 || (rank_ == 1 && steps_[0] == 1); }
-  bool evenly() const { return rank_ <= 1; }
   std::ptrdiff_t step() const { return rank_ == 0 ? 0 : steps_[rank_ - 1]; }
 
   // run(offset in the view, place in the row, count, step) along the innermost axis.
@@ -58,14 +62,15 @@ class RowAxes {
     }
   }
 
-  // Elements of `rows` rows, `step` apart in the view and `pitch` apart in memory: copy(in the view, in memory).
+  // Elements of `rows` rows, `step` apart in the view: copy(in the view, in memory), where element k of row r lies at
+  // k * pitch + r.
   template <class Copy>
   void each_of(std::size_t rows, std::ptrdiff_t step, std::size_t pitch, Copy copy) const {
     each([&](std::ptrdiff_t offset, std::size_t place, std::ptrdiff_t count, std::ptrdiff_t inner) {
       const auto one = [&](std::size_t r, std::ptrdiff_t k) {
-        copy(offset + static_cast<std::ptrdiff_t>(r) * step + k * inner, r * pitch + place + static_cast<std::size_t>(k));
+        copy(offset + static_cast<std::ptrdiff_t>(r) * step + k * inner, (place + static_cast<std::size_t>(k)) * pitch + r);
       };
-      if (inner == 1 || rows == 1) {
+      if (inner == 1) {
         for (std::size_t r = 0; r < rows; ++r)
           for (std::ptrdiff_t k = 0; k < count; ++k) one(r, k);
       } else {
@@ -74,6 +79,16 @@ class RowAxes {
       }
     });
   }
+
+  // rows: how many there are, `step` apart.
+  Way way(std::size_t rows, std::ptrdiff_t step) const {
+    const bool across = rows >= few_rows;
+    if (beside() && (!across || count_ >= short_row)) return Way::rows;
+    return across && step == 1 && rank_ <= 1 ? Way::columns : gathered_way(rows);
+  }
+  Way gathered_way(std::size_t rows) const { return rows >= few_rows && count_ <= tile_most ? Way::tiles : Way::gathered; }
+  // Scratch that any way needs, in floats.
+  std::size_t gathered_floats() const { return count_ <= tile_most ? count_ * tile_rows : count_; }
 
  private:
   std::size_t count_ = 1, rank_ = 0;
@@ -88,16 +103,5 @@ inline View kept_of(const View& view, std::size_t along) {
   kept.strides.resize(view.rank() - along);
   return kept;
 }
-
-// How many rows are gathered together, and how far apart they are then.
-struct RowBlock {
-  std::size_t rows = rows_beside, pitch = 0;
-
-  RowBlock() = default;
-  explicit RowBlock(std::size_t count) : pitch(round_up(count, 16)) {
-    rows = std::clamp<std::size_t>(gathered_most / std::max<std::size_t>(1, pitch), 1, rows_beside);
-  }
-  std::size_t size() const { return rows * pitch; }
-};
 
 }  // namespace fusedlstm

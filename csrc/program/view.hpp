@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 namespace fusedlstm {
@@ -83,12 +84,43 @@ class Walk {
   // Call run(pointers, count, strides) along the innermost axis.
   template <class Run>
   void each(Pointers at, Run run) const {
+    if (rank_ == 0) return over(0, at, [&](const Pointers& here) { run(here, std::ptrdiff_t{1}, Strides{}); });
+    over(rank_ - 1, at, [&](const Pointers& here) { run(here, size_[rank_ - 1], strides_[rank_ - 1]); });
+  }
+
+  // Moves the axis of view n's smallest stride, if it is not the innermost, next to it.
+  void pair_with_smallest(std::size_t n) {
+    if (rank_ < 2) return;
+    const auto magnitude = [&](std::size_t axis) { return strides_[axis][n] < 0 ? -strides_[axis][n] : strides_[axis][n]; };
+    std::size_t best = rank_ - 2;
+    for (std::size_t axis = 0; axis + 2 < rank_; ++axis)
+      if (magnitude(axis) < magnitude(best)) best = axis;
+    for (std::size_t axis = best; axis + 2 < rank_; ++axis) {
+      std::swap(size_[axis], size_[axis + 1]);
+      std::swap(strides_[axis], strides_[axis + 1]);
+    }
+  }
+  // Call run(pointers, {outer count, count}, outer strides, strides) over the two innermost axes.
+  template <class Run>
+  void each_pair(Pointers at, Run run) const {
+    if (rank_ < 2)
+      return each(at, [&](const Pointers& here, std::ptrdiff_t count, const Strides& strides) {
+        run(here, std::array<std::ptrdiff_t, 2>{1, count}, Strides{}, strides);
+      });
+    over(rank_ - 2, at, [&](const Pointers& here) {
+      run(here, std::array<std::ptrdiff_t, 2>{size_[rank_ - 2], size_[rank_ - 1]}, strides_[rank_ - 2], strides_[rank_ - 1]);
+    });
+  }
+
+ private:
+  // Every index of the outermost `axes` axes.
+  template <class Run>
+  void over(std::size_t axes, Pointers at, Run run) const {
     if (empty_) return;
-    if (rank_ == 0) return run(at, std::ptrdiff_t{1}, Strides{});
     std::array<std::ptrdiff_t, most_axes> index{};
     for (;;) {
-      run(at, size_[rank_ - 1], strides_[rank_ - 1]);
-      std::size_t axis = rank_ - 1;
+      run(at);
+      std::size_t axis = axes;
       for (;;) {
         if (axis == 0) return;
         --axis;
@@ -100,7 +132,6 @@ class Walk {
     }
   }
 
- private:
   std::size_t rank_ = 0;
   bool empty_ = false;
   std::array<std::ptrdiff_t, most_axes> size_{};

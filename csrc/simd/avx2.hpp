@@ -35,6 +35,10 @@ inline void store_first(float* p, vec a, std::size_t count) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane), a);
 }
+inline vec keep_first(vec a, std::size_t count) {  // zeros behind them
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane)));
+}
 inline vec in_register(vec a) {
 #if defined(__GNUC__)
   asm("" : "+x"(a));

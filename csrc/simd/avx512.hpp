@@ -33,6 +33,9 @@ inline void store(float* p, vec a) { _mm512_storeu_ps(p, a); }
 inline void store_first(float* p, vec a, std::size_t count) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1u), a);
 }
+inline vec keep_first(vec a, std::size_t count) {  // zeros behind them
+  return _mm512_maskz_mov_ps(static_cast<__mmask16>((1u << count) - 1u), a);
+}
 inline vec in_register(vec a) {
 #if defined(__GNUC__)
   asm("" : "+v"(a));

@@ -30,6 +30,10 @@ inline void store_first(float* p, vec a, std::size_t count) {
   vst1q_f32(whole, a);
   for (std::size_t i = 0; i < count; ++i) p[i] = whole[i];
 }
+inline vec keep_first(vec a, std::size_t count) {  // zeros behind them
+  const std::uint32_t all = 0xffffffffu, kept[8] = {all, all, all, all, 0, 0, 0, 0};
+  return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vld1q_u32(kept + lanes - count)));
+}
 inline vec in_register(vec a) { return a; }
 inline vec broadcast(float a) { return vdupq_n_f32(a); }
 inline vec add(vec a, vec b) { return vaddq_f32(a, b); }

@@ -44,6 +44,10 @@ inline void store_first(float* p, vec a, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) p[i] = a.lane[i];
 }
 inline void store(float* p, vec a) { store_first(p, a, lanes); }
+inline vec keep_first(vec a, std::size_t count) {  // zeros behind them
+  for (std::size_t i = count; i < lanes; ++i) a.lane[i] = 0.0f;
+  return a;
+}
 inline vec in_register(vec a) { return a; }
 inline vec broadcast(float a) {
   return each([&](int) { return a; });

@@ -18,8 +18,12 @@ from ..plan import Plan
 from ..tensors import Tensor
 from .elementwise import emit_map
 
-_FEW = 32
+_FEW = 8
 """Outputs of a group that would leave most of a panel empty: then vectors run across the groups."""
+
+
+_MANY = 16
+"""Positions."""
 
 
 @lowers("Conv", "fusedlstm.Conv")
@@ -43,16 +47,16 @@ def _conv(plan: Plan, node: Node) -> None:
         keep.append(slice(first, last))
         axes.append((last - first, strides[k], dilations[k], before[k] - first * dilations[k], 1))
     edge = {"constant": "zeros", "reflect": "reflect", "edge": "nearest"}[padding]
-    x, y = _last(x, plan), _moved(y)
-    each = outputs // groups
+    x, y = channels_beside(plan, x), _moved(y)
+    target, each = _beside_each_other(plan, y), outputs // groups
     if groups > 1 and each <= _FEW:
         by_channel = plan.packed.get(
             ("channels", names[1], names[2], tuple((one.start, one.stop) for one in keep)),
             lambda: _by_channel(weights[(slice(None), slice(None), *keep)], bias),
         )
         beside = _beside(plan, x, (groups, channels, each))
-        plan.emit("channels", by_channel, (beside, y), (tuple(axes), edge), a.get("activation"))
-        return
+        plan.emit("channels", by_channel, (beside, target), (tuple(axes), edge), a.get("activation"))
+        groups = 0
     for g in range(groups):
         part = weights[g * each : (g + 1) * each][(slice(None), slice(None), *keep)]
         packed = plan.packed.get(
@@ -63,10 +67,18 @@ def _conv(plan: Plan, node: Node) -> None:
             "product",
             packed,
             x if groups == 1 else x.sliced(len(x.shape) - 1, g * channels, channels),
-            y if groups == 1 else y.sliced(len(y.shape) - 1, g * each, each),
+            target if groups == 1 else target.sliced(len(y.shape) - 1, g * each, each),
             (tuple(axes), edge),
             a.get("activation"),
         )
+    if target is not y:
+        plan.copy(target, y)
+
+
+def _beside_each_other(plan: Plan, y: Tensor) -> Tensor:
+    """y, or other memory where its channels lie apart in many places: turning all at once costs less."""
+    many = math.prod(y.shape[1:-1]) >= _MANY
+    return plan.scratch("f", y.shape) if many and y.strides[-1] != 1 and y.shape[-1] > 1 else y
 
 
 def _pack(weights: Array, bias: Array | None) -> Any:
@@ -138,7 +150,7 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
     slides = tuple(zip(kernel, a["strides"] or (1,) * n, a["dilations"] or (1,) * n, before, (1,) * n))
     groups, each = a["group"], weights.shape[1]
     channels, taps = len(weights) // groups, math.prod(kernel)
-    x, bias = _moved(x), plan.read(names[2]) if names[2] else None
+    x, bias = channels_beside(plan, x), plan.read(names[2]) if names[2] else None
     bias = None if bias is None else plan.dense(bias)
     if channels == 1 and groups > 1:
         columns = plan.scratch("f", (*x.shape[:-1], taps, groups, each))
@@ -169,7 +181,7 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
         plan.copy(target, y)
 
 
-def _last(x: Tensor, plan: Plan) -> Tensor:
+def channels_beside(plan: Plan, x: Tensor) -> Tensor:
     """(batch, *spatial, channels), the channels beside each other."""
     moved = _moved(x)
     return moved if moved.shape[-1] == 1 or moved.strides[-1] == 1 else plan.dense(moved)

@@ -13,7 +13,7 @@ from ..operators.convolution import geometry
 from ..operators.lowers import lowers
 from ..plan import Plan
 from ..tensors import Tensor
-from .convolution import channels_last
+from .convolution import channels_beside, channels_last
 from .reductions import emit_reduce
 
 
@@ -27,8 +27,23 @@ def _windows(plan: Plan, node: Node, x: Tensor) -> tuple[Any, ...]:
     return slides, counted, float(a.get("p", 2)), least
 
 
+_FEW = 8
+"""Channels that are too few to go through them together."""
+
+
 def _moved(tensor: Tensor) -> Tensor:
     return tensor.transposed(channels_last(len(tensor.shape)))
+
+
+def _emit_pool(plan: Plan, kind: str, x: Tensor, name: str, how: tuple[Any, ...]) -> None:
+    y = _moved(plan.write(name, order=channels_last(len(x.shape))))
+    if x.shape[1] < _FEW:
+        plan.emit("pool", kind, _moved(x), y, how)
+        return
+    target = y if y.strides[-1] == 1 else plan.scratch("f", y.shape)
+    plan.emit("pool", kind, channels_beside(plan, x), target, how)
+    if target is not y:
+        plan.copy(target, y)
 
 
 @lowers("MaxPool")
@@ -37,21 +52,20 @@ def _max(plan: Plan, node: Node) -> None:
     if plan.types[node.inputs[0]].dtype.name == "uint64":
         raise FormatError("arithmetic on uint64 is not supported")
     order, how = channels_last(len(x.shape)), _windows(plan, node, x)
+    if not places and x.element == "f":
+        _emit_pool(plan, "largest", x, values, how)
+        return
     shape = plan.shape(values or places)
     y = _moved(plan.write(values, order=order) if values else plan.scratch(x.element, shape, order))
-    if places or x.element != "f":
-        at = _moved(plan.write(places, order=order)) if places else None
-        plan.emit("largest", _moved(x), (y, at), how, bool(node.attributes["storage_order"]))
-    else:
-        plan.emit("pool", "largest", _moved(x), y, how)
+    at = _moved(plan.write(places, order=order)) if places else None
+    plan.emit("largest", _moved(x), (y, at), how, bool(node.attributes["storage_order"]))
 
 
 @lowers("AveragePool", "LpPool")
 def _average(plan: Plan, node: Node) -> None:
     x = plan.read(node.inputs[0])
-    y = plan.write(node.outputs[0], order=channels_last(len(x.shape)))
     kind = "average" if node.op == "AveragePool" else "norm"
-    plan.emit("pool", kind, _moved(x), _moved(y), _windows(plan, node, x))
+    _emit_pool(plan, kind, x, node.outputs[0], _windows(plan, node, x))
 
 
 @lowers("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
