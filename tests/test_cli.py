@@ -15,8 +15,7 @@ from safetensors.numpy import save_file
 from variants import leaves, random_weights
 
 import fusedlstm as fl
-from fusedlstm import _runfile
-from fusedlstm.cli import cli
+from fusedlstm.cli import cli, runfile
 from fusedlstm.demo import WEIGHTS  # an LSTM of 32 units, input 3, as torch.save wrote it, called "lstm"
 
 STATE = {"weight_ih_l0": np.ones((12, 2), np.float32), "weight_hh_l0": np.ones((12, 3), np.float32)}
@@ -91,7 +90,7 @@ def test_info_json(two_lstms):
 
 def test_info_keeps_prefixes_in_one_piece(tmp_path):
     """In a pipe as at 40 columns: they are to be copied, and found by grep."""
-    from fusedlstm._info import _row, _table
+    from fusedlstm.cli.info import _row, _table
 
     prefix = "model.encoder.context_network." * 2 + "rnn"
     tensors = {f"{prefix}.{name}": array for name, array in STATE.items()}
@@ -151,7 +150,7 @@ def test_run_in_pieces_gives_the_same_bits(layout, monkeypatch, tmp_path, x):
     array, lengths = normal(6, 6, 3), [6, 0, 3, 5, 1, 2]
     lstm = fl.LSTM.load(WEIGHTS, batch_first=layout == "--batch-first")
     whole, (h, c) = lstm(array, lengths=lengths)
-    monkeypatch.setattr(_runfile, "CHUNK", 2 * 6 * lstm.weights.num_parameters)  # two steps at a time
+    monkeypatch.setattr(runfile, "CHUNK", 2 * 6 * lstm.weights.num_parameters)  # two steps at a time
     out, state = tmp_path / "y.npy", tmp_path / "state.npz"
     invoke("run", WEIGHTS, x(array), "-o", out, layout, "--lengths", "6,0,3,5,1,2", "--state-out", state)
     np.testing.assert_array_equal(np.load(out), whole)
@@ -291,7 +290,7 @@ def test_variants(seed, monkeypatch, tmp_path, x):
     rng = np.random.default_rng(seed)
     lstm = fl.LSTM(random_weights(rng, largest=9))
     lstm.save(tmp_path / "model")
-    monkeypatch.setattr(_runfile, "CHUNK", 2 * 3 * lstm.weights.num_parameters)  # two steps at a time
+    monkeypatch.setattr(runfile, "CHUNK", 2 * 3 * lstm.weights.num_parameters)  # two steps at a time
     array, y = rng.standard_normal((3, 7, lstm.input_size)).astype(np.float32), tmp_path / "y.npy"
     options = ["-o", y, "--lengths", "7,0,3", "--state-out", tmp_path / "state.npz"]
     if lstm.weights.merge == "none" and lstm.bidirectional:
@@ -302,7 +301,7 @@ def test_variants(seed, monkeypatch, tmp_path, x):
         expected, state = lstm(array, state, [7, 0, 3])
         invoke("run", tmp_path / "model", x(array), *options, *given)
         assert np.load(y).tobytes() == expected.tobytes()
-        stored = _runfile.read_state(tmp_path / "state.npz")
+        stored = runfile.read_state(tmp_path / "state.npz")
         assert [part.tobytes() for part in leaves(stored)] == [part.tobytes() for part in leaves(state)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
@@ -36,6 +35,13 @@ class Model:
     graph : Graph
         What to run.
 
+    Attributes
+    ----------
+    inputs, outputs : dict
+        By their names in the file: the shape, None where a size is free, and the dtype.
+    graph, simplified : Graph
+        The model as the file has it, and what is left of it to run.
+
     Examples
     --------
     >>> import fusedlstm as fl
@@ -49,10 +55,10 @@ class Model:
         if graph.refusals:
             raise FormatError(_refusal(graph.refusals))
         self.graph = graph
-        self._simple = simplify(single(graph))
-        self.inputs = {one.name: spec_of(one, self._simple) for one in graph.inputs}
-        self.outputs = {one.name: spec_of(one, self._simple) for one in self._simple.outputs}
-        self._deciding = frozenset(deciding_inputs(self._simple))
+        self.simplified = simplify(single(graph))
+        self.inputs = {one.name: spec_of(one, self.simplified) for one in graph.inputs}
+        self.outputs = {one.name: spec_of(one, self.simplified) for one in self.simplified.outputs}
+        self._deciding = frozenset(deciding_inputs(self.simplified))
         self._held: dict[str, np.dtype[Any]] = {
             name: _NUMPY[element_of(spec.dtype)] for name, spec in self.inputs.items()
         }
@@ -62,14 +68,12 @@ class Model:
         self._last: Planned | None = None  # most calls are like the one before
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], *, outputs: Sequence[str] | None = None, external_data: bool = False
-    ) -> Model:
+    def load(cls, file: formats.Given, *, outputs: Sequence[str] | None = None, external_data: bool = False) -> Model:
         """Load a whole model from the file that a framework wrote; no framework is needed.
 
         Parameters
         ----------
-        path : str or path
+        file : path, bytes or binary file object
             An ONNX file.
         outputs : sequence of str, optional
             Tensors to cut the model at, by their names in the file: what lies behind them does not matter. Default:
@@ -87,7 +91,7 @@ class Model:
             The file is damaged or hostile, or holds an operator that is not supported; the message names the node, and
             what can be done.
         """
-        contents = formats.open(path)
+        contents = formats.open(file)
         with formats.named(contents.file):
             return cls(contents.whole(outputs, external_data))
 
@@ -158,7 +162,7 @@ class Model:
 
     def summary(self) -> str:
         """What the model computes, a line for each node that is left when it has been simplified."""
-        return str(self._simple)
+        return str(self.simplified)
 
     def profile(self, *args: npt.ArrayLike, runs: int = 100, **kwargs: npt.ArrayLike) -> list[NodeTime]:
         """Where the time of a call goes, by the nodes as the file names them, the longest first.
@@ -277,7 +281,7 @@ class Model:
             if name in self._deciding
         }
         try:
-            graph = specialise(self._simple, shapes, values)
+            graph = specialise(self.simplified, shapes, values)
             program, nodes = plan(graph, self._packed)
         except FormatError as error:
             raise ValueError(str(error)) from error

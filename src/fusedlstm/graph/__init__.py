@@ -2,6 +2,7 @@
 
 from .evaluate import evaluate
 from .graph import OPSET, Graph, Node, Value, node
+from .listing import type_text
 from .operators import OPERATORS, Operator, TensorType
 from .passes import simplify, single
 from .specialise import deciding_inputs, specialise
@@ -20,4 +21,5 @@ __all__ = [
     "simplify",
     "single",
     "specialise",
+    "type_text",
 ]

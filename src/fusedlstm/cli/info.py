@@ -13,11 +13,12 @@ import click
 from rich.cells import cell_len
 from rich.filesize import decimal
 
-from . import ConvLSTM, formats
-from ._options import MODEL, Piped, config_option
-from .errors import FormatError
-from .weights import ConvLSTMWeights, LSTMWeights
-from .weights.precision import nbytes
+from .. import ConvLSTM, formats
+from ..errors import FormatError
+from ..weights import ConvLSTMWeights, LSTMWeights
+from ..weights.precision import nbytes
+from . import models
+from .options import MODEL, Piped, config_option
 
 COLUMNS = ("in→hidden", "layers", "dirs", "params", "dtype", "size", "bias", "first")
 NUMERIC = ("layers", "dirs", "params", "size")
@@ -27,11 +28,13 @@ NUMERIC = ("layers", "dirs", "params", "size")
 @click.argument("file", type=MODEL)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(file: Path | Piped, config: Any, as_json: bool) -> None:
-    """Show every LSTM and ConvLSTM in FILE ("-" for standard input): prefix, shape, bytes."""
+@click.option("-v", "--verbose", is_flag=True, help="Of a whole model, list what is computed.")
+def info(file: Path | Piped, config: Any, as_json: bool, verbose: bool) -> None:
+    """Show what is in FILE ("-" for standard input): the whole model, every LSTM and ConvLSTM."""
     contents = formats.open(file, config)
+    model = None if contents.graph is None else models.describe(contents)
     conv_lstms = contents.listed(ConvLSTMWeights)
-    lstms = contents.listed(LSTMWeights) if conv_lstms else contents.expect(LSTMWeights)
+    lstms = contents.listed(LSTMWeights) if conv_lstms or model else contents.expect(LSTMWeights)
     format_name, size = contents.format, contents.size
     found = {prefix: _describe(file, read) for prefix, read in lstms.items()}
     found_conv = {prefix: _describe_conv(file, read) for prefix, read in conv_lstms.items()}
@@ -39,10 +42,14 @@ def info(file: Path | Piped, config: Any, as_json: bool) -> None:
         about: dict[str, Any] = {"file": str(file), "format": format_name, "bytes": size}
         for name, all_of_them in (("lstms", found), ("conv_lstms", found_conv)):
             about[name] = [{"prefix": prefix, **one} for prefix, one in all_of_them.items()]
+        if model is not None:
+            about["model"] = model
         click.echo(json.dumps(about, indent=2))
         return
 
     click.echo(f"{click.style(str(file), bold=True)}: {format_name}, {decimal(size)}")
+    for line in () if model is None else models.told(model, verbose):
+        click.echo(line)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in _table({prefix: _row(about) for prefix, about in found.items() if "refused" not in about}, width):
         click.echo(line)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._files import regular_file, replacing
-from .lstm import LSTM
-from .weights import FloatArray
+from .._files import regular_file, replacing
+from ..lstm import LSTM
+from ..weights import FloatArray
 
 State = tuple[FloatArray, FloatArray] | tuple[list[FloatArray], list[FloatArray]]
 CHUNK = 2**31  # multiplications in a piece: about a tenth of a second

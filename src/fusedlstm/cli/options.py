@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .weights import PRODUCTS
+from ..weights import PRODUCTS
 
 STATED_BY = {"batch_first": "--batch-first or --time-first", "config": "--config"}  # by the argument of LSTM.load
 

@@ -1,4 +1,4 @@
-"""The command line: info, convert, check, run, demo, bench."""
+"""The command line: info, convert, check, run, profile, demo, bench."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from . import LSTM, __version__
-from ._files import expect_no_other_format
-from ._info import info
-from ._options import FILE, MODEL, STATED_BY, Piped, config_option, layout_option, prefix_option, products_option
-from ._progress import progress_bar
-from ._runfile import open_array, read_state, run_file, write_state
-from .bench.command import bench
-from .errors import AssumptionWarning
-from .weights import DTYPES, PRODUCTS
+from .. import LSTM, __version__
+from .._files import expect_no_other_format
+from .._progress import progress_bar
+from ..bench.command import bench
+from ..errors import AssumptionWarning
+from ..weights import DTYPES, PRODUCTS
+from . import models
+from .info import info
+from .options import FILE, MODEL, STATED_BY, Piped, config_option, layout_option, prefix_option, products_option
+from .runfile import open_array, read_state, run_file, write_state
 
 
 class OneLineErrors(click.Group):
@@ -72,7 +73,7 @@ def _now(token: str) -> str:
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _now})
 @click.version_option(__version__, prog_name="fusedlstm")
 def cli() -> None:
-    """Run trained LSTMs from the weights file that the training framework wrote."""
+    """Run trained models and LSTMs from the file that the training framework wrote."""
 
 
 def main() -> None:
@@ -142,8 +143,8 @@ def check(
 
     The error is that of y against the same model in float32.
     """
-    from . import check as checking
-    from ._arguments import float32
+    from .. import check as checking
+    from .._arguments import float32
 
     if png is not None and find_spec("matplotlib") is None:
         raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
@@ -180,8 +181,9 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 
 @cli.command()
 @click.argument("file", type=MODEL)
-@click.argument("x", metavar="IN.npy", type=FILE)
-@click.option("-o", "--output", metavar="OUT.npy", type=FILE, required=True, help="Where to write y.")
+@click.argument("x", metavar="[IN.npy]", type=FILE, required=False)
+@click.option("-o", "--output", metavar="OUT", type=FILE, required=True, help="Where to write y, or a model's outputs.")
+@models.input_option
 @prefix_option
 @layout_option
 @config_option
@@ -190,8 +192,9 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--lengths", metavar="N,N,...", callback=_numbers, help="Valid steps of each row of the batch.")
 def run(
     file: Path | Piped,
-    x: Path,
+    x: Path | None,
     output: Path,
+    inputs: dict[str, str],
     prefix: str | None,
     batch_first: bool | None,
     config: Any,
@@ -199,11 +202,22 @@ def run(
     state_out: Path | None,
     lengths: list[int] | None,
 ) -> None:
-    """Run an LSTM of FILE over an array.
+    """Run an LSTM of FILE over an array, or the whole model.
+
+    With --input the whole model of FILE runs, on arrays by its inputs' names, and OUT.npz gets its outputs by theirs.
 
     IN.npy is of floating point, (batch, time, input) or (time, input), and may be larger than memory; OUT.npy gets y,
     float32. Shapes, state and lengths mean what they mean in torch.nn.LSTM.
     """
+    if inputs:
+        if x is not None or prefix or config or state_in or state_out or lengths or batch_first is not None:
+            raise ValueError("--input: expected a whole model's inputs alone; other arguments are for one LSTM")
+        models.run_model(file, inputs, output)
+        return
+    if x is None:
+        raise ValueError(
+            "expected IN.npy for an LSTM, or --input NAME=VALUE for a whole model; `fusedlstm info` shows both"
+        )
     lstm = LSTM.load(file, prefix, batch_first=batch_first, config=config)
     array = open_array(x)
     state = None if state_in is None else read_state(state_in)
@@ -217,8 +231,8 @@ def run(
 @click.option("--png", type=FILE, help="Where to draw. Default: fusedlstm-demo.png, if matplotlib is installed.")
 def demo(png: Path | None) -> None:
     """Forecast the CO2 over Hawaii with a PyTorch model."""
-    from . import demo as forecast
-    from .demo.terminal import show
+    from .. import demo as forecast
+    from ..demo.terminal import show
 
     with_picture = find_spec("matplotlib") is not None
     if png is not None and not with_picture:
@@ -230,7 +244,7 @@ def demo(png: Path | None) -> None:
     if not with_picture:
         console.print('\nThe same as a picture: pip install "fusedlstm[plot]" and run this again.', markup=False)
         return
-    from .demo.picture import save
+    from ..demo.picture import save
 
     target = png or Path("fusedlstm-demo.png")
     try:
@@ -244,4 +258,5 @@ def demo(png: Path | None) -> None:
 
 
 cli.add_command(info)
+cli.add_command(models.profile)
 cli.add_command(bench)

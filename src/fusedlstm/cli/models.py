@@ -1,0 +1,182 @@
+"""Whole models on the command line: what `info` says of one, `profile`, and `run --input`."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from .._files import replacing
+from .._model_parts import TensorSpec
+from ..formats import Contents
+from ..graph import type_text
+from ..model import Model
+from .options import MODEL, Piped
+from .runfile import open_array
+
+Array = npt.NDArray[Any]
+_RANDOM = np.random.default_rng(0)
+
+
+def _named(context: click.Context, option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in values:
+        name, equals, value = one.rpartition("=")
+        if not equals:
+            raise click.BadParameter(f"expected NAME=VALUE, found {one!r}")
+        if name in found:
+            raise click.BadParameter(f"expected {name!r} once, found it twice")
+        found[name] = value
+    return found
+
+
+input_option = click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_named,
+    help="An input of a whole model: a .npy file, or a number such as 16000. Once for each input.",
+)
+shape_option = click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_named,
+    help="An input: a .npy file, a number such as 16000, or a shape such as [1,576] to make it up. Default: made up, "
+    "where the file says its shape.",
+)
+
+
+@click.command()
+@click.argument("file", type=MODEL)
+@shape_option
+@click.option("--runs", type=click.IntRange(1), default=100, show_default=True, help="Calls to take the median of.")
+def profile(file: Path | Piped, inputs: dict[str, str], runs: int) -> None:
+    """Show where the time of a whole model goes, by its nodes as FILE names them.
+
+    Inputs that are not given are made up: standard normal numbers, and zeros for whole numbers. Sizes that FILE leaves
+    free are 1.
+    """
+    model = Model.load(file)
+    expect_known(model, inputs)
+    feed = {name: _given(model, name, text) for name, text in inputs.items()}
+    made = {name: _made_up(model, name) for name in model.inputs if name not in inputs}
+    try:
+        times = model.profile(runs=runs, **feed, **made)
+    except ValueError as error:
+        if not made:
+            raise
+        guess = ", ".join(f"{name} as {type_text(one.dtype, one.shape)}" for name, one in made.items())
+        raise ValueError(f"{error}; made up {guess}: --input says what it is") from error
+    total = sum(one.microseconds for one in times)
+    click.echo(f"{click.style(str(file), bold=True)}: {total:,.1f} µs a call, median of {runs}, one thread")
+    click.echo(", ".join(f"{name} {type_text(one.dtype, one.shape)}" for name, one in {**feed, **made}.items()))
+    width = max((len(one.operator) for one in times), default=0)
+    click.echo(click.style(f"{'µs':>10}   share {'':12} {'operator':{width}} node", bold=True))
+    for one in times:
+        bar = "█" * round(12 * one.share)
+        click.echo(f"{one.microseconds:10,.2f} {one.share:7.1%} {bar:12} {one.operator:{width}} {one.name}")
+
+
+def run_model(file: Path | Piped, inputs: dict[str, str], output: Path) -> None:
+    """Run a whole model and write its outputs: one to an .npy file, several by their names to an .npz file."""
+    model = Model.load(file)
+    expect_known(model, inputs)
+    expected = {".npy": "one output", ".npz": ""}.get(output.suffix)
+    if expected is None or (expected and len(model.outputs) > 1):
+        raise ValueError(f"{output}: expected a name that ends with .npz, as there may be several outputs")
+    found = model.run({name: _given(model, name, value, made_up=False) for name, value in inputs.items()})
+    with replacing(output) as temporary, open(temporary, "wb") as stream:
+        if output.suffix == ".npy":
+            np.save(stream, next(iter(found.values())))
+        else:
+            arrays: Any = found
+            np.savez(stream, **arrays)
+    for name, one in found.items():
+        click.echo(f"{name}: {type_text(one.dtype, one.shape)}")
+
+
+def expect_known(model: Model, inputs: Mapping[str, str]) -> None:
+    """Refuse names that are none of a model's inputs."""
+    for name in inputs:
+        if name not in model.inputs:
+            raise ValueError(f"--input {name}: expected one of {', '.join(model.inputs)}")
+
+
+def describe(contents: Contents) -> dict[str, Any]:
+    """What `info` says of a whole model; of one that is refused, why."""
+    try:
+        model = Model(contents.whole())
+    except (ValueError, ImportError) as error:
+        return {"refused": str(error).removeprefix(f"{contents.file}: ")}
+    nodes, left = list(model.graph.walk()), list(model.simplified.walk())
+    weights = {id(one): one.size for of, _ in nodes for one in of.constants.values() if one.dtype.kind == "f"}
+
+    def specs(of: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
+        return [{"name": name, "dtype": one.dtype.name, "shape": list(one.shape)} for name, one in of.items()]
+
+    return {
+        "inputs": specs(model.inputs),
+        "outputs": specs(model.outputs),
+        "nodes": len(nodes),
+        "nodes_left": dict(Counter(node.op for _, node in left)),
+        "parameters": sum(weights.values()),
+        "summary": model.summary(),
+    }
+
+
+def told(about: dict[str, Any], verbose: bool) -> list[str]:
+    """The same as lines of text."""
+    if "refused" in about:
+        return [f"{click.style('refused', fg='red')} as a whole model (Model.load): {about['refused']}"]
+
+    def shown(what: str) -> list[str]:
+        return [
+            f"  {what}  {one['name']}: {type_text(np.dtype(one['dtype']), one['shape'])}" for one in about[f"{what}s"]
+        ]
+
+    left = about["nodes_left"]
+    lines = [
+        f"{click.style('whole model', bold=True)}: {about['nodes']:,} nodes, simplified to {sum(left.values()):,}, "
+        f"{about['parameters']:,} parameters",
+        *shown("input"),
+        *shown("output"),
+    ]
+    if verbose:
+        lines += ["simplified to " + ", ".join(f"{op} x {count}" for op, count in left.items())]
+        lines += about["summary"].splitlines()
+    return lines
+
+
+def _given(model: Model, name: str, text: str, made_up: bool = True) -> Array:
+    """An array for what was written: a file, a number, or a shape."""
+    dtype = model.inputs[name].dtype
+    if made_up and text.startswith("["):
+        try:
+            shape = ast.literal_eval(text)
+            array = np.zeros(shape, dtype)
+        except (ValueError, SyntaxError, TypeError, MemoryError):
+            raise ValueError(f"--input {name}: expected a shape such as [1,576], found {text!r}") from None
+        return _filled(array)
+    try:
+        number = float(text) if dtype.kind == "f" else int(text)
+    except ValueError:
+        return open_array(Path(text))
+    return np.array(number, dtype)
+
+
+def _made_up(model: Model, name: str) -> Array:
+    spec = model.inputs[name]
+    return _filled(np.zeros([1 if size is None else size for size in spec.shape], spec.dtype))
+
+
+def _filled(array: Array) -> Array:
+    return _RANDOM.standard_normal(array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
