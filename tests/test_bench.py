@@ -4,6 +4,8 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -225,3 +227,15 @@ def test_whole_models_beside_onnx_runtime(tmp_path):
         row = models.measure(case, path, 0.0)
         assert row.error < 1e-5
         assert row.ours > 0 and row.peer > 0
+
+
+def test_models_have_a_report(tmp_path):
+    pytest.importorskip("onnxruntime")
+    models = pytest.importorskip("fusedlstm.bench.models")
+    row = models.ModelRow(models.MADE[0], 2.0, 9.0, 1e-7)
+    text = models.markdown([row], "a title")
+    assert "a title, one thread" in text
+    assert "| step of 2 x LSTM 64 + dense | **2.00** | 9.00 | 4.50 | 6 | 1e-07 |" in text
+    command = [sys.executable, "-c", "from fusedlstm.cli import main; main()", "bench", "--models", "--seconds", "0"]
+    subprocess.run([*command, "--report", tmp_path / "report"], check=True)  # elsewhere, since it pins its process
+    assert (tmp_path / "report" / "models.md").read_text().count("\n| ") >= 1 + len(models.MADE)

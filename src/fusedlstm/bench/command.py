@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,13 @@ def _threads(context: click.Context, option: click.Parameter, value: str) -> lis
     "--limits", "limits_file", metavar="FILE", type=FILE,
     help="The machine's limits, as benchmarks/limits.py writes them: shows how near to them each case is.",
 )  # fmt: skip
-@click.option("--report", "folder", metavar="DIR", type=FILE, help="Write report.json, report.md and pictures to DIR.")
+@click.option(
+    "--report",
+    "folder",
+    metavar="DIR",
+    type=FILE,
+    help="Write report.json, report.md and pictures (models.md with --models) to DIR.",
+)
 @click.option(
     "--compare", "stored_file", metavar="FILE", type=FILE,
     help="A report.json from this machine: exit code 1 if a case is now slower by more than 5 %.",
@@ -99,7 +106,7 @@ def bench(
     ONEDNN_MAX_CPU_ISA=AVX2 does it with PyTorch and OpenVINO.
     """
     if models is not None:
-        _bench_models(Path(models) if models else None, seconds)
+        _bench_models(Path(models) if models else None, seconds, folder)
         return
     about = report.about(peers, seconds)
     if low_precision:
@@ -136,7 +143,7 @@ def bench(
         raise ValueError(f"not timed, because the output is wrong: {', '.join(wrong)}")
 
 
-def _bench_models(folder: Path | None, seconds: float) -> None:
+def _bench_models(folder: Path | None, seconds: float, target: Path | None) -> None:
     from tempfile import TemporaryDirectory
 
     from . import models, terminal
@@ -158,6 +165,11 @@ def _bench_models(folder: Path | None, seconds: float) -> None:
             rows.append(models.measure(case, path, seconds))
         progress(len(found), len(found))
     Console(highlight=False).print(terminal.models(rows))
+    if target is not None:
+        about = report.about([], seconds)
+        title = f"`fusedlstm bench --models` on {about['cpu']} ({about['isa']}), onnxruntime {version('onnxruntime')}"
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "models.md").write_text(models.markdown(rows, title))
 
 
 def _measure(

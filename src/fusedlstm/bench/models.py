@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .markdown import number
+
 Array = npt.NDArray[Any]
 ROUND_SECONDS = 3e-3
 
@@ -74,6 +76,20 @@ def measure(case: ModelCase, path: Path, seconds: float) -> ModelRow:
     calls = [lambda: model.run(feed), lambda: session.run_with_iobinding(binding)]
     ours, peer = _medians(calls, seconds)
     return ModelRow(case, ours, peer, error)
+
+
+def markdown(rows: Sequence[ModelRow], title: str) -> str:
+    """The same as a table, for a report."""
+    lines = [
+        f"{title}, one thread, medians. Difference: the largest from ONNX Runtime's outputs, of the largest output.",
+        "",
+        "| model | fusedlstm, µs | ONNX Runtime, µs | faster | aim | difference |",
+        "|:--|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        times = f"**{number(row.ours)}** | {number(row.peer)}"
+        lines.append(f"| {row.case.name} | {times} | {row.ratio:.2f} | {row.case.ratio:g} | {row.error:.0e} |")
+    return "\n".join(lines) + "\n"
 
 
 def cases_in(folder: Path | None) -> list[tuple[ModelCase, Path]]:
