@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -202,6 +203,40 @@ def test_threads_may_call_one_model_at_once(detector):
     for one in threads:
         one.join()
     assert not wrong
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted where Linux shows them")
+@pytest.mark.parametrize(("directions", "batch"), [(2, 1), (1, 40)])
+def test_an_lstm_that_has_enough_to_do_is_shared_among_threads(tmp_path, threads, directions, batch):
+    rng, hidden = np.random.default_rng(3), 96
+    weights = [("w", floats(rng, directions, 4 * hidden, 8)), ("r", floats(rng, directions, 4 * hidden, hidden) * 0.2)]
+    path = save(
+        tmp_path / "a.onnx",
+        [
+            helper.make_node(
+                "LSTM",
+                ["x", "w", "r"],
+                ["y", "h", "c"],
+                hidden_size=hidden,
+                direction="forward" if directions == 1 else "bidirectional",
+            )
+        ],
+        [("x", FLOAT, ["time", "batch", 8])],
+        [("y", FLOAT, [None] * 4), ("h", FLOAT, [None] * 3), ("c", FLOAT, [None] * 3)],
+        weights,
+    )
+    model, x = fl.Model.load(path), floats(rng, 60, batch, 8)
+    found, used = [], []
+    for count in (1, 3, 2, 1):
+        threads(count)
+        found.append(model(x))
+        used.append(len(os.listdir("/proc/self/task")))
+    assert used[1] > used[0] or used[0] >= 3  # other tests may have started them
+    for other in found[1:]:
+        for one, same in zip(found[0], other):
+            assert one.tobytes() == same.tobytes()
+    for one, wanted in zip(found[0], session(path).run(None, {"x": x})):
+        np.testing.assert_allclose(one, wanted, atol=1e-6)
 
 
 def test_plans_are_bounded(detector):

@@ -34,10 +34,14 @@ void Pass::take_memory() {
   lay_out(deal);
 }
 
+bool Layer::worth_sharing(const Call& call) const {
+  const Load work = load(call);
+  return work.total >= worth_a_team && (work.step >= worth_meeting || work.directions > 1);
+}
+
 void Layer::run(const Call& call) const {
   const Load work = load(call);
-  const bool worth = work.total >= worth_a_team && (work.step >= worth_meeting || work.directions > 1);
-  TeamLease team(worth ? num_threads() : 1);
+  TeamLease team(worth_sharing(call) ? num_threads() : 1);
 
   // Many rows: each thread takes its share of them, and they never meet. As many threads as directions do better with one
   // direction each.

@@ -87,6 +87,8 @@ class Layer {
   virtual std::unique_ptr<Pass> pass(const Call& call, std::vector<std::size_t> rows, std::size_t members,
                                      bool lasting = false) const = 0;
 
+  // Whether a call does enough for several threads.
+  bool worth_sharing(const Call& call) const;
   void run(const Call& call) const;
 };
 

@@ -7,7 +7,7 @@ namespace fusedlstm {
 
 Live::Live(std::shared_ptr<const Program> program, const std::vector<std::size_t>& sizes, std::vector<Pair> pairs,
            std::vector<Overlap> overlaps)
-    : program_(std::move(program)), run_(*program_), pairs_(std::move(pairs)), overlaps_(std::move(overlaps)) {
+    : program_(std::move(program)), run_(*program_, false), pairs_(std::move(pairs)), overlaps_(std::move(overlaps)) {
   for (const std::size_t size : sizes) {
     buffers_.emplace_back(size + cache_line);
     std::memset(buffers_.back().chars(), 0, size);

@@ -23,7 +23,8 @@ class Live {
   Live(std::shared_ptr<const Program> program, const std::vector<std::size_t>& sizes, std::vector<Pair> pairs,
        std::vector<Overlap> overlaps);
 
-  // Allocates nothing. Where something was wrong with a value, the states are as before. One thread at a time.
+  // Allocates nothing. Where something was wrong with a value, the states are as before. One thread at a time, and
+  // no other works for it.
   Program::Fault step();
   // Where an array lies now: a state moves with every step.
   char* at(std::size_t array) const { return static_cast<char*>(memory_[array]); }

@@ -37,8 +37,11 @@ void Program::add(std::unique_ptr<Step> step) {
   steps_.push_back(std::move(step));
 }
 
-Program::Run::Run(const Program& program)
-    : arena_(program.arena_ + cache_line), scratch_(program.scratch_ + cache_line), bases_(1 + program.arrays_) {
+Program::Run::Run(const Program& program, bool team)
+    : team_(team),
+      arena_(program.arena_ + cache_line),
+      scratch_(program.scratch_ + cache_line),
+      bases_(1 + program.arrays_) {
   program.runs_ = true;
   bases_[0] = arena_.chars();
   for (const void* constant : program.constants_) bases_.push_back(static_cast<char*>(const_cast<void*>(constant)));
@@ -62,7 +65,7 @@ void Program::give_back(std::unique_ptr<Run> run) const {
 Program::Fault Program::run(Run& run, const std::vector<void*>& memory) const {
   for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
   Fault fault = {nullptr, 0};
-  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what};
+  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what, run.team_};
   const FlushToZero flush;
   for (; fault.step < steps_.size(); ++fault.step) {
     steps_[fault.step]->run(at, run.states_[fault.step].get());
@@ -75,7 +78,7 @@ Program::Fault Program::profile(Run& run, const std::vector<void*>& memory, std:
   using Clock = std::chrono::steady_clock;
   for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
   Fault fault = {nullptr, 0};
-  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what};
+  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what, run.team_};
   const FlushToZero flush;
   for (; fault.step < steps_.size(); ++fault.step) {
     const Clock::time_point before = Clock::now();

@@ -36,10 +36,12 @@ class Program {
   // One run at a time has one of these; they are kept for the next one.
   class Run {
    public:
-    explicit Run(const Program& program);
+    // team: whether steps may use the team of threads.
+    explicit Run(const Program& program, bool team = true);
 
    private:
     friend class Program;
+    bool team_;
     Buffer arena_, scratch_;
     std::vector<char*> bases_;
     std::vector<std::unique_ptr<Step::State>> states_;

@@ -3,6 +3,7 @@
 #include <numeric>
 #include <utility>
 
+#include "../engine/team.hpp"
 #include "steps.hpp"
 
 namespace fusedlstm {
@@ -89,6 +90,7 @@ class LstmStep : public Step {
     call.c_0 = arrays_.c_0 ? arrays_.c_0->at<float>(memory) : nullptr;
     call.h_n = arrays_.h_n.at<float>(memory);
     call.c_n = arrays_.c_n.at<float>(memory);
+    if (kept->worth_sharing && memory.team && num_threads() > 1) return lstm_->run(call);
     kept->pass->start();
     kept->pass->run(0);
     kept->pass->finish();
@@ -102,7 +104,9 @@ class LstmStep : public Step {
       std::vector<std::size_t> rows(step.batch_);
       std::iota(rows.begin(), rows.end(), std::size_t{0});
       pass = step.lstm_->pass(call, std::move(rows), 1, true);
+      worth_sharing = step.lstm_->worth_sharing(call);
     }
+    bool worth_sharing;
     std::vector<std::int64_t> lengths;
     Call call;
     std::unique_ptr<Pass> pass;

@@ -15,6 +15,7 @@ struct Memory {
   char* const* bases;
   char* scratch;       // for one step after the other
   const char** fault;  // where a step says that what it was given makes no sense; it stays within its memory whatever it is
+  bool team;           // whether steps may use the team of threads
 };
 
 // A tensor or a part of one. Strides are in elements, any sign, 0 where it is broadcast.

@@ -53,8 +53,10 @@ def measure(case: ModelCase, path: Path, seconds: float) -> ModelRow:
     """Compare the outputs, then time both in turn on one thread: `Model.run`, and ONNX Runtime at its best."""
     import onnxruntime
 
+    from .. import set_num_threads
     from ..model import Model
 
+    set_num_threads(1)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

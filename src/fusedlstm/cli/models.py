@@ -77,7 +77,7 @@ def profile(file: Path | Piped, inputs: dict[str, str], runs: int) -> None:
         guess = ", ".join(f"{name} as {type_text(one.dtype, one.shape)}" for name, one in made.items())
         raise ValueError(f"{error}; made up {guess}: --input says what it is") from error
     total = sum(one.microseconds for one in times)
-    click.echo(f"{click.style(str(file), bold=True)}: {total:,.1f} µs a call, median of {runs}, one thread")
+    click.echo(f"{click.style(str(file), bold=True)}: {total:,.1f} µs a call, median of {runs}")
     click.echo(", ".join(f"{name} {type_text(one.dtype, one.shape)}" for name, one in {**feed, **made}.items()))
     width = max((len(one.operator) for one in times), default=0)
     click.echo(click.style(f"{'µs':>10}   share {'':12} {'operator':{width}} node", bold=True))
