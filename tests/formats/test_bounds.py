@@ -176,6 +176,16 @@ def test_safetensors():
     assert within_bounds(data)[0] == "400 things"
 
 
+@pytest.mark.parametrize("part", ["[", ".", "/", "1.", "lora_x.", "[a]", "lstm/", "cell_0/", "base_layer.", "]["])
+def test_long_names(part):
+    """A pattern may take the square of a name's length."""
+    names = ["weight_ih_l0", "weight_hh_l0", part * (80_000 // len(part))]
+    ends = [16 * k for k in range(4)]
+    header = {n: {"dtype": "F32", "shape": [4, 1], "data_offsets": ends[k : k + 2]} for k, n in enumerate(names)}
+    table = json.dumps(header).encode()
+    within_bounds(struct.pack("<Q", len(table)) + table + bytes(48))
+
+
 def test_json():
     for value in ("[" * 199 + "]" * 199, "[]," * 30_000 + "[]", "{}," * 30_000 + "{}", "1," * 45_000 + "1"):
         within_bounds(b'{"layers": [' + value.encode() + b"]}")
