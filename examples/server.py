@@ -10,9 +10,14 @@ GET / tells the sizes. Steps that come from any clients within a millisecond run
 
 import argparse
 import asyncio
+import sys
 
 import numpy as np
-from aiohttp import WSCloseCode, WSMsgType, web
+
+try:
+    from aiohttp import WSCloseCode, WSMsgType, web
+except ImportError:
+    sys.exit('this needs aiohttp: pip install "fusedlstm[server]"')
 
 import fusedlstm as fl
 
@@ -22,8 +27,9 @@ MOST_STEPS = 1000  # in one message
 
 async def sizes(request: web.Request) -> web.Response:
     pool = request.app[BATCHER].pool
-    width = pool.lstm.weights.output_size
-    return web.json_response({"input_size": pool.lstm.input_size, "output_size": width, "streams": len(pool)})
+    lstm = pool.lstm
+    sizes = {"input_size": lstm.input_size, "output_size": lstm.output_size, "streams": len(pool)}
+    return web.json_response(sizes)
 
 
 async def stream(request: web.Request) -> web.WebSocketResponse:
@@ -70,7 +76,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--max-streams", type=int, default=10_000)
     arguments = parser.parse_args()
-    lstm = fl.LSTM.load(arguments.model, arguments.prefix)
+    try:
+        lstm = fl.LSTM.load(arguments.model, arguments.prefix)
+        lstm.stream().close()  # a bidirectional one has none
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"server.py: {error}")
     web.run_app(application(lstm, arguments.max_streams), host=arguments.host, port=arguments.port)
 
 

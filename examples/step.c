@@ -2,8 +2,14 @@
  *
  *     cc -O2 -shared -fPIC -I "$(python -c 'import fusedlstm; print(fusedlstm.include_dir())')" step.c -o libstep.so
  *
- * and, in Python, ctypes.CDLL("libstep.so").run(fusedlstm.c_api(), lstm.handle, x, y, steps), with pointers to arrays of
- * float32, (steps, input_size) and (steps, output_size). Returns a status of capi.h.
+ * and, in Python (without argtypes, ctypes would cut addresses to 32 bits):
+ *
+ *     run = ctypes.CDLL("./libstep.so").run
+ *     run.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t]
+ *     status = run(fusedlstm.c_api(), lstm.handle, x.ctypes.data, y.ctypes.data, len(x))
+ *
+ * with arrays of float32, x of shape (steps, input_size) and y of shape (steps, output_size), C-contiguous. The status is one
+ * of capi.h, 0 if all is well.
  */
 #include "capi.h"
 

@@ -105,8 +105,8 @@ def test_info_keeps_prefixes_in_one_piece(tmp_path):
 
 
 def test_info_shows_names_that_would_move_the_cursor(tmp_path):
-    np.savez(tmp_path / "a.npz", **{f"a\nb\x1b[2J\u4e2d.{name}": array for name, array in STATE.items()})
-    assert "a\\nb\\x1b[2J\u4e2d 2→3 " in invoke("info", tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", **{f"a\x1b[2J\u4e2d.{name}": array for name, array in STATE.items()})
+    assert "a\\x1b[2J\u4e2d 2→3 " in invoke("info", tmp_path / "a.npz")
 
 
 def test_the_root_by_the_name_that_info_shows(tmp_path):

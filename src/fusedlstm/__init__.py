@@ -1,6 +1,5 @@
 """fusedlstm: run a trained LSTM on a CPU as fast as the machine allows."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .conv_lstm import ConvLSTM
@@ -17,13 +16,15 @@ if TYPE_CHECKING:
     from .batcher import AsyncBatcher
     from .model import Model
 else:
+    from importlib import import_module
+
     # What takes long to import, and not everybody needs.
     _LATER = {"AsyncBatcher": "batcher", "Model": "model", "TensorSpec": "_model_parts"}
 
     def __getattr__(name: str) -> Any:
         """A class, when it is first asked for."""
         if name in _LATER:
-            return getattr(import_module(f".{_LATER[name]}", __name__), name)
+            return _public(getattr(import_module(f".{_LATER[name]}", __name__), name))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -51,3 +52,19 @@ __all__ = [
     "load_tensors",
     "set_num_threads",
 ]
+
+
+def __dir__() -> list[str]:
+    """The public names, those that are imported later as well."""
+    return sorted([*__all__, "__doc__", "__version__"])
+
+
+def _public(thing: Any) -> Any:
+    """The same, which says that it is fusedlstm's: where its code lies is nobody's business."""
+    thing.__module__ = __name__
+    return thing
+
+
+for _name in __all__:
+    if _name in globals() and _name != "Stream":  # whose type cannot be written to
+        _public(globals()[_name])

@@ -21,14 +21,21 @@ def float32(name: str, value: npt.ArrayLike) -> FloatArray:
     """Anything of floating point as float32."""
     if type(value) is np.ndarray and value.dtype is FLOAT32:  # the usual case, and a step's time is short
         return value
-    array = np.asarray(unmasked(name, value))
+    try:
+        array = np.asarray(unmasked(name, value))
+    except RuntimeError as error:  # PyTorch's, of a tensor that needs a gradient
+        raise TypeError(
+            f"{name}: expected an array, found {type(value).__name__} that NumPy cannot read ({error}); give "
+            f"{name}.detach(), or call under torch.no_grad()"
+        ) from error
     if array.dtype == FLOAT32:  # native only: the other byte order compares unequal
         return array
     # Not "i": whole numbers here are mostly raw samples or token ids that still lack their scaling or embedding.
     if array.dtype.kind != "f":
+        ids = " (token ids go through the model's embedding first: fusedlstm.load_tensors(path)[name][ids])"
         raise TypeError(
-            f"{name}: expected a floating-point array, found dtype {array.dtype}; "
-            "convert it with .astype(numpy.float32) if that is what you mean"
+            f"{name}: expected a floating-point array, found dtype {array.dtype}; convert it with "
+            f".astype(numpy.float32) if that is what you mean{ids if array.dtype.kind in 'iu' else ''}"
         )
     with np.errstate(over="ignore"):
         return array.astype(np.float32)

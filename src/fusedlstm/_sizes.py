@@ -23,6 +23,11 @@ class Sizes:
         return self.weights.hidden_size
 
     @property
+    def output_size(self) -> int:
+        """Features of y at each step: those of all directions, unless they are merged."""
+        return self.weights.output_size
+
+    @property
     def num_layers(self) -> int:
         """Stacked layers."""
         return self.weights.num_layers

@@ -63,7 +63,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         batch_first: bool | None = None,
         config: Config | None = None,
         ignore: Sequence[str] = (),
-        dtype: str | None = None,
+        dtype: npt.DTypeLike | None = None,
         products: str | None = None,
     ) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
@@ -102,7 +102,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         found = {prefix or "": contents.load(LSTMWeights, prefix)}
         (weights,) = settled("LSTM", found, contents.file, batch_first).values()
         if dtype is not None or products is not None:
-            return cls._of(rounded(weights, dtype or weights.dtype, products))
+            return cls._of(rounded(weights, weights.dtype if dtype is None else dtype, products))
         return cls(weights)
 
     @classmethod
@@ -133,14 +133,14 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         return tell_once({prefix: cls(weights) for prefix, weights in found.items()})
 
     @renamed(products="activations")
-    def astype(self, dtype: str, products: str | None = None) -> LSTM:
+    def astype(self, dtype: npt.DTypeLike, products: str | None = None) -> LSTM:
         """Round the weights to another precision; x, y, the states and the biases stay float32.
 
         Speed and errors are in docs/numerics.md.
 
         Parameters
         ----------
-        dtype : str
+        dtype : str or dtype
             ``"float32"``, ``"float16"``, ``"bfloat16"``, or ``"int8"`` with a scale for each row of a matrix.
         products : str, optional
             What x and h are rounded to when they are multiplied. Beside int8 weights ``"int16"``, the default, or

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from operator import index
 from pathlib import Path
 from typing import TypedDict
 
 from . import _core
-from ._core import get_num_threads, set_num_threads
+
+_MOST_THREADS = 1 << 16
 
 __all__ = ["CPUInfo", "c_api", "cpu_info", "get_num_threads", "include_dir", "set_num_threads"]
 
@@ -44,6 +46,31 @@ def cpu_info() -> CPUInfo:
     }
 
 
+def get_num_threads() -> int:
+    """The most threads a call uses."""
+    return _core.get_num_threads()
+
+
+def set_num_threads(count: int) -> None:
+    """Set the most threads a call uses.
+
+    Parameters
+    ----------
+    count : int
+        1 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No whole number, or one below 1.
+    """
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise TypeError(f"count: expected a whole number, found {type(count).__name__}")
+    if not 1 <= index(count) <= _MOST_THREADS:
+        raise ValueError(f"count: expected 1 to {_MOST_THREADS}, found {index(count)}")
+    _core.set_num_threads(index(count))
+
+
 def c_api() -> int:
     """The address of the ``fusedlstm_api`` of ``capi.h``, the table of functions that C, C++, Rust or ctypes call.
 
@@ -57,4 +84,6 @@ def c_api() -> int:
 
 def include_dir() -> str:
     """The folder of ``capi.h``, for the compiler's ``-I``."""
-    return str(Path(__file__).parent / "include")
+    # An editable install has the sources here, and what is built beside the extension.
+    places = [Path(file).parent / "include" for file in (__file__, _core.__file__)]
+    return str(next((place for place in places if (place / "capi.h").is_file()), places[0]))

@@ -81,7 +81,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode gets a "?", not a traceback
-    cli()
+    cli(prog_name="fusedlstm")
 
 
 @cli.command()
@@ -156,6 +156,8 @@ def check(
     console = Console(highlight=False)
     console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
     console.print(f"weights        {decimal(found.bytes_after)} for {decimal(found.bytes_before)}")
+    before, after = found.seconds_before * 1e3, found.seconds_after * 1e3
+    console.print(f"time           {after:.3g} ms for {before:.3g} ms, {before / max(after, 1e-6):.2f} times as fast")
     console.print(f"largest error  {found.max_error:.2e}")
     console.print(
         f"RMS error      {found.rms_error:.2e}, {found.share:.3%} of the outputs' RMS of {found.output_rms:.2g}"

@@ -12,13 +12,14 @@ from . import WEIGHTS, Dates, Floats, Result
 
 FORECAST, OBSERVED, FAINT = "bold orange1", "bold cyan", "bright_black"
 HEIGHT, MARGIN, YEAR_WIDTH = 16, 5, 18
+BARS_FROM = 72  # columns, where there is room for bars beside the errors
 # Bits of a braille character: dots are numbered down the left column, then the right, the lowest row last.
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 def chart(result: Result, console: Console) -> Text:
     """The last held-out years, as many as fit the console's width."""
-    years = max(1, min(len(result.dates), (console.width - MARGIN - 1) // YEAR_WIDTH))
+    years = _years_shown(result, console)
     dates, observed = result.dates[-years:], result.observed[-years:]
     forecast = result.forecasts["LSTM"][-years:]
     plain = console.options.ascii_only
@@ -57,8 +58,8 @@ def chart(result: Result, console: Console) -> Text:
 
     text = Text(no_wrap=True)
     text.append("ppm".rjust(MARGIN - 1), FAINT).append("  ")
-    text.append(line_mark * 3, FORECAST).append(" forecast on 1 January of each year   ")
-    text.append(point_mark, OBSERVED).append(" measured, every 4th week\n")
+    text.append(line_mark * 3, FORECAST).append(" forecast on 1 January\n")
+    text.append(" " * (MARGIN + 1)).append(point_mark, OBSERVED).append("   measured, every 4th week\n")
     labels = np.arange(low, high + 1, 2)
     ticks = {r: f"{ppm:.0f}" for r, ppm in zip(rows(labels, 1).tolist(), labels, strict=True)}
     for r in range(HEIGHT):
@@ -72,21 +73,29 @@ def chart(result: Result, console: Console) -> Text:
     return text
 
 
+def _years_shown(result: Result, console: Console) -> int:
+    return max(1, min(len(result.dates), (console.width - MARGIN - 1) // YEAR_WIDTH))
+
+
 def show(result: Result, console: Console) -> None:
     """Print what was done, the chart and the errors."""
     years, weeks = result.observed.shape
     console.print(f"[bold]CO2 over Mauna Loa, forecast a year ahead[/]; {years} years never seen in training")
     console.print(f"Data: {result.source}\n", style="bright_black")
     console.print(chart(result, console))
+    shown = _years_shown(result, console)
+    if shown < years:
+        console.print(f"(shown: the last {shown} of {years}; a wider terminal shows more)", style=FAINT)
     console.print()
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column(f"error over {years} years", no_wrap=True)
-    table.add_column("RMSE", justify="right")
-    table.add_column("MAE ppm", justify="right")
+    table.add_column(f"error over {years} years")
+    table.add_column("RMSE", justify="right", no_wrap=True)
+    table.add_column("MAE ppm", justify="right", no_wrap=True)
+    roomy = console.width >= BARS_FROM
     block = "#" if console.options.ascii_only else "━"
     for method in result.forecasts:
         name, style = ("LSTM", FORECAST) if method == "LSTM" else (f"naive: {method}", "")
-        bar = Text(block * round(10 * result.rmse(method)), style or FAINT)
+        bar = Text(block * round(10 * result.rmse(method)) if roomy else "", style or FAINT)
         table.add_row(Text(name, style), f"{result.rmse(method):.3f}", f"{result.mae(method):.3f}", bar)
     console.print(table)
     console.print(

@@ -226,6 +226,12 @@ class DirectionWeights(Checked):
     norm_c_bias: FloatArray | None = None
     cell: Cell = PLAIN
 
+    def __repr__(self) -> str:
+        """Show the shapes; the arrays may be long."""
+        shapes = [f"{name}={array.shape}" for name, array in self.arrays.items()]
+        cell = [f"cell={self.cell}"] if self.cell.differences else []
+        return f"{type(self).__name__}({', '.join((*shapes, *cell))})"
+
     def __post_init__(self) -> None:
         expect_type("cell", self.cell, Cell)
         for name in ARRAYS:

@@ -73,6 +73,12 @@ class ConvLSTMWeights(Checked):
     output: Activation = TANH
     assumed: Sequence[Assumption] = ()
 
+    def __repr__(self) -> str:
+        """Show the shapes; the arrays may be long."""
+        arrays = {"weight_ih": self.weight_ih, "weight_hh": self.weight_hh, "bias": self.bias}
+        shapes = [f"{name}={array.shape}" for name, array in arrays.items() if array is not None]
+        return f"{type(self).__name__}({', '.join(shapes)}, strides={self.strides}, padding={self.padding!r})"
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "assumed", tuple(self.assumed))
         shape = getattr(self.weight_hh, "shape", ())

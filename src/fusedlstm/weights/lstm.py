@@ -111,7 +111,21 @@ class LSTMWeights(Checked):
     assumed: Sequence[Assumption] = ()
     RENAMED: ClassVar[dict[str, str]] = {"activations": "products"}
 
+    def __repr__(self) -> str:
+        """Show the sizes; the arrays may be long."""
+        more = [
+            f"{name}={value}" for name in ("num_layers", "bidirectional", "proj_size") if (value := getattr(self, name))
+        ]
+        precision = [f"dtype={self.precision}"] if self.dtype != DTYPES[0] else []
+        sizes = [str(self.input_size), str(self.hidden_size), *more, *precision, f"batch_first={self.batch_first}"]
+        return f"{type(self).__name__}({', '.join((*sizes, *self.differences))})"
+
     def __post_init__(self) -> None:
+        if isinstance(self.layers, DirectionWeights) or any(isinstance(one, DirectionWeights) for one in self.layers):
+            raise TypeError(
+                "layers: expected a list of layers, each a list of one direction or two, found a DirectionWeights in "
+                "the place of a layer: LSTMWeights([[direction]])"
+            )
         layers = tuple(tuple(directions) for directions in self.layers)
         object.__setattr__(self, "layers", layers)
         if not layers:

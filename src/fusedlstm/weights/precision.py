@@ -24,15 +24,15 @@ TINY = np.float32(1e-30)
 """Rows whose weights are all smaller are zero in int8: they could not matter, and their scale would be denormal."""
 
 
-def rounded(weights: LSTMWeights, dtype: str, products: str | None = None) -> LSTMWeights:
+def rounded(weights: LSTMWeights, dtype: npt.DTypeLike, products: str | None = None) -> LSTMWeights:
     """Round the matrices to a precision.
 
     Parameters
     ----------
     weights : LSTMWeights
         What to round.
-    dtype : str
-        ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``.
+    dtype : str or dtype
+        ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``; NumPy's own are taken, too.
     products : str, optional
         What x and h are rounded to when they are multiplied, one of ``PRODUCTS[dtype]``. Default: the first, which
         adds no error.
@@ -42,6 +42,7 @@ def rounded(weights: LSTMWeights, dtype: str, products: str | None = None) -> LS
     ValueError
         A name that does not exist, or weights that are NaN, infinite or too large.
     """
+    dtype = _name(dtype)
     if dtype not in DTYPES:
         raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
     products = checked_products(dtype, products)
@@ -54,6 +55,16 @@ def rounded(weights: LSTMWeights, dtype: str, products: str | None = None) -> LS
             for k, directions in enumerate(layers)
         ]
     return replace(weights, layers=layers, dtype=dtype, products=products)
+
+
+def _name(dtype: npt.DTypeLike) -> str:
+    """A dtype's name: ``numpy.float16`` is the same as ``"float16"``."""
+    if isinstance(dtype, str):
+        return dtype
+    try:
+        return np.dtype(dtype).name
+    except TypeError:
+        return repr(dtype)
 
 
 def split_int8(matrix: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:

@@ -43,4 +43,4 @@ def find(named: Named) -> Mapping[type, Mapping[str, Callable[[], Any]]]:
 
 def _plain(name: str) -> str:
     """A path as PyTorch writes it: ``layers.0.cell.weight_ih``."""
-    return re.sub(r"\[['\"]?([^\]'\"]*)['\"]?\]", r".\1", name).removeprefix(".").replace("/", ".")
+    return re.sub(r"\[['\"]?([^\[\]'\"]*)['\"]?\]", r".\1", name).removeprefix(".").replace("/", ".")

@@ -26,7 +26,7 @@ from .records import Reads, Records, shape
 
 MAX_DEPTH = 32
 """Dictionaries in dictionaries; checkpoints have two or three."""
-MAX_PATH = 512
+MAX_PATH = 256
 """Characters of all keys around a tensor: names are made of them, and a memoised key costs nothing to repeat."""
 _MAX_ALSO = 100
 _MAX_ALIASES = 10_000

@@ -1,0 +1,5 @@
+"""``python -m fusedlstm``: the command line."""
+
+from .cli import main
+
+main()
