@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fusedlstm as fl
+from fusedlstm.pairing import pair_states
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -354,6 +355,37 @@ def test_streams_that_cannot_be(detector, tmp_path):
     )
     with pytest.raises(ValueError, match="expected a model with states"):
         fl.Model.load(path).stream()
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        {"h0": "h0n", "c0": "c0n", "h1": "h1n", "c1": "c1n"},
+        {"h0": "hn", "c0": "cn"},
+        {"h_0": "h_n", "c_0": "c_n"},
+        {"h_in": "h_out", "c_in": "c_out"},
+        {"h_0": "h_0_out", "h_1": "h_1_out"},
+        {"hidden_in": "hidden_out", "cell_in": "cell_out"},
+        {"prev_h": "next_h", "prev_c": "next_c"},
+        {"past_h0": "present_h0", "past_h1": "present_h1"},
+        {"state1": "new_state1", "state2": "new_state2"},
+        {"state": "stateN"},
+        {"input_3": "Identity_1"},
+    ],
+    ids=str,
+)
+def test_states_are_paired_by_their_names(pairs):
+    def spec(*shape):
+        return fl.TensorSpec(shape, np.dtype(np.float32))
+
+    x, y = {"x": spec(1, 4)}, {"y": spec(1, 2)}
+    state = spec(1, None, 8)
+    backwards = dict.fromkeys(reversed(pairs.values()), state)
+    assert pair_states(x | dict.fromkeys(pairs, state), y | backwards) == pairs
+    other = spec(1, None, 9)
+    with pytest.raises(ValueError, match=r"expected one way|^$"):
+        found = pair_states(x | dict.fromkeys(("a", "b"), other), y | dict.fromkeys(("p", "q"), other))
+        assert not found
 
 
 def test_states_that_could_be_paired_in_two_ways_are_said_by_the_caller(tmp_path):

@@ -92,8 +92,9 @@ class ModelStream:
         """
         live = self._live
         if not args and not kwargs:
-            self._bound().core.step_in_place()
-            return self.output
+            live = live or self._bound()
+            live.step_in_place()
+            return live.output
         found = live.core.step(args) if live is not None and not kwargs else None
         if found is None:  # not these shapes and types, or not in order
             arrays = self._arguments(args, kwargs)
@@ -125,14 +126,12 @@ class ModelStream:
     @property
     def input(self) -> Any:
         """What `step` without arguments reads: an array, or a tuple of them, without contexts."""
-        inputs = self._bound().inputs
-        return inputs[0] if len(inputs) == 1 else tuple(inputs)
+        return self._bound().input
 
     @property
     def output(self) -> Any:
         """What `step` without arguments writes: an array, or a tuple of them."""
-        outputs = self._bound().outputs
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return self._bound().output
 
     @property
     def state(self) -> dict[str, Array]:
@@ -264,10 +263,12 @@ class _Live:
             if name in places:
                 self.core.array(places[name])[...] = value
         wholes = {name: self.core.array(places[name]) for name in stream._free}
-        self.inputs = [wholes[name][..., context.get(name, 0) :] for name in stream._free]
-        self.outputs = [self.core.array(first + outputs[name]) for name in stream._made]
+        given = tuple(wholes[name][..., context.get(name, 0) :] for name in stream._free)
+        made = tuple(self.core.array(first + outputs[name]) for name in stream._made)
+        self.input, self.output = (one[0] if len(one) == 1 else one for one in (given, made))
+        self.step_in_place = self.core.step_in_place
         kinds = [model.outputs[name].dtype for name in stream._made]
-        self.casts = tuple((k, kind) for k, kind in enumerate(kinds) if kind != self.outputs[k].dtype)
+        self.casts = tuple((k, kind) for k, kind in enumerate(kinds) if kind != made[k].dtype)
         self._places = {name: places[name] for name in stream.states}
         self._overlaps = {name: wholes[name][..., :count] for name, count in context.items()}
 

@@ -18,7 +18,9 @@ class Spec(Protocol):
     def dtype(self) -> np.dtype[np.generic]: ...
 
 
-_WORDS = re.compile(r"(?:next|new|out(?:put)?|in(?:put)?|prev(?:ious)?|init(?:ial)?|cur(?:rent)?|final|last|n|t|0|1)")
+_WORDS = re.compile(
+    r"(?:next|new|out(?:put)?s?|in(?:put)?s?|prev(?:ious)?|past|present|init(?:ial)?|cur(?:rent)?|final|last|n|t)"
+)
 
 
 def pair_states(
@@ -27,8 +29,9 @@ def pair_states(
     """The output that belongs to each state input.
 
     Paired are an input and an output of one type and shape whose names are the same but for words such as "next",
-    "out" or a trailing n (``state``/``stateN``, ``h``/``hn``, ``h_in``/``h_out``); then what is left of one shape where
-    there is only one way, the first input and the first output aside.
+    "out" or a trailing n (``state`` and ``stateN``, ``h_in`` and ``h_out``, ``h0`` and ``h0n`` beside ``h1`` and
+    ``h1n``, ``h0`` and ``hn``); then what is left of one shape where there is only one way, the first input and the
+    first output aside.
 
     Parameters
     ----------
@@ -53,10 +56,15 @@ def pair_states(
             raise ValueError("states: expected each output once")
         return dict(said)
     found: dict[str, str] = {}
-    for name, spec in inputs.items():
-        same = [other for other, made in outputs.items() if _root(other) == _root(name) and _fit(spec, made)]
-        if len(same) == 1 and same[0] not in found.values():
-            found[name] = same[0]
+    for numbers in (True, False):  # h0 and h0n are one state of several; else h0 and hn are one
+        alike: dict[str, tuple[list[str], list[str]]] = {}
+        for names, side in ((inputs.keys() - found.keys(), 0), (outputs.keys() - set(found.values()), 1)):
+            for name in names:
+                alike.setdefault(_root(name, numbers), ([], []))[side].append(name)
+        for ins, outs in alike.values():
+            if len(ins) == len(outs) == 1 and _fit(inputs[ins[0]], outputs[outs[0]]):
+                found[ins[0]] = outs[0]
+    found = {name: found[name] for name in inputs if name in found}
     first_in, first_out = next(iter(inputs), ""), next(iter(outputs), "")
     left_in = [name for name in inputs if name not in found and name != first_in]
     left_out = [name for name in outputs if name not in found.values() and name != first_out]
@@ -84,9 +92,11 @@ def _fit(one: Spec, other: Spec) -> bool:
     )
 
 
-def _root(name: str) -> str:
-    """A name without what tells an input from an output."""
+def _root(name: str, numbers: bool) -> str:
+    """A name without what tells an input from an output, with its numbers or without."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     words = [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word and not _WORDS.fullmatch(word)]
-    short = [re.sub(r"(?<=^[hc])(?:n|0|t)$", "", word) for word in words]
-    return "_".join(short) or name.lower()
+    short = [re.sub(r"(?<=^[hc])[nt]$|(?<=^[hc][0-9])n$", "", word) for word in words]
+    if not numbers:
+        short = [re.sub(r"[01]$", "", word) for word in short]
+    return "_".join(word for word in short if word) or name.lower()
