@@ -129,13 +129,17 @@ FL_INLINE double greatest(const float* x, std::size_t count, Term term) {
   }
   for (; k + lanes <= count; k += lanes) meet(0, term(load(x + k)));
   if (k < count) meet(0, only_first<Greater>(term(load_first(x + k, count - k)), count - k));
-  FL_REPEAT (i, beside) most[i] = add(most[i], lost[i]);
-  const vec all = Greater::join(Greater::join(most[0], most[1]), Greater::join(most[2], most[3]));
-  float at[lanes];
-  store(at, all);
-  for (std::size_t half = lanes / 2; half > 0; half /= 2)
-    for (std::size_t i = 0; i < half; ++i) at[i] = Greater::join(at[i], at[i + half]);
-  return static_cast<double>(at[0]);
+  // What is NaN in `most` is so in `lost`.
+  float found[lanes], none[lanes];
+  store(found, max_or_nan(max_or_nan(most[0], most[1]), max_or_nan(most[2], most[3])));
+  store(none, add(add(lost[0], lost[1]), add(lost[2], lost[3])));
+  FL_UNROLL for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+    for (std::size_t i = 0; i < half; ++i) {
+      found[i] = found[i] < found[i + half] ? found[i + half] : found[i];
+      none[i] += none[i + half];
+    }
+  }
+  return static_cast<double>(found[0] + none[0]);
 }
 
 // The same of one vector of columns, `width` of which are there.
