@@ -16,7 +16,7 @@ using fusedlstm::Recurrence;
 // Half of a small L2.
 constexpr std::size_t set_bytes = 512 * 1024;
 // More than L1 holds beside all else. One row that goes through so much in each step, from either end in turn, does it in
-// three parts or more, of which the last one then is in L1: a sequence at H = 64 became 5 to 8 % faster.
+// three parts or more, of which the last one then is in L1: a sequence at H = 64 became 1 to 4 % faster.
 constexpr std::size_t near_bytes = 48 * 1024;
 
 // What one block computes and what it fetches meanwhile. Where the weights are larger than L2, those of the next set of

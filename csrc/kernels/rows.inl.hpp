@@ -110,6 +110,38 @@ FL_INLINE double join_row(const float* x, std::size_t count, Term term) {
   return total[0];
 }
 
+// The greatest of a row. It depends on no order, so that several are looked for side by side; NaN is kept apart.
+template <class Term>
+FL_INLINE double greatest(const float* x, std::size_t count, Term term) {
+  constexpr std::size_t beside = 4;
+  vec most[beside], lost[beside];
+  FL_REPEAT (i, beside) {
+    most[i] = broadcast(Greater::neutral);
+    lost[i] = broadcast(0.0f);
+  }
+  const auto meet = [&](std::size_t i, vec a) {
+    most[i] = max_or_nan(a, most[i]);
+    lost[i] = add(lost[i], max_or_nan(broadcast(0.0f), min_or_nan(broadcast(0.0f), a)));
+  };
+  std::size_t k = 0;
+  for (; k + beside * lanes <= count; k += beside * lanes) {
+    FL_REPEAT (i, beside) meet(i, term(load(x + k + i * lanes)));
+  }
+  for (; k + lanes <= count; k += lanes) meet(0, term(load(x + k)));
+  if (k < count) meet(0, only_first<Greater>(term(load_first(x + k, count - k)), count - k));
+  // What is NaN in `most` is so in `lost`.
+  float found[lanes], none[lanes];
+  store(found, max_or_nan(max_or_nan(most[0], most[1]), max_or_nan(most[2], most[3])));
+  store(none, add(add(lost[0], lost[1]), add(lost[2], lost[3])));
+  FL_UNROLL for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+    for (std::size_t i = 0; i < half; ++i) {
+      found[i] = found[i] < found[i + half] ? found[i + half] : found[i];
+      none[i] += none[i + half];
+    }
+  }
+  return static_cast<double>(found[0] + none[0]);
+}
+
 // The same of one vector of columns, `width` of which are there.
 template <class How, int N, class Term>
 FL_INLINE void join_columns(const Columns& a, std::size_t width, double (&totals)[N][lanes], Term term) {
@@ -160,9 +192,9 @@ double reduce(const Reducing& how, const float* x, std::size_t count) noexcept {
     case Reduction::product:
       return join_row<Multiply>(x, count, itself);
     case Reduction::max:
-      return join_row<Greater>(x, count, itself);
+      return greatest(x, count, itself);
     case Reduction::min:
-      return -join_row<Greater>(x, count, negative);
+      return -greatest(x, count, negative);
   }
   return 0.0;
 }
@@ -229,16 +261,26 @@ FL_INLINE void store_some(float* p, vec a, std::size_t width) {
     store_first(p, a, width);
 }
 
+// a / b, rightly rounded but for a few; multiplying takes a third of the time that dividing does.
+struct Divisor {
+  vec b, inverse;
+  FL_INLINE explicit Divisor(vec of) : b(of), inverse(div(broadcast(1.0f), of)) {}
+  FL_INLINE vec operator()(vec a) const {
+    const vec near = mul(a, inverse);
+    return fma(fnma(near, b, a), inverse, near);
+  }
+};
+
 void softmax(const float* x, float* y, std::size_t count) noexcept {
-  const vec most = broadcast(static_cast<float>(join_row<Greater>(x, count, itself)));
+  const vec most = broadcast(static_cast<float>(greatest(x, count, itself)));
   double total[1];
   join_row<Add>(x, count, total, [&](vec a, std::size_t k, std::size_t width) {
     const vec e = falling(sub(a, most));
     store_some(y + k, e, width);
     return Many<1>{{e}};
   });
-  const vec sum = broadcast(static_cast<float>(total[0]));
-  along_row(y, y, count, [&](vec a, std::size_t, std::size_t) { return div(a, sum); });
+  const Divisor by(broadcast(static_cast<float>(total[0])));
+  along_row(y, y, count, [&](vec a, std::size_t, std::size_t) { return by(a); });
 }
 
 FL_INLINE vec as_floats(const double* values, std::size_t width) {
@@ -257,9 +299,9 @@ void softmax_columns(const Columns& a) noexcept {
       store_some(some.y + static_cast<std::ptrdiff_t>(k) * some.y_step, e, there);
       return Many<1>{{e}};
     });
-    const vec sum = as_floats(totals[0], width);
+    const Divisor by(as_floats(totals[0], width));
     const Columns made = {some.y, some.y, some.y_step, some.y_step, some.count, some.columns};
-    down_columns(made, width, [&](vec v, std::size_t) { return div(v, sum); });
+    down_columns(made, width, [&](vec v, std::size_t) { return by(v); });
   });
 }
 

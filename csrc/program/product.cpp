@@ -5,7 +5,6 @@
 // kernel's rows of whole panels and the rows of y, activation included, is done block by block while it is in L1.
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "../kernels/dispatch.hpp"
@@ -18,17 +17,39 @@ namespace {
 
 constexpr std::size_t block_bytes = std::size_t{192} << 10;  // of gathered rows and results
 constexpr std::size_t fewest_rows = 12, most_rows = 480;
-constexpr std::int32_t outside = std::numeric_limits<std::int32_t>::min();
 
-// Where the inputs of each row lie: for each row a place in x, and the taps from there on.
+// Neighbouring taps that lie beside each other in x, or outside of it.
+struct Run {
+  std::ptrdiff_t from;  // in floats from its row's start, or `nothing`
+  std::size_t count;    // of floats
+};
+
+// Where the inputs of each row lie: for each row a place in x, and the runs from there on. Rows between the edges share
+// their runs.
 struct Inputs {
   std::vector<std::ptrdiff_t> start;     // of each row, in floats from x's beginning
   std::vector<std::ptrdiff_t> y;         // of each row, in floats from y's beginning
-  std::vector<std::int32_t> taps;        // of the rows that are gathered: floats from `start`, or outside
-  std::vector<std::ptrdiff_t> gathered;  // for each row where its taps begin, or -1: the inputs lie beside each other
+  std::vector<Run> runs;                 // of the rows that are gathered
+  std::vector<std::ptrdiff_t> gathered;  // for each row where its runs begin, or -1: the inputs lie beside each other
   std::size_t tap_count = 1;
   std::ptrdiff_t channels = 0, channel_step = 1;
 };
+
+// Few floats, for which memcpy's own choices would take longer.
+void copy_few(const float* from, std::size_t count, float* to) {
+  if (count < 4) {
+    if (count > 0) to[0] = from[0];
+    if (count > 1) to[1] = from[1];
+    if (count > 2) to[2] = from[2];
+    return;
+  }
+  if (count > 64) {
+    std::memcpy(to, from, count * sizeof(float));
+    return;
+  }
+  for (std::size_t k = 0; k + 4 < count; k += 4) std::memcpy(to + k, from + k, 4 * sizeof(float));
+  std::memcpy(to + count - 4, from + count - 4, 4 * sizeof(float));
+}
 
 class Product : public Step {
  public:
@@ -89,7 +110,7 @@ class Product : public Step {
       for (std::size_t i = 0; i < count; ++i) {
         const std::ptrdiff_t at = rows_.gathered[first + i];
         const float* const from = x + rows_.start[first + i];
-        s.rows[i] = at < 0 ? from : gather(from, rows_.taps.data() + at, s.gathered + i * gather_floats_);
+        s.rows[i] = at < 0 ? from : gather(from, rows_.runs.data() + at, s.gathered + i * gather_floats_);
       }
       Projection a = {};
       a.weights = weights_->matrix.weights.chars();
@@ -123,19 +144,16 @@ class Product : public Step {
     return s;
   }
 
-  const float* gather(const float* from, const std::int32_t* taps, float* to) const {
-    const std::size_t channels = static_cast<std::size_t>(rows_.channels);
-    float* at = to;
-    for (std::size_t t = 0; t < rows_.tap_count; ++t, at += channels) {
-      if (taps[t] == outside) {
-        std::fill_n(at, channels, 0.0f);
-      } else if (channels == 1) {
-        *at = from[taps[t]];
+  const float* gather(const float* from, const Run* run, float* to) const {
+    for (std::size_t done = 0; done < inputs_; done += run->count, ++run) {
+      float* const at = to + done;
+      if (run->from == nothing) {
+        std::fill_n(at, run->count, 0.0f);
       } else if (rows_.channel_step == 1) {
-        std::memcpy(at, from + taps[t], channels * sizeof(float));
+        copy_few(from + run->from, run->count, at);
       } else {
-        for (std::size_t c = 0; c < channels; ++c)
-          at[c] = from[taps[t] + static_cast<std::ptrdiff_t>(c) * rows_.channel_step];
+        for (std::size_t c = 0; c < run->count; ++c)
+          at[c] = from[run->from + static_cast<std::ptrdiff_t>(c) * rows_.channel_step];
       }
     }
     return to;
@@ -186,7 +204,6 @@ class Product : public Step {
   }
 
   void place_rows() {
-    std::vector<std::int32_t> taps;
     const bool beside = rows_.channel_step == 1;
     each_row([&](const std::vector<std::ptrdiff_t>& index) {
       std::ptrdiff_t at = 0;
@@ -198,40 +215,41 @@ class Product : public Step {
       rows_.y.push_back(y_at(index));
       rows_.gathered.push_back(beside ? -1 : 0);
     });
-    if (!beside) rows_.taps.push_back(0);
+    if (!beside) rows_.runs.push_back({0, inputs_});
   }
 
   void place_windows(const Windowing& windows) {
     const std::size_t axes = windows.axes.size();
     if (x_.rank() != axes + 2 || x_.shape[0] != y_.shape[0])
       throw std::invalid_argument("windows: expected x and y (batch, spatial..., channels)");
-    std::vector<std::int32_t> taps(rows_.tap_count);
+    const WindowPlaces places(x_, {y_.shape.begin() + 1, y_.shape.end() - 1}, windows);
+    std::vector<std::ptrdiff_t> taps(rows_.tap_count);
+    WindowPlaces::Found found = {taps.data()};
+    std::ptrdiff_t runs = 0;
     each_row([&](const std::vector<std::ptrdiff_t>& index) {
-      std::vector<std::ptrdiff_t> tap(axes, 0);
-      bool beside = rows_.channel_step == 1;
-      for (std::size_t t = 0; t < taps.size(); ++t) {
-        std::ptrdiff_t at = 0;
-        bool inside = true;
-        for (std::size_t axis = 0; inside && axis < axes; ++axis) {
-          const std::ptrdiff_t place =
-              seen(windows.axes[axis], index[axis + 1], tap[axis], x_.shape[axis + 1], windows.edge);
-          inside = place >= 0;
-          at += place * x_.strides[axis + 1];
-        }
-        if (inside && (at <= outside || at > std::numeric_limits<std::int32_t>::max()))
-          throw std::invalid_argument("windows: the input is too large");
-        taps[t] = inside ? static_cast<std::int32_t>(at) : outside;
-        beside = beside && inside && (t == 0 || taps[t] == taps[t - 1] + rows_.channels);
-        for (std::size_t axis = axes; axis-- > 0;) {
-          if (++tap[axis] < windows.axes[axis].kernel) break;
-          tap[axis] = 0;
-        }
-      }
-      rows_.start.push_back(index[0] * x_.strides[0] + (beside ? taps[0] : 0));
+      if (places.find(index, found)) runs = add_runs(taps);
+      rows_.start.push_back(found.from + (runs < 0 ? taps[0] : 0));
       rows_.y.push_back(y_at(index));
-      rows_.gathered.push_back(beside ? -1 : static_cast<std::ptrdiff_t>(rows_.taps.size()));
-      if (!beside) rows_.taps.insert(rows_.taps.end(), taps.begin(), taps.end());
+      rows_.gathered.push_back(runs);
     });
+  }
+
+  // Where the runs of these taps begin, or -1: there is one, of all of them.
+  std::ptrdiff_t add_runs(const std::vector<std::ptrdiff_t>& taps) {
+    const std::size_t first = rows_.runs.size(), channels = static_cast<std::size_t>(rows_.channels);
+    std::ptrdiff_t next = nothing;
+    for (const std::ptrdiff_t tap : taps) {
+      const bool goes_on = rows_.runs.size() > first && tap == next && (tap == nothing || rows_.channel_step == 1);
+      if (goes_on)
+        rows_.runs.back().count += channels;
+      else
+        rows_.runs.push_back({tap, channels});
+      next = tap == nothing ? nothing : tap + rows_.channels;
+    }
+    if (rows_.runs.size() > first + 1 || next == nothing || rows_.channel_step != 1)
+      return static_cast<std::ptrdiff_t>(first);
+    rows_.runs.pop_back();
+    return -1;
   }
 
   std::shared_ptr<const PackedWeights> weights_;

@@ -124,7 +124,7 @@ std::unique_ptr<Step> arg_step(const Tensor& x, const Tensor& y, bool largest, b
 
 // Softmax, LogSoftmax or Hardmax along the last axis.
 std::unique_ptr<Step> softmax_step(const std::string& kind, const Tensor& x, const Tensor& y);
-// See NormaliseRow; gain and bias have a number for each element of a row, mean and inverse one for each row.
+// See Normalise; gain and bias have a number for each element of a row, mean and inverse one for each row.
 struct Normalising {
   std::optional<Tensor> gain, bias, mean, inverse;
   float epsilon = 0.0f, floor = 0.0f;
