@@ -1,6 +1,7 @@
 """Small HDF5 files for the tests, and what loading them must give."""
 
 import pathlib
+import struct
 import time
 import tracemalloc
 
@@ -45,3 +46,46 @@ def refused(path, match, seconds=5.0, megabytes=8):
         assert tracemalloc.get_traced_memory()[1] < megabytes << 20
     finally:
         tracemalloc.stop()
+
+
+def many_layers(layers):
+    """Groups of one small LSTM each, which share their bytes; with link messages, the shortest form."""
+    out = bytearray(96)
+
+    def put(content):
+        out.extend(b"\0" * (-len(out) % 8))
+        out.extend(content)
+        return len(out) - len(content)
+
+    def header(*messages):
+        body = b"".join(messages)
+        return put(struct.pack("<BxHII4x", 1, len(messages), 1, len(body)) + body)
+
+    def message(kind, body):
+        body += b"\0" * (-len(body) % 8)
+        return struct.pack("<HHB3x", kind, len(body), 0) + body
+
+    number = struct.pack("<BBBBIHHBBBBI", 0x11, 0x20, 31, 0, 4, 0, 32, 23, 8, 0, 23, 127)
+    data = put(bytes(64))
+
+    def dataset(*shape):
+        space = struct.pack(f"<BBBB4x{len(shape)}Q", 1, len(shape), 0, 0, *shape)
+        place = struct.pack("<BBQQ", 3, 1, data, 4 * int(np.prod(shape)))
+        return header(message(1, space), message(3, number), message(8, place))
+
+    def group(members):
+        links = [
+            message(6, struct.pack("<BBB", 1, 0, len(name)) + name.encode() + struct.pack("<Q", at))
+            for name, at in members.items()
+        ]
+        return header(message(2, struct.pack("<BBQQ", 0, 0, 2**64 - 1, 2**64 - 1)), *links)
+
+    root = group(
+        {
+            f"{k:x}": group({"vars": group({"0": dataset(1, 4), "1": dataset(1, 4), "2": dataset(4)})})
+            for k in range(layers)
+        }
+    )
+    start = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + struct.pack("<HHI", 4, 16, 0)
+    out[:96] = (start + struct.pack("<QQQQQQII16x", 0, 2**64 - 1, len(out), 2**64 - 1, 0, root, 0, 0))[:96]
+    return bytes(out)
