@@ -218,7 +218,9 @@ def test_only_regular_files_are_read(folder):
 @pytest.mark.parametrize(
     "name", ["x.onnx", "x.H5", "x.weights.h5", "x.keras", "x.pt", "x.pth", "x.tflite", "x.npz", "x.nam"]
 )
-def test_convert_does_not_lie_about_the_format(name, folder):
+def test_saving_does_not_lie_about_the_format(name, lstm, folder):
+    with pytest.raises(ValueError, match=r"expected a name such as x.*\.safetensors"):
+        lstm.save(folder / name)
     with pytest.raises(OSError, match=r"expected a name such as x.*\.safetensors"):
         convert(folder / name)
     assert not os.listdir(folder)

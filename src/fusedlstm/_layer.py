@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from . import formats
 from ._assumed import settled, tell_axes, untold
+from ._files import expect_no_other_format
 from .formats import Config, Given
 from .weights import ConvLSTMWeights, LSTMWeights
 from .weights.checked import expect_type
@@ -63,9 +65,12 @@ class Layer(Generic[Weights]):
         ------
         OSError
             The file cannot be written, or what is there is no regular file.
+        ValueError
+            The name has the suffix of another format.
         """
         from .formats.native.safetensors import save
 
+        expect_no_other_format(Path(os.fsdecode(path)))
         tell_axes(self._untold)
         save(self.weights, path)
 
