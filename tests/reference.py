@@ -24,14 +24,17 @@ erf = np.vectorize(math.erf, otypes=[float])
 # name -> f(x, alpha, beta): https://onnx.ai/onnx/operators/onnx__LSTM.html and keras.activations
 ACTIVATIONS = {
     "affine": lambda x, a, b: a * x + b,
+    "clipped_relu": lambda x, a, b: np.clip(x, 0, a),
     "elu": lambda x, a, b: np.where(x >= 0, x, a * np.expm1(np.minimum(x, 0))),
     "exponential": lambda x, a, b: np.exp(x),
     "gelu": lambda x, a, b: x * 0.5 * (1 + erf(x / np.sqrt(2))),
     "gelu_tanh": lambda x, a, b: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
     "hard_sigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1),
     "leaky_relu": lambda x, a, b: np.where(x >= 0, x, a * x),
+    "mish": lambda x, a, b: x * np.tanh(np.logaddexp(0, x)),
     "relu": lambda x, a, b: np.maximum(x, 0),
     "scaled_tanh": lambda x, a, b: a * np.tanh(b * x),
+    "selu": lambda x, a, b: b * np.where(x >= 0, x, a * np.expm1(np.minimum(x, 0))),
     "sigmoid": lambda x, a, b: sigmoid(x),
     "silu": lambda x, a, b: x * sigmoid(x),
     "softplus": lambda x, a, b: np.logaddexp(0, x),

@@ -40,14 +40,17 @@ Value among(const Named<Value> (&choices)[N], const py::handle& object, const ch
 
 constexpr Named<Function> functions[] = {
     {"affine", Function::affine},
+    {"clipped_relu", Function::clipped_relu},
     {"elu", Function::elu},
     {"exponential", Function::exponential},
     {"gelu", Function::gelu},
     {"gelu_tanh", Function::gelu_tanh},
     {"hard_sigmoid", Function::hard_sigmoid},
     {"leaky_relu", Function::leaky_relu},
+    {"mish", Function::mish},
     {"relu", Function::relu},
     {"scaled_tanh", Function::scaled_tanh},
+    {"selu", Function::selu},
     {"sigmoid", Function::sigmoid},
     {"silu", Function::silu},
     {"softplus", Function::softplus},

@@ -68,12 +68,22 @@ FL_INLINE One gelu_tanh(const One& x) {  // tanh's form is x sigmoid(2 u)
   return mul(x, value(sigmoid(u)));
 }
 
+// x tanh(log(1 + e^x)) = x n / (n + 2), n = e^x (e^x + 2)
+FL_INLINE One mish(const One& x) {
+  const One e = exp(min_or_nan(splat<1>(30.0f), x)), two = splat<1>(2.0f);
+  const One n = mul(e, add(e, two));
+  return mul(x, div(n, add(n, two)));
+}
+
 FL_INLINE vec activated(const Activation& a, vec vector) {
   const One x = {{vector}}, alpha = splat<1>(a.alpha), beta = splat<1>(a.beta), zero = splat<1>(0.0f), one = splat<1>(1.0f);
   One y = x;
   switch (a.function) {
     case Function::affine:
       y = fma(alpha, x, beta);
+      break;
+    case Function::clipped_relu:
+      y = add(min_or_nan(alpha, max_or_nan(zero, x)), zero);
       break;
     case Function::elu:
       y = if_negative(x, mul(alpha, falling_exp_minus_1(x)), x);
@@ -95,11 +105,17 @@ FL_INLINE vec activated(const Activation& a, vec vector) {
     case Function::leaky_relu:
       y = if_negative(x, mul(alpha, x), x);
       break;
+    case Function::mish:
+      y = mish(x);
+      break;
     case Function::relu:
       y = add(max_or_nan(zero, x), zero);
       break;
     case Function::scaled_tanh:
       y = mul(alpha, value(tanh(mul(beta, x))));
+      break;
+    case Function::selu:
+      y = mul(beta, if_negative(x, mul(alpha, falling_exp_minus_1(x)), x));
       break;
     case Function::sigmoid:
       y = value(sigmoid(x));
@@ -148,13 +164,6 @@ FL_INLINE One error_function(const One& x) {
   for (int i = 5; i >= 0; --i) sum = fma(sum, square, splat<1>(p[i]));
   const One tail = normal_tail(mul(size, splat<1>(1.41421356f)));
   return with_sign(if_negative(sub(size, one), fma(sum, size, size), fnma(splat<1>(2.0f), tail, one)), x);
-}
-
-// x tanh(log(1 + e^x)) = x n / (n + 2), n = e^x (e^x + 2)
-FL_INLINE One mish(const One& x) {
-  const One e = exp(min_or_nan(splat<1>(30.0f), x)), two = splat<1>(2.0f);
-  const One n = mul(e, add(e, two));
-  return mul(x, div(n, add(n, two)));
 }
 
 }  // namespace

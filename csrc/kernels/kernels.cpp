@@ -77,14 +77,17 @@ void activate_array(const Activation& a, const float* x, float* y, std::size_t c
   case Function::function: \
     return activate_as<Function::function>(a, x, y, count);
     FL_CASE(affine)
+    FL_CASE(clipped_relu)
     FL_CASE(elu)
     FL_CASE(exponential)
     FL_CASE(gelu)
     FL_CASE(gelu_tanh)
     FL_CASE(hard_sigmoid)
     FL_CASE(leaky_relu)
+    FL_CASE(mish)
     FL_CASE(relu)
     FL_CASE(scaled_tanh)
+    FL_CASE(selu)
     FL_CASE(sigmoid)
     FL_CASE(silu)
     FL_CASE(softplus)

@@ -106,14 +106,17 @@ struct Recurrence {
 // Element-wise functions; bindings/cell.cpp pairs them with the names of cell.py.
 enum class Function {
   affine,
+  clipped_relu,
   elu,
   exponential,
   gelu,
   gelu_tanh,
   hard_sigmoid,
   leaky_relu,
+  mish,
   relu,
   scaled_tanh,
+  selu,
   sigmoid,
   silu,
   softplus,

@@ -16,7 +16,7 @@ TOLERANCE = 1e-5
 
 ACTIVATIONS = (
     *("elu", "exponential", "gelu", "hard_sigmoid", "leaky_relu", "linear", "relu", "sigmoid", "silu", "softplus"),
-    *("softsign", "swish", "tanh"),
+    *("softsign", "swish", "tanh", "celu", "mish", "relu6", "selu"),
 )
 
 

@@ -29,14 +29,17 @@ ARRAYS = (
 
 FUNCTIONS: dict[str, tuple[float, float]] = {
     "affine": (1.0, 0.0),
+    "clipped_relu": (6.0, 0.0),
     "elu": (1.0, 0.0),
     "exponential": (0.0, 0.0),
     "gelu": (0.0, 0.0),
     "gelu_tanh": (0.0, 0.0),
     "hard_sigmoid": (0.2, 0.5),
     "leaky_relu": (0.01, 0.0),
+    "mish": (0.0, 0.0),
     "relu": (0.0, 0.0),
     "scaled_tanh": (1.0, 1.0),
+    "selu": (1.6732632423543772, 1.0507009873554805),
     "sigmoid": (0.0, 0.0),
     "silu": (0.0, 0.0),
     "softplus": (0.0, 0.0),
@@ -52,13 +55,15 @@ class Activation(Checked):
     """An element-wise function with up to two parameters.
 
     With a and b for alpha and beta (definitions and defaults:
-    https://onnx.ai/onnx/operators/onnx__LSTM.html, and Keras for the last four)::
+    https://onnx.ai/onnx/operators/onnx__LSTM.html, and Keras for the last seven)::
 
         affine a x + b              relu max(0, x)           leaky_relu x if x >= 0 else a x
         thresholded_relu x if x >= a else 0                  elu x if x >= 0 else a (exp(x) - 1)
         sigmoid 1 / (1 + exp(-x))   tanh                     scaled_tanh a tanh(b x)
         hard_sigmoid min(max(a x + b, 0), 1)                 softsign x / (1 + |x|)
         softplus log(1 + exp(x))    silu x sigmoid(x)        exponential exp(x)
+        clipped_relu min(max(x, 0), a)                       selu b x if x >= 0 else b a (exp(x) - 1)
+        mish x tanh(log(1 + exp(x)))
         gelu x normal_cdf(x)        gelu_tanh  x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
 
     Parameters

@@ -180,7 +180,7 @@ def test_cudnn_lstm(kind, tmp_path):
 
 
 REFUSED = {
-    "activation: expected one of .*, found 'relu6'": lstm_layer("a", activation="relu6"),
+    "activation: expected one of .*, found 'softmax'": lstm_layer("a", activation="softmax"),
     "go_backwards: expected true or false, found 'yes'": lstm_layer("a", go_backwards="yes"),
     r"bias: expected 8 values for each unit of a CuDNNLSTM, found \[\(8,\)\]": layer("CuDNNLSTM", "a", units=2),
     "units: expected 1 or more, found 'True'": layer("CuDNNLSTM", "a", units=True),

@@ -117,6 +117,27 @@ def test_activations(name, role, tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.LeakyReLU(),
+        lambda: layers.LeakyReLU(0.05),
+        lambda: layers.ELU(0.7),
+        lambda: layers.ReLU(),
+        lambda: layers.ReLU(max_value=0.4),
+        lambda: layers.ReLU(negative_slope=0.2),
+        lambda: layers.Activation("selu"),
+        lambda: layers.Activation(layers.LeakyReLU(0.15)),
+    ],
+)
+def test_layers_in_place_of_activations(make, tmp_path):
+    model = sequential(layers.LSTM(4, activation=make(), return_sequences=True))
+    for file in ("m.keras", "m.h5"):
+        path = saved(model, tmp_path, file)
+        check(model.layers[0], formats.open(path).load(fl.LSTMWeights))
+    check(model.layers[0], fl.LSTM.from_keras(model.layers[0]).weights)
+
+
 def test_hard_sigmoid_goes_by_version(tmp_path):
     """Keras 3: x / 6 + 0.5; before: 0.2 x + 0.5 (as tf_keras 2.21 has it); a file that does not say is refused."""
     model = sequential(layers.LSTM(2, recurrent_activation="hard_sigmoid", return_sequences=True))
@@ -297,15 +318,18 @@ def backwards(**kw):
 
 
 REFUSED = {
-    "activation: expected one of .*, found 'relu6'": lambda: layers.LSTM(2, activation="relu6", name="bad"),
-    "recurrent_activation: expected one of .*, found 'selu'": lambda: layers.LSTM(
-        2, recurrent_activation="selu", name="bad"
+    "activation: expected one of .*, found 'log_softmax'": lambda: layers.LSTM(2, activation="log_softmax", name="bad"),
+    "recurrent_activation: expected one of .*, found 'hard_silu'": lambda: layers.LSTM(
+        2, recurrent_activation="hard_silu", name="bad"
     ),
-    "activation: expected one of .*, found .*(lambda|value)": lambda: layers.LSTM(
+    "activation: expected .*, found .*(lambda|value)": lambda: layers.LSTM(
         2, activation=lambda x: x, name="bad"
     ),
-    "activation: expected one of .*, found .*LeakyReLU": lambda: layers.LSTM(
-        2, activation=layers.LeakyReLU(0.3), name="bad"
+    "activation: expected a name, or one of Keras's layers .*, found 'Softmax'": lambda: layers.LSTM(
+        2, activation=layers.Softmax(), name="bad"
+    ),
+    "activation: expected max_value or negative_slope alone of ReLU": lambda: layers.LSTM(
+        2, activation=layers.ReLU(threshold=0.5), name="bad"
     ),
     "merge_mode: expected 'concat' for a stack of cells in each direction, found 'sum'": lambda: layers.Bidirectional(
         layers.RNN([layers.LSTMCell(2), layers.LSTMCell(2)]), merge_mode="sum", name="bad"
@@ -313,8 +337,8 @@ REFUSED = {
     "go_backwards: expected False of the forward layer in a Bidirectional": lambda: layers.Bidirectional(
         backwards(), backward_layer=layers.LSTM(2), name="bad"
     ),
-    "activation: expected one of .*, found 'mish'": lambda: layers.Bidirectional(
-        layers.LSTM(2), backward_layer=backwards(activation="mish"), name="bad"
+    "activation: expected one of .*, found 'squareplus'": lambda: layers.Bidirectional(
+        layers.LSTM(2), backward_layer=backwards(activation="squareplus"), name="bad"
     ),
     "layer 'bad': expected a Bidirectional of one size, found two; load its directions one by one": lambda: (
         layers.Bidirectional(layers.LSTM(2), backward_layer=layers.LSTM(3, go_backwards=True), name="bad")
@@ -394,8 +418,8 @@ def test_from_keras_refuses():
         fl.LSTM.from_keras(3)
     with pytest.raises(ValueError, match="expected a built layer"):
         fl.LSTM.from_keras(layers.LSTM(2))
-    with pytest.raises(ValueError, match="activation: expected one of .*, found 'relu6'"):
-        fl.LSTM.from_keras(layers.LSTM(2, activation="relu6"))
+    with pytest.raises(ValueError, match="activation: expected one of .*, found 'log_softmax'"):
+        fl.LSTM.from_keras(layers.LSTM(2, activation="log_softmax"))
 
     def tanh(x):
         return x
