@@ -1,0 +1,317 @@
+"""A whole Keras model as a `Graph`: its configuration read as data, layer by layer. Nothing of Keras is imported."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ....errors import FormatError
+from ....graph.builder import Builder, TooManyError
+from ....graph.graph import MAX_NODES, Graph, Value
+from ..layers import MAX_DEPTH, checked, children, class_name, config_of, is_class, name_of
+from . import (
+    activations,
+    attention,
+    convolution,
+    core,
+    merging,
+    normalisation,
+    operators,
+    pooling,
+    recurrent,
+    shapes,
+    wrappers,
+)
+from .call import INT64, Call, Held, Tensor
+from .inputs import input_of, sequential_input
+from .nodes import Invocation, Ref, ends, invocations, replaced
+from .refused import reason
+from .registry import LAYERS, OPERATORS, Entry
+from .weights import Weights
+
+__all__ = ["FAMILIES", "Reader", "read_graph"]
+
+FAMILIES = (
+    *(activations, attention, convolution, core, merging, normalisation, operators, pooling, recurrent, shapes),
+    wrappers,
+)
+_MODELS = ("Functional", "Model", "Sequential")
+
+
+def read_graph(item: Any, version: str | None, weights: Weights, outputs: Sequence[str] | None = None) -> Graph:
+    """The model of a configuration.
+
+    Parameters
+    ----------
+    item : object
+        The configuration.
+    version : str or None
+        Keras's.
+    weights : Weights
+        Where its variables are.
+    outputs : sequence of str, optional
+        Tensors to cut the model at, by the names of the layers that make them.
+
+    Raises
+    ------
+    FormatError
+        A configuration that is damaged, or no model of Keras's. Layers that cannot be run are marked in the graph
+        (`Graph.refusals`).
+    """
+    reader = Reader(version)
+    item = checked(item)
+    if not is_model(item):
+        raise FormatError(
+            f"expected a Sequential or Functional model, found {class_name(item)!r}, whose code is not in the file; "
+            "build it from functional parts and save that"
+        )
+    inputs = [reader.input(value) for value in _inputs(item)]
+    found = reader.model(item, weights, "", [Tensor(name) for name in inputs])
+    if outputs is not None:
+        missing = [name for name in outputs if name not in reader.made]
+        if missing:
+            known = ", ".join(list(reader.made)[:40])
+            raise FormatError(f"outputs: expected names of layers ({known}), found {missing[0]!r}")
+        ends_ = {name: reader.made[name].name for name in outputs}
+    else:
+        ends_ = reader.named([one.name for one in found])
+    return reader.finish(ends_, name_of(item))
+
+
+def is_model(item: Any) -> bool:
+    """Whether an item is a model of Keras's own."""
+    return any(is_class(item, kind) for kind in _MODELS) and bool(children(item))
+
+
+def _inputs(item: dict[str, Any]) -> list[Value]:
+    if is_class(item, "Sequential"):
+        return [sequential_input(item)]
+    items = {name_of(one): one for one in children(item)}
+    found = ends(config_of(item).get("input_layers"), items, "input_layers")
+    return [input_of(items[ref.layer]) for ref in found if ref.layer in items]
+
+
+class Reader:
+    """One reading of one model.
+
+    Attributes
+    ----------
+    graph : Builder
+        What is written.
+    made : dict
+        The outputs of layers: ``dense``, ``lstm:1`` for the second of what it gives.
+    states : dict
+        By the name of each state input the output that it becomes.
+    """
+
+    def __init__(self, version: str | None) -> None:
+        self.graph = Builder()
+        self.made: dict[str, Tensor] = {}
+        self.states: dict[str, str] = {}
+        self.version = version
+        self._calls = 0
+        self._depth = 0
+
+    def input(self, value: Value) -> str:
+        """An input of the model."""
+        return self.graph.input(value)
+
+    def model(
+        self, item: dict[str, Any], weights: Weights, prefix: str, inputs: Sequence[Tensor], memory: Any = None
+    ) -> list[Tensor]:
+        """The outputs of a model, or one nested in another; `memory` is what its calls share."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise TooManyError(f"expected at most {MAX_DEPTH} nested models, found more")
+        items = [checked(one) for one in children(item)]
+        memory = {} if memory is None else memory
+        if "held" not in memory:
+            parts = weights.layers([one["class_name"] for one in items], [name_of(one) for one in items])
+            memory["held"] = [Held(part) for part in parts]
+        run = self._sequential if is_class(item, "Sequential") else partial(self._functional, item)
+        try:
+            return run(items, memory["held"], prefix, inputs)
+        finally:
+            self._depth -= 1
+
+    def _sequential(
+        self, items: Sequence[dict[str, Any]], held: Sequence[Held], prefix: str, inputs: Sequence[Tensor]
+    ) -> list[Tensor]:
+        found = list(inputs)
+        for one, own in zip(items, held):
+            if not is_class(one, "InputLayer"):
+                argument = found[0] if len(found) == 1 else found
+                found = self.call(one, own, f"{prefix}{name_of(one)}", [argument], {})
+        return found
+
+    def _functional(
+        self,
+        item: dict[str, Any],
+        items: Sequence[dict[str, Any]],
+        held: Sequence[Held],
+        prefix: str,
+        inputs: Sequence[Tensor],
+    ) -> list[Tensor]:
+        config, names = config_of(item), [name_of(one) for one in items]
+        own = dict(zip(names, zip(items, held)))
+        if len(own) != len(names):
+            raise FormatError("expected a name of its own for each layer, found two of one name")
+        entries, exits = (ends(config.get(key), own, key) for key in ("input_layers", "output_layers"))
+        if len(entries) != len(inputs):
+            raise FormatError(f"expected {len(entries)} inputs, found {len(inputs)}")
+        calls = {name: invocations(one, own) for name, (one, _) in own.items()}
+        first = _first_nodes(calls, own, exits)
+        made: dict[tuple[str, int], list[Tensor]] = {
+            (ref.layer, ref.node): [tensor] for ref, tensor in zip(entries, inputs)
+        }
+
+        def value(ref: Ref) -> Tensor:
+            several = made[ref.layer, ref.node]
+            if len(several) == 1 and several[0].name not in self.graph.types:  # refused: it stands for all of them
+                return several[0]
+            if ref.index >= len(several):
+                raise FormatError(f"layer {ref.layer!r}: expected {len(several)} outputs, found a use of {ref.index}")
+            return several[ref.index]
+
+        for start in [*((name, k + first[name]) for name in names for k in range(len(calls[name])))]:
+            waiting, active = [start], {start}
+            while waiting:
+                name, node = waiting[-1]
+                if (name, node) in made:
+                    waiting.pop()
+                    continue
+                call = _invocation(calls, first, name, node)
+                needed = [(ref.layer, ref.node) for ref in call.refs() if (ref.layer, ref.node) not in made]
+                if any(one in active for one in needed):
+                    raise FormatError(f"layer {name!r}: expected layers without a cycle, found one")
+                if needed:
+                    waiting += dict.fromkeys(needed)
+                    active.update(needed)
+                    continue
+                known = {ref: value(ref) for ref in call.refs()}
+                one, its = own[name]
+                made[name, node] = self.call(
+                    one, its, f"{prefix}{name}", replaced(call.args, known), replaced(call.kwargs, known)
+                )
+                waiting.pop()
+        for ref in exits:
+            if (ref.layer, ref.node) not in made:
+                raise FormatError(f"output_layers: expected a call of {ref.layer!r}, found none")
+        return [value(ref) for ref in exits]
+
+    def call(
+        self, item: dict[str, Any], held: Held, name: str, args: Sequence[Any], arguments: Mapping[str, Any]
+    ) -> list[Tensor]:
+        """The outputs of one call of a layer, or of a model inside."""
+        self._calls += 1
+        if self._calls > MAX_NODES:
+            raise TooManyError(f"expected at most {MAX_NODES} calls of layers, found more")
+        inputs = list(_tensors(args[:1]))
+        everything = [*_tensors(args), *_tensors([arguments])]
+        try:
+            gone = [one for one in everything if one.name not in self.graph.types]
+            if gone:  # what depends on a layer that is refused
+                found = [Tensor(self.graph.add("Identity", [gone[0].name], f"{name}.gone")[0])]
+            elif is_model(item):
+                found = self.model(item, held.weights, f"{name}/", list(_tensors(args)), held.memory)
+            else:
+                entry, kind = self._entry(item)
+                call = Call(self, name, kind, config_of(item), self.version, held, inputs, arguments, args)
+                found = entry(call)
+        except TooManyError:
+            raise
+        except FormatError as error:
+            found = [Tensor(self._refuse(item, name, everything, str(error)))]
+        self._name(name, found)
+        return found
+
+    def _entry(self, item: dict[str, Any]) -> tuple[Entry, str]:
+        """Who writes a layer, and what kind it is called."""
+        kind = item["class_name"]
+        if kind in ("TFOpLambda", "SlicingOpLambda", "ClassMethod") and is_class(item, kind):
+            table, kind = OPERATORS, f"tf.{config_of(item).get('function')}"
+        elif is_class(item, kind) and ".ops." in f"{item.get('module')}.":
+            table = OPERATORS
+        elif is_class(item, kind):
+            table = LAYERS
+        else:
+            raise FormatError(reason(class_name(item), own=True))
+        if kind not in table:
+            raise FormatError(reason(kind))
+        return table[kind], kind
+
+    def _refuse(self, item: Mapping[str, Any], name: str, inputs: Sequence[Tensor], why: str) -> str:
+        return self.graph.refuse(class_name(item), [one.name for one in inputs], f"{name}.gone", name, why)
+
+    def _name(self, name: str, found: Sequence[Tensor]) -> None:
+        """Enter outputs by the layer's name, further ones with their number."""
+        number = 0
+        for one in found:
+            while (key := f"{name}:{number}" if number else name) in self.made:
+                number += 1
+            self.made[key] = one
+
+    def named(self, tensors: Sequence[str]) -> dict[str, str]:
+        """Outputs by the names of their layers."""
+        names: dict[str, str] = {}
+        for name, one in self.made.items():
+            names.setdefault(one.name, name)
+        found: dict[str, str] = {}
+        for tensor in tensors:
+            base = names.get(tensor, tensor)
+            name, number = base, 1
+            while name in found:
+                name, number = f"{base}:{number}", number + 1
+            found[name] = tensor
+        return found
+
+    def finish(self, outputs: Mapping[str, str], name: str) -> Graph:
+        """The graph, its outputs under their names; states behind them."""
+        values = []
+        for public, tensor in {**outputs, **self.states}.items():
+            values.append(Value(self.graph.add("Identity", [tensor], public)[0]))
+        graph = self.graph.finish(values, name)
+        return graph.replace(inputs=tuple(_indices(graph, one) for one in graph.inputs))
+
+
+def _indices(graph: Graph, value: Value) -> Value:
+    """An input; Keras declares tokens as floats, and makes them whole numbers where they pick rows."""
+    uses = [one for one in graph.nodes if value.name in one.inputs]
+    if uses and all(one.op == "Cast" and one.attributes["to"].kind == "i" for one in uses):
+        return replace(value, dtype=INT64)
+    return value
+
+
+def _tensors(tree: Any) -> Any:
+    """The tensors in arguments."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for key in sorted(tree):
+            yield from _tensors(tree[key])
+    elif isinstance(tree, (list, tuple)):
+        for one in tree:
+            yield from _tensors(one)
+
+
+def _first_nodes(
+    calls: Mapping[str, Sequence[Invocation]], own: Mapping[str, Any], exits: Sequence[Ref]
+) -> dict[str, int]:
+    """The number of each layer's first call: models have one of their own before, where Keras made them."""
+    used: dict[str, set[int]] = defaultdict(set)
+    for ref in (*exits, *(ref for several in calls.values() for call in several for ref in call.refs())):
+        used[ref.layer].add(ref.node)
+    return {name: min(used[name], default=0) if is_model(item) else 0 for name, (item, _) in own.items()}
+
+
+def _invocation(
+    calls: Mapping[str, Sequence[Invocation]], first: Mapping[str, int], name: str, node: int
+) -> Invocation:
+    several = calls.get(name, ())
+    number = node - first.get(name, 0)
+    if not 0 <= number < len(several):
+        raise FormatError(f"layer {str(name)[:80]!r}: expected {len(several)} calls, found a use of number {number}")
+    return several[number]
