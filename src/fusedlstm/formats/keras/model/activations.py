@@ -7,7 +7,7 @@ from typing import Any
 
 from ....errors import FormatError
 from ..layers import class_name, is_class
-from .call import FLOAT32, Call, number
+from .call import FLOAT32, Call, Tensor, number
 from .registry import LAYERS, Made, layer
 
 Function = Callable[[Call, str], str]
@@ -86,7 +86,7 @@ def activated(call: Call, x: str, given: Any) -> str:
     if isinstance(given, Mapping):
         kind, config = given.get("class_name"), given.get("config")
         if isinstance(config, Mapping) and is_class(given, str(kind)) and kind in LAYERS and kind in _KINDS:
-            made = LAYERS[str(kind)].write(call.with_(config=config, kind=kind))
+            made = LAYERS[str(kind)].write(call.with_(config=config, kind=kind, inputs=[Tensor(x)]))
             return str(made)
         name = config if isinstance(config, str) else kind
         if (

@@ -11,7 +11,7 @@ import numpy as np
 
 from ....errors import FormatError
 from ....graph.builder import Builder
-from ....graph.operators import Array, Shape
+from ....graph.operators import Array, Shape, TensorType
 from .weights import Weights
 
 if TYPE_CHECKING:
@@ -198,19 +198,30 @@ class Call:
 
     def scalar(self, value: float, like: str) -> str:
         """A number of the type of a tensor."""
-        kind = self.graph.types.get(like)
-        return self.constant(np.asarray(value, FLOAT32 if kind is None else kind.dtype))
+        return self.constant(np.asarray(value, self.dtype(like)))
 
     def ints(self, *values: int) -> str:
         """A list of whole numbers as a constant."""
         return self.constant(np.asarray(values, np.int64))
 
-    def shape(self, name: str) -> Shape:
-        """The shape of a tensor."""
-        found = self.graph.shape(name)
+    def _type(self, name: str) -> TensorType:
+        found = self.graph.types.get(name)
         if found is None:
             raise FormatError("expected an input whose shape is known, found one that depends on values")
         return found
+
+    def shape(self, name: str) -> Shape:
+        """The shape of a tensor."""
+        return self._type(name).shape
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """The type of a tensor's numbers."""
+        return self._type(name).dtype
+
+    def typed(self, name: str, shape: Shape, like: str) -> str:
+        """A tensor whose shape follows from others that are not known yet, though it is known here."""
+        self.graph.types[name] = TensorType(tuple(shape), self.dtype(like))
+        return name
 
     def rank(self, name: str) -> int:
         """How many dimensions a tensor has."""
@@ -232,8 +243,7 @@ class Call:
 
     def cast(self, x: str, dtype: np.dtype[Any]) -> str:
         """A tensor in another type."""
-        kind = self.graph.types.get(x)
-        return x if kind is not None and kind.dtype == dtype else self.op("Cast", x, to=dtype)
+        return x if self.dtype(x) == dtype else self.op("Cast", x, to=dtype)
 
     def reshape(self, x: str, *sizes: int) -> str:
         """0 keeps a size, -1 takes what is left."""

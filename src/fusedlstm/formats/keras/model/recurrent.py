@@ -11,7 +11,6 @@ import numpy as np
 from ....errors import FormatError
 from ....graph.graph import Value
 from .. import config as configuration
-from ..layers import config_of
 from .call import BOOL, FLOAT32, INT32, INT64, Call, Tensor
 from .cells import STATES, Cell, cells_of, run
 from .registry import Made, layer
@@ -34,9 +33,7 @@ def _masked(call: Call, mask: str) -> Masked:
     numbers = call.cast(mask, INT64)
     lengths = call.cast(call.op("ReduceSum", numbers, call.ints(1), keepdims=0), INT32)
     names = call.ops("TopK", [call.cast(mask, FLOAT32), call.size(mask, 1)], 2, axis=1)
-    if names[1] not in call.graph.types:  # as many as there are steps, which is known when the model runs
-        shape = call.graph.types[mask].shape
-        call.graph.types[names[1]] = call.graph.types[numbers]._replace(shape=(shape[0], time))
+    call.typed(names[1], (call.shape(mask)[0], time), numbers)  # as many as there are steps
     place = call.op("CumSum", numbers, call.constant(np.asarray(1, np.int64)))
     return Masked(lengths, call.unsqueeze(names[1], 2), call.unsqueeze(place, 2), mask)
 
@@ -84,7 +81,7 @@ def _recurrent(call: Call) -> Made:
 def _bidirectional(call: Call) -> Made:
     forward, backward = _ways(call)
     ways = [
-        cells_of(one, call.held.weights.part(f"{name}_layer", _name(call, one, name)))
+        cells_of(one, call.held.weights.part(f"{name}_layer"))
         for name, one in (("forward", forward), ("backward", backward))
     ]
     x, mask, states = _given(call, ways)
@@ -146,12 +143,6 @@ def _ways(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(backward, dict) or not configuration.flag(backward, "go_backwards"):
         raise FormatError("go_backwards: expected True of the backward layer in a Bidirectional, found False")
     return forward, backward
-
-
-def _name(call: Call, item: dict[str, Any], way: str) -> str | None:
-    """What the variables' names say of a direction."""
-    name = str(config_of(item).get("name"))
-    return name if name.startswith(f"{way}_") else f"{way}_{name}"
 
 
 def _given(call: Call, ways: Sequence[Sequence[Cell]]) -> tuple[str, str, list[list[list[str]]]]:

@@ -10,6 +10,8 @@ from ....errors import FormatError
 from ..layers import snake_case
 from ..variables import Array, Variables
 
+_WAYS = {"forward_layer": True, "backward_layer": False}
+
 
 class Weights(Protocol):
     """The variables of an object: a model, a layer, or a part of one."""
@@ -41,8 +43,10 @@ class Stored:
         return [self._file.read(f"{group}/{k}") for k in range(len(names))]
 
     def part(self, attribute: str, name: str | None = None) -> Weights:
-        """By the attribute."""
-        return Stored(self._file, f"{self._path}{attribute}/", self._groups)
+        """By the attribute, which older versions may keep to themselves."""
+        own = f"{self._path}_{attribute}/"
+        path = own if f"{own}vars" in self._groups else f"{self._path}{attribute}/"
+        return Stored(self._file, path, self._groups)
 
     def layers(self, kinds: Sequence[str], names: Sequence[str]) -> list[Weights]:
         """By class and number."""
@@ -98,7 +102,10 @@ class Named:
         return [self._file.read(found[name][0]) for name in names]
 
     def part(self, attribute: str, name: str | None = None) -> Weights:
-        """Those whose path has the part's name, if it has one."""
+        """Those whose path has the part's name, if it has one; of two directions, what tells the forward one."""
+        if attribute in _WAYS:
+            inside = {path: place for path, place in self._paths.items() if self._is_forward(path) == _WAYS[attribute]}
+            return Named(self._file, inside, self._names, f"{self._title}/{attribute}")
         if name is None:
             return self
         inside = {path: place for path, place in self._paths.items() if f"/{name}/" in f"/{path}"}
@@ -116,6 +123,10 @@ class Named:
                     groups[group][path[len(group) + 1 :]] = place
             return [Named(self._file, groups[name], (), name) for name in names]
         return [self._inside(name) for name in names]
+
+    def _is_forward(self, path: str) -> bool:
+        own = self._title.rpartition("/")[2]
+        return any(part.startswith("forward_") for part in f"/{path}".rpartition(f"/{own}/")[2].split("/"))
 
     def _inside(self, name: str) -> Weights:
         """A layer of a nested model: the variables whose path has most of the names that lead to it."""

@@ -18,6 +18,7 @@ from . import (
     convolution,
     core,
     merging,
+    moves,
     normalisation,
     operators,
     pooling,
@@ -35,7 +36,7 @@ from .weights import Weights
 __all__ = ["FAMILIES", "Reader", "read_graph"]
 
 FAMILIES = (
-    *(activations, attention, convolution, core, merging, normalisation, operators, pooling, recurrent, shapes),
+    *(activations, attention, convolution, core, merging, moves, normalisation, operators, pooling, recurrent, shapes),
     wrappers,
 )
 _MODELS = ("Functional", "Model", "Sequential")
@@ -70,15 +71,13 @@ def read_graph(item: Any, version: str | None, weights: Weights, outputs: Sequen
         )
     inputs = [reader.input(value) for value in _inputs(item)]
     found = reader.model(item, weights, "", [Tensor(name) for name in inputs])
-    if outputs is not None:
-        missing = [name for name in outputs if name not in reader.made]
-        if missing:
-            known = ", ".join(list(reader.made)[:40])
-            raise FormatError(f"outputs: expected names of layers ({known}), found {missing[0]!r}")
-        ends_ = {name: reader.made[name].name for name in outputs}
-    else:
-        ends_ = reader.named([one.name for one in found])
-    return reader.finish(ends_, name_of(item))
+    if outputs is None:
+        return reader.finish(reader.named(found, _output_names(item)), name_of(item))
+    missing = [name for name in outputs if name not in reader.made]
+    if missing:
+        known = ", ".join(list(reader.made)[:40])
+        raise FormatError(f"outputs: expected names of layers ({known}), found {str(missing[0])[:80]!r}")
+    return reader.finish({name: reader.made[name].name for name in outputs}, name_of(item))
 
 
 def is_model(item: Any) -> bool:
@@ -94,6 +93,14 @@ def _inputs(item: dict[str, Any]) -> list[Value]:
     return [input_of(items[ref.layer]) for ref in found if ref.layer in items]
 
 
+def _output_names(item: dict[str, Any]) -> list[str]:
+    """The layers that a model's outputs come from."""
+    items = {name_of(one): one for one in children(item)}
+    if is_class(item, "Sequential"):
+        return [list(items)[-1]]
+    return [ref.layer for ref in ends(config_of(item).get("output_layers"), items, "output_layers")]
+
+
 class Reader:
     """One reading of one model.
 
@@ -103,6 +110,8 @@ class Reader:
         What is written.
     made : dict
         The outputs of layers: ``dense``, ``lstm:1`` for the second of what it gives.
+    refused : set
+        Tensors that cannot be computed.
     states : dict
         By the name of each state input the output that it becomes.
     """
@@ -111,6 +120,7 @@ class Reader:
         self.graph = Builder()
         self.made: dict[str, Tensor] = {}
         self.states: dict[str, str] = {}
+        self.refused: set[str] = set()
         self.version = version
         self._calls = 0
         self._depth = 0
@@ -163,14 +173,17 @@ class Reader:
         if len(entries) != len(inputs):
             raise FormatError(f"expected {len(entries)} inputs, found {len(inputs)}")
         calls = {name: invocations(one, own) for name, (one, _) in own.items()}
-        first = _first_nodes(calls, own, exits)
+        newer = any(isinstance(node, dict) for one in items for node in one.get("inbound_nodes") or ())
+        if newer:  # which counts the call that Keras made a model with in these lists alone
+            exits = [_counted_from_0(ref, own) for ref in exits]
+        first = dict.fromkeys(own, 0) if newer else _first_nodes(calls, own, exits)
         made: dict[tuple[str, int], list[Tensor]] = {
             (ref.layer, ref.node): [tensor] for ref, tensor in zip(entries, inputs)
         }
 
         def value(ref: Ref) -> Tensor:
             several = made[ref.layer, ref.node]
-            if len(several) == 1 and several[0].name not in self.graph.types:  # refused: it stands for all of them
+            if len(several) == 1 and several[0].name in self.refused:  # it stands for all of them
                 return several[0]
             if ref.index >= len(several):
                 raise FormatError(f"layer {ref.layer!r}: expected {len(several)} outputs, found a use of {ref.index}")
@@ -212,9 +225,10 @@ class Reader:
         inputs = list(_tensors(args[:1]))
         everything = [*_tensors(args), *_tensors([arguments])]
         try:
-            gone = [one for one in everything if one.name not in self.graph.types]
+            gone = [one for one in everything if one.name in self.refused]
             if gone:  # what depends on a layer that is refused
                 found = [Tensor(self.graph.add("Identity", [gone[0].name], f"{name}.gone")[0])]
+                self.refused.add(found[0].name)
             elif is_model(item):
                 found = self.model(item, held.weights, f"{name}/", list(_tensors(args)), held.memory)
             else:
@@ -233,7 +247,7 @@ class Reader:
         kind = item["class_name"]
         if kind in ("TFOpLambda", "SlicingOpLambda", "ClassMethod") and is_class(item, kind):
             table, kind = OPERATORS, f"tf.{config_of(item).get('function')}"
-        elif is_class(item, kind) and ".ops." in f"{item.get('module')}.":
+        elif is_class(item, kind) and self._is_operator(item, kind):
             table = OPERATORS
         elif is_class(item, kind):
             table = LAYERS
@@ -243,8 +257,17 @@ class Reader:
             raise FormatError(reason(kind))
         return table[kind], kind
 
+    def _is_operator(self, item: Mapping[str, Any], kind: str) -> bool:
+        """Whether an item is one of ``keras.ops``; its HDF5 files do not say, but an operator has no such options."""
+        if item.get("module") is not None:
+            return ".ops." in f"{item['module']}."
+        newer = not (self.version or "2").startswith(("1", "2"))
+        return newer and kind in OPERATORS and "trainable" not in config_of(item)
+
     def _refuse(self, item: Mapping[str, Any], name: str, inputs: Sequence[Tensor], why: str) -> str:
-        return self.graph.refuse(class_name(item), [one.name for one in inputs], f"{name}.gone", name, why)
+        made = self.graph.refuse(class_name(item), [one.name for one in inputs], f"{name}.gone", name, why)
+        self.refused.add(made)
+        return made
 
     def _name(self, name: str, found: Sequence[Tensor]) -> None:
         """Enter outputs by the layer's name, further ones with their number."""
@@ -254,18 +277,16 @@ class Reader:
                 number += 1
             self.made[key] = one
 
-    def named(self, tensors: Sequence[str]) -> dict[str, str]:
-        """Outputs by the names of their layers."""
-        names: dict[str, str] = {}
-        for name, one in self.made.items():
-            names.setdefault(one.name, name)
+    def named(self, tensors: Sequence[Tensor], layers: Sequence[str]) -> dict[str, str]:
+        """Outputs by the names of the layers that make them."""
         found: dict[str, str] = {}
-        for tensor in tensors:
-            base = names.get(tensor, tensor)
-            name, number = base, 1
-            while name in found:
-                name, number = f"{base}:{number}", number + 1
-            found[name] = tensor
+        for k, one in enumerate(tensors):
+            layer = layers[k] if k < len(layers) else layers[-1]
+            name, number = layer, 0
+            while name in found or self.made.get(name, one) != one:
+                number += 1
+                name = f"{layer}:{number}"
+            found[name] = one.name
         return found
 
     def finish(self, outputs: Mapping[str, str], name: str) -> Graph:
@@ -273,16 +294,26 @@ class Reader:
         values = []
         for public, tensor in {**outputs, **self.states}.items():
             values.append(Value(self.graph.add("Identity", [tensor], public)[0]))
-        graph = self.graph.finish(values, name)
-        return graph.replace(inputs=tuple(_indices(graph, one) for one in graph.inputs))
+        for k, one in enumerate(self.graph.inputs):
+            self.graph.inputs[k] = _tokens(self.graph, one)
+        return self.graph.finish(values, name)
 
 
-def _indices(graph: Graph, value: Value) -> Value:
+def _tokens(graph: Builder, value: Value) -> Value:
     """An input; Keras declares tokens as floats, and makes them whole numbers where they pick rows."""
-    uses = [one for one in graph.nodes if value.name in one.inputs]
-    if uses and all(one.op == "Cast" and one.attributes["to"].kind == "i" for one in uses):
-        return replace(value, dtype=INT64)
-    return value
+    uses = [k for k, one in enumerate(graph.nodes) if value.name in one.inputs]
+    compared = [k for k in uses if graph.nodes[k].op == "Equal"]
+    cast = [graph.nodes[k] for k in uses if graph.nodes[k].op == "Cast"]
+    if not cast or len(cast) + len(compared) < len(uses) or any(one.attributes["to"].kind != "i" for one in cast):
+        return value
+    if compared and value.dtype is not None:  # masks: with a number of the type that was declared
+        (floats,) = graph.add("Cast", [value.name], f"{value.name}.floats", to=value.dtype)
+        for k in compared:
+            one = graph.nodes[k]
+            inputs = tuple(floats if name == value.name else name for name in one.inputs)
+            graph.nodes[k] = replace(one, inputs=inputs)
+        graph.nodes.insert(0, graph.nodes.pop())
+    return replace(value, dtype=INT64)
 
 
 def _tensors(tree: Any) -> Any:
@@ -295,6 +326,11 @@ def _tensors(tree: Any) -> Any:
     elif isinstance(tree, (list, tuple)):
         for one in tree:
             yield from _tensors(one)
+
+
+def _counted_from_0(ref: Ref, own: Mapping[str, Any]) -> Ref:
+    functional = ref.layer in own and is_class(own[ref.layer][0], "Functional") and bool(children(own[ref.layer][0]))
+    return replace(ref, node=ref.node - 1) if functional and ref.node else ref
 
 
 def _first_nodes(
