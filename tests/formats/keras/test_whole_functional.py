@@ -271,7 +271,7 @@ def test_refused_by_name(tmp_path):
             fl.Model.load(tmp_path / file)
         ours = fl.Model.load(tmp_path / file, outputs=["enc", "other"])
         given = normal(2, 7, 4)
-        agree(run(ours, [given]), flat([h_ for h_ in keras.Model(x, [h, model.outputs[1]])(given)]))
+        agree(run(ours, [given]), flat(list(keras.Model(x, [h, model.outputs[1]])(given))))
         with pytest.raises(fl.FormatError, match=r"outputs: expected names of layers \(enc, .*found 'nothing'"):
             fl.Model.load(tmp_path / file, outputs=["nothing"])
     only = keras.Model(x, Own(name="own")(h))

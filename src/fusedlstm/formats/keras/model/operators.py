@@ -142,8 +142,14 @@ _ONE = {
     "Reciprocal": ("Reciprocal", ["math.reciprocal"]),
     "LogicalNot": ("Not", ["math.logical_not", "logical_not"]),
 }
+
+
+def _one(op: str) -> Callable[[Call], Made]:
+    return lambda call: call.op(op, first(call))
+
+
 for _kind, (_op, _names) in _ONE.items():
-    operator(_kind, *(f"tf.{name}" for name in _names))(lambda call, op=_op: call.op(op, first(call)))
+    operator(_kind, *(f"tf.{name}" for name in _names))(_one(_op))
 
 
 @operator("Square", "tf.math.square", "tf.square")
@@ -177,8 +183,14 @@ _ACTIVATIONS = {
     "tf.math.softplus": "softplus",
     "tf.nn.softsign": "softsign",
 }
+
+
+def _activation(name: str) -> Callable[[Call], Made]:
+    return lambda call: FUNCTIONS[name](call, call.cast(first(call), FLOAT32))
+
+
 for _kind, _name in _ACTIVATIONS.items():
-    operator(_kind)(lambda call, name=_name: FUNCTIONS[name](call, call.cast(first(call), FLOAT32)))
+    operator(_kind)(_activation(_name))
 
 
 @operator("Relu", "tf.nn.relu")
@@ -257,16 +269,19 @@ _REDUCTIONS = {
 }
 
 
-def _reduced(call: Call, op: str) -> Made:
-    x = first(call)
-    axes, keep = axes_of(call, x, argument(call, 1, "axis")), argument(call, 2, "keepdims")
-    x = call.cast(x, FLOAT32) if op == "ReduceMean" else x
-    over = [call.ints(*axes)] if axes is not None else []
-    return call.op(op, x, *over, keepdims=int(bool(keep)))
+def _reduced(op: str) -> Callable[[Call], Made]:
+    def write(call: Call) -> Made:
+        x = first(call)
+        axes, keep = axes_of(call, x, argument(call, 1, "axis")), argument(call, 2, "keepdims")
+        x = call.cast(x, FLOAT32) if op == "ReduceMean" else x
+        over = [call.ints(*axes)] if axes is not None else []
+        return call.op(op, x, *over, keepdims=int(bool(keep)))
+
+    return write
 
 
 for _kind, (_op, _names) in _REDUCTIONS.items():
-    operator(_kind, *(f"tf.{name}" for name in _names))(lambda call, op=_op: _reduced(call, op))
+    operator(_kind, *(f"tf.{name}" for name in _names))(_reduced(_op))
 
 
 @operator("Any", "All", "tf.math.reduce_any", "tf.math.reduce_all", "tf.reduce_any", "tf.reduce_all")

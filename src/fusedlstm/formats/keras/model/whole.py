@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from ....errors import FormatError
@@ -27,8 +25,9 @@ from . import (
     wrappers,
 )
 from .call import INT64, Call, Held, Tensor
+from .functional import Functional, is_model
 from .inputs import input_of, sequential_input
-from .nodes import Invocation, Ref, ends, invocations, replaced
+from .nodes import ends
 from .refused import reason
 from .registry import LAYERS, OPERATORS, Entry
 from .weights import Weights
@@ -39,7 +38,6 @@ FAMILIES = (
     *(activations, attention, convolution, core, merging, moves, normalisation, operators, pooling, recurrent, shapes),
     wrappers,
 )
-_MODELS = ("Functional", "Model", "Sequential")
 
 
 def read_graph(item: Any, version: str | None, weights: Weights, outputs: Sequence[str] | None = None) -> Graph:
@@ -78,11 +76,6 @@ def read_graph(item: Any, version: str | None, weights: Weights, outputs: Sequen
         known = ", ".join(list(reader.made)[:40])
         raise FormatError(f"outputs: expected names of layers ({known}), found {str(missing[0])[:80]!r}")
     return reader.finish({name: reader.made[name].name for name in outputs}, name_of(item))
-
-
-def is_model(item: Any) -> bool:
-    """Whether an item is a model of Keras's own."""
-    return any(is_class(item, kind) for kind in _MODELS) and bool(children(item))
 
 
 def _inputs(item: dict[str, Any]) -> list[Value]:
@@ -141,9 +134,10 @@ class Reader:
         if "held" not in memory:
             parts = weights.layers([one["class_name"] for one in items], [name_of(one) for one in items])
             memory["held"] = [Held(part) for part in parts]
-        run = self._sequential if is_class(item, "Sequential") else partial(self._functional, item)
         try:
-            return run(items, memory["held"], prefix, inputs)
+            if is_class(item, "Sequential"):
+                return self._sequential(items, memory["held"], prefix, inputs)
+            return Functional(item, items, memory["held"]).run(self, prefix, inputs)
         finally:
             self._depth -= 1
 
@@ -156,64 +150,6 @@ class Reader:
                 argument = found[0] if len(found) == 1 else found
                 found = self.call(one, own, f"{prefix}{name_of(one)}", [argument], {})
         return found
-
-    def _functional(
-        self,
-        item: dict[str, Any],
-        items: Sequence[dict[str, Any]],
-        held: Sequence[Held],
-        prefix: str,
-        inputs: Sequence[Tensor],
-    ) -> list[Tensor]:
-        config, names = config_of(item), [name_of(one) for one in items]
-        own = dict(zip(names, zip(items, held)))
-        if len(own) != len(names):
-            raise FormatError("expected a name of its own for each layer, found two of one name")
-        entries, exits = (ends(config.get(key), own, key) for key in ("input_layers", "output_layers"))
-        if len(entries) != len(inputs):
-            raise FormatError(f"expected {len(entries)} inputs, found {len(inputs)}")
-        calls = {name: invocations(one, own) for name, (one, _) in own.items()}
-        newer = any(isinstance(node, dict) for one in items for node in one.get("inbound_nodes") or ())
-        if newer:  # which counts the call that Keras made a model with in these lists alone
-            exits = [_counted_from_0(ref, own) for ref in exits]
-        first = dict.fromkeys(own, 0) if newer else _first_nodes(calls, own, exits)
-        made: dict[tuple[str, int], list[Tensor]] = {
-            (ref.layer, ref.node): [tensor] for ref, tensor in zip(entries, inputs)
-        }
-
-        def value(ref: Ref) -> Tensor:
-            several = made[ref.layer, ref.node]
-            if len(several) == 1 and several[0].name in self.refused:  # it stands for all of them
-                return several[0]
-            if ref.index >= len(several):
-                raise FormatError(f"layer {ref.layer!r}: expected {len(several)} outputs, found a use of {ref.index}")
-            return several[ref.index]
-
-        for start in [*((name, k + first[name]) for name in names for k in range(len(calls[name])))]:
-            waiting, active = [start], {start}
-            while waiting:
-                name, node = waiting[-1]
-                if (name, node) in made:
-                    waiting.pop()
-                    continue
-                call = _invocation(calls, first, name, node)
-                needed = [(ref.layer, ref.node) for ref in call.refs() if (ref.layer, ref.node) not in made]
-                if any(one in active for one in needed):
-                    raise FormatError(f"layer {name!r}: expected layers without a cycle, found one")
-                if needed:
-                    waiting += dict.fromkeys(needed)
-                    active.update(needed)
-                    continue
-                known = {ref: value(ref) for ref in call.refs()}
-                one, its = own[name]
-                made[name, node] = self.call(
-                    one, its, f"{prefix}{name}", replaced(call.args, known), replaced(call.kwargs, known)
-                )
-                waiting.pop()
-        for ref in exits:
-            if (ref.layer, ref.node) not in made:
-                raise FormatError(f"output_layers: expected a call of {ref.layer!r}, found none")
-        return [value(ref) for ref in exits]
 
     def call(
         self, item: dict[str, Any], held: Held, name: str, args: Sequence[Any], arguments: Mapping[str, Any]
@@ -326,28 +262,3 @@ def _tensors(tree: Any) -> Any:
     elif isinstance(tree, (list, tuple)):
         for one in tree:
             yield from _tensors(one)
-
-
-def _counted_from_0(ref: Ref, own: Mapping[str, Any]) -> Ref:
-    functional = ref.layer in own and is_class(own[ref.layer][0], "Functional") and bool(children(own[ref.layer][0]))
-    return replace(ref, node=ref.node - 1) if functional and ref.node else ref
-
-
-def _first_nodes(
-    calls: Mapping[str, Sequence[Invocation]], own: Mapping[str, Any], exits: Sequence[Ref]
-) -> dict[str, int]:
-    """The number of each layer's first call: models have one of their own before, where Keras made them."""
-    used: dict[str, set[int]] = defaultdict(set)
-    for ref in (*exits, *(ref for several in calls.values() for call in several for ref in call.refs())):
-        used[ref.layer].add(ref.node)
-    return {name: min(used[name], default=0) if is_model(item) else 0 for name, (item, _) in own.items()}
-
-
-def _invocation(
-    calls: Mapping[str, Sequence[Invocation]], first: Mapping[str, int], name: str, node: int
-) -> Invocation:
-    several = calls.get(name, ())
-    number = node - first.get(name, 0)
-    if not 0 <= number < len(several):
-        raise FormatError(f"layer {str(name)[:80]!r}: expected {len(several)} calls, found a use of number {number}")
-    return several[number]
