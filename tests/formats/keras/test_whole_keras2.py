@@ -71,7 +71,11 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_layer(case, tmp_path):
     shape, make = CASES[case]
-    check(randomized(keras.Sequential([layers.Input(shape), make()])), tmp_path, FILES)
+    model = randomized(keras.Sequential([layers.Input(shape), make()]))
+    for layer in model.layers:
+        if hasattr(layer, "finalize_state"):  # which takes over statistics that are there
+            layer.finalize_state()
+    check(model, tmp_path, FILES)
 
 
 def valid_steps():
@@ -170,7 +174,7 @@ OPERATORS = {
         tf.gather(x, [1, 0], axis=1),
         x[:, -1],
         x[:, 1:5:2, 0],
-        x[..., tf.newaxis, 2:],
+        x[:, tf.newaxis, 2:],
         x[:, ::-1],
     ],
     "reductions": lambda x, y: [

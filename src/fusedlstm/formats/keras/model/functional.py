@@ -8,19 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ....errors import FormatError
-from ..layers import children, config_of, is_class, name_of
+from ..layers import MODELS, children, config_of, is_class, name_of
 from .call import Held, Tensor
 from .nodes import Invocation, Ref, ends, invocations, replaced
 
 if TYPE_CHECKING:
     from .whole import Reader
 
-_MODELS = ("Functional", "Model", "Sequential")
-
 
 def is_model(item: Any) -> bool:
     """Whether an item is a model of Keras's own."""
-    return any(is_class(item, kind) for kind in _MODELS) and bool(children(item))
+    return any(is_class(item, kind) for kind in MODELS) and bool(children(item))
 
 
 class Functional:

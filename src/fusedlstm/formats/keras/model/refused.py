@@ -25,4 +25,5 @@ def reason(kind: str, own: bool = False) -> str:
     """Why; `own` says that it is no class of Keras's."""
     if own:
         return f"expected a layer of Keras's own, found the class {kind!r}, whose code is not in the file"
-    return _WORDS.get(kind, "layers of this class are not supported")
+    usual = f"the operator {kind[:80]!r} is not supported" if kind.startswith("tf.") else "it is not supported"
+    return _WORDS.get(kind, usual)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ....errors import FormatError
-from ..layers import snake_case
+from ..layers import MODELS, snake_case
 from ..variables import Array, Variables
 
 _WAYS = {"forward_layer": True, "backward_layer": False}
@@ -122,14 +122,17 @@ class Named:
                 if group:
                     groups[group][path[len(group) + 1 :]] = place
             return [Named(self._file, groups[name], (), name) for name in names]
-        return [self._inside(name) for name in names]
+        return [self._inside(kind, name) for kind, name in zip(kinds, names)]
 
     def _is_forward(self, path: str) -> bool:
         own = self._title.rpartition("/")[2]
         return any(part.startswith("forward_") for part in f"/{path}".rpartition(f"/{own}/")[2].split("/"))
 
-    def _inside(self, name: str) -> Weights:
-        """A layer of a nested model: the variables whose path has most of the names that lead to it."""
+    def _inside(self, kind: str, name: str) -> Weights:
+        """A layer of a nested model: the variables whose path has most of the names that lead to it.
+
+        A model in it may have left no trace of its name: then all of them, of which its layers take theirs.
+        """
         chain = (*(self._names or ()), name)
         title = f"{self._title}/{name}"
         for start in range(len(chain)):
@@ -137,4 +140,4 @@ class Named:
             inside = {path: place for path, place in self._paths.items() if f"/{wanted}/" in f"/{path}"}
             if inside:
                 return Named(self._file, inside, chain, title)
-        return Named(self._file, {}, chain, title)
+        return Named(self._file, self._paths if kind in MODELS else {}, chain, title)

@@ -182,7 +182,7 @@ class Reader:
         """Who writes a layer, and what kind it is called."""
         kind = item["class_name"]
         if kind in ("TFOpLambda", "SlicingOpLambda", "ClassMethod") and is_class(item, kind):
-            table, kind = OPERATORS, f"tf.{config_of(item).get('function')}"
+            table, kind = OPERATORS, f"tf.{str(config_of(item).get('function')).removeprefix('compat.v1.')}"
         elif is_class(item, kind) and self._is_operator(item, kind):
             table = OPERATORS
         elif is_class(item, kind):
