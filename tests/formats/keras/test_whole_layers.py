@@ -181,7 +181,6 @@ def test_time_is_free(case, tmp_path):
     check(model, tmp_path, batches=((3, 7), (2, 12), (1, 4)))
 
 
-CELL = ("tanh", "relu", "sigmoid", "hard_sigmoid", "softsign", "elu")
 RECURRENT = {
     "LSTM": lambda **kw: layers.LSTM(5, **kw),
     "LSTM hard": lambda **kw: layers.LSTM(5, activation="relu", recurrent_activation="hard_sigmoid", **kw),
@@ -255,3 +254,23 @@ def test_embedding_with_a_mask(tmp_path):
     check(model, tmp_path, FILES, [given])
     (spec,) = fl.Model.load(tmp_path / "m.keras").inputs.values()
     assert spec.dtype == np.int64 and spec.shape == (None, None)
+
+
+CONV_LSTM = {
+    "1D": ((4, 6, 2), lambda **kw: layers.ConvLSTM1D(3, 3, **kw)),
+    "1D same": ((4, 6, 2), lambda **kw: layers.ConvLSTM1D(3, 2, padding="same", strides=2, use_bias=False, **kw)),
+    "2D": ((4, 6, 5, 2), lambda **kw: layers.ConvLSTM2D(3, (3, 2), padding="same", activation="relu", **kw)),
+    "2D valid": ((4, 6, 5, 2), lambda **kw: layers.ConvLSTM2D(3, 2, recurrent_activation="hard_sigmoid", **kw)),
+    "2D backwards": ((4, 6, 5, 2), lambda **kw: layers.ConvLSTM2D(3, 2, go_backwards=True, **kw)),
+    "Bidirectional": (
+        (4, 6, 5, 2),
+        lambda **kw: layers.Bidirectional(layers.ConvLSTM2D(3, 2, padding="same", **kw), merge_mode="sum"),
+    ),
+}
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("case", CONV_LSTM)
+def test_conv_lstm(case, sequences, tmp_path):
+    shape, make = CONV_LSTM[case]
+    check(randomized(keras.Sequential([layers.Input(shape), make(return_sequences=sequences)])), tmp_path, FILES)

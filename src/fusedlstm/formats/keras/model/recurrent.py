@@ -11,6 +11,7 @@ import numpy as np
 from ....errors import FormatError
 from ....graph.graph import Value
 from .. import config as configuration
+from ..layers import is_conv_lstm
 from .call import BOOL, FLOAT32, INT32, INT64, Call, Tensor
 from .cells import STATES, Cell, cells_of, run
 from .registry import Made, layer
@@ -80,6 +81,10 @@ def _recurrent(call: Call) -> Made:
 @layer("Bidirectional")
 def _bidirectional(call: Call) -> Made:
     forward, backward = _ways(call)
+    if is_conv_lstm(forward):
+        from .conv_recurrent import bidirectional
+
+        return bidirectional(call, forward, backward)
     ways = [
         cells_of(one, call.held.weights.part(f"{name}_layer"))
         for name, one in (("forward", forward), ("backward", backward))
@@ -89,10 +94,10 @@ def _bidirectional(call: Call) -> Made:
     x = _front(call, x, masked) if masked else x
     lengths = masked.lengths if masked else ""
     if len(ways[0]) == len(ways[1]) == 1 and ways[0][0].alike == ways[1][0].alike:
-        both = run(call, [ways[0][0], ways[1][0]], x, [*states[0], *states[1]], lengths, False, "both")
+        found = run(call, [ways[0][0], ways[1][0]], x, [*states[0], *states[1]], lengths, False, "both")
         units = ways[0][0].units
-        outputs = [call.slice(both.y, 2, k * units, (k + 1) * units) for k in range(2)]
-        finals, whole = [[one] for one in both.states], both.y
+        outputs = [call.slice(found.y, 2, k * units, (k + 1) * units) for k in range(2)]
+        finals, whole = [[one] for one in found.states], found.y
     else:
         outputs, finals, whole = [], [], ""
         for d, cells in enumerate(ways):
@@ -109,16 +114,17 @@ def _bidirectional(call: Call) -> Made:
         whole = ""
     if not sequences:
         outputs, whole = [last[-1][0] for last in finals], ""
-    merge = call.choice("merge_mode", "concat", "sum", "mul", "ave", None, default="concat")
-    merged = [whole] if whole and merge == "concat" else _merged(call, merge, outputs)
+    both = [whole] if whole and call.config.get("merge_mode", "concat") == "concat" else merged(call, outputs)
     _keep(call, finals)
-    out = [Tensor(one, call.mask if sequences else "") for one in merged]
+    out = [Tensor(one, call.mask if sequences else "") for one in both]
     if configuration.flag(forward, "return_state"):
         out += [Tensor(one) for last in finals for cell in last for one in cell]
     return out
 
 
-def _merged(call: Call, merge: str | None, outputs: Sequence[str]) -> list[str]:
+def merged(call: Call, outputs: Sequence[str]) -> list[str]:
+    """The outputs of two directions as a Bidirectional merges them."""
+    merge = call.choice("merge_mode", "concat", "sum", "mul", "ave", None, default="concat")
     if merge is None:
         return list(outputs)
     if merge == "concat":

@@ -13,6 +13,7 @@ from ..layers import MAX_DEPTH, checked, children, class_name, config_of, is_cla
 from . import (
     activations,
     attention,
+    conv_recurrent,
     convolution,
     core,
     merging,
@@ -35,7 +36,20 @@ from .weights import Weights
 __all__ = ["FAMILIES", "Reader", "read_graph"]
 
 FAMILIES = (
-    *(activations, attention, convolution, core, merging, moves, normalisation, operators, pooling, recurrent, shapes),
+    *(
+        activations,
+        attention,
+        conv_recurrent,
+        convolution,
+        core,
+        merging,
+        moves,
+        normalisation,
+        operators,
+        pooling,
+        recurrent,
+        shapes,
+    ),
     wrappers,
 )
 
