@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -129,6 +130,7 @@ class Reader:
         self.states: dict[str, str] = {}
         self.refused: set[str] = set()
         self.version = version
+        self._outputs: Counter[str] = Counter()
         self._calls = 0
         self._depth = 0
 
@@ -151,7 +153,10 @@ class Reader:
         try:
             if is_class(item, "Sequential"):
                 return self._sequential(items, memory["held"], prefix, inputs)
-            return Functional(item, items, memory["held"]).run(self, prefix, inputs)
+            if "functional" not in memory:
+                memory["functional"] = Functional(item, items, memory["held"])
+            found: list[Tensor] = memory["functional"].run(self, prefix, inputs)
+            return found
         finally:
             self._depth -= 1
 
@@ -221,11 +226,10 @@ class Reader:
 
     def _name(self, name: str, found: Sequence[Tensor]) -> None:
         """Enter outputs by the layer's name, further ones with their number."""
-        number = 0
         for one in found:
-            while (key := f"{name}:{number}" if number else name) in self.made:
-                number += 1
-            self.made[key] = one
+            number = self._outputs[name]
+            self._outputs[name] += 1
+            self.made.setdefault(f"{name}:{number}" if number else name, one)
 
     def named(self, tensors: Sequence[Tensor], layers: Sequence[str]) -> dict[str, str]:
         """Outputs by the names of the layers that make them."""
