@@ -1,5 +1,6 @@
 """Whole Keras models against Keras."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from keras_graphs import agree, check, flat, randomized
 from keras_models import keras, layers
 
 import fusedlstm as fl
+from fusedlstm.formats.keras.model import whole
+from fusedlstm.formats.keras.model.registry import LAYERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation", "ignore:.*HDF5 file via:UserWarning")
 SHARED = Path("/work/shared/models")
@@ -43,3 +46,10 @@ def test_real_models(name):
         x = rng.integers(0, 400, shape) if spec.dtype.kind == "i" else rng.normal(size=shape)
         x = x.astype(spec.dtype)
         agree([ours(x)], flat(theirs(x, training=False)))
+
+
+def test_every_layer_is_in_the_table():
+    table = (Path(__file__).parents[3] / "docs" / "models.md").read_text().partition("## Keras")[2]
+    names = set(re.findall(r"\w+", table))
+    assert len(whole.FAMILIES) > 10
+    assert {kind for kind in LAYERS if not kind.startswith(("Convolution", "SeparableConvolution"))} <= names

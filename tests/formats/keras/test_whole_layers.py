@@ -150,6 +150,30 @@ CASES = {
         ),
     ),
     "Identity": (SEQUENCE, lambda: layers.Identity()),
+    "RandomFlip": (IMAGE, lambda: layers.RandomFlip()),
+    "RandomRotation": (IMAGE, lambda: layers.RandomRotation(0.2)),
+    "RandomZoom": (IMAGE, lambda: layers.RandomZoom(0.2)),
+    "RandomTranslation": (IMAGE, lambda: layers.RandomTranslation(0.2, 0.2)),
+    "RandomContrast": (IMAGE, lambda: layers.RandomContrast(0.2)),
+    **{
+        f"{make.__name__} first": (shape, lambda make=make, more=more: make(*more, data_format="channels_first"))
+        for make, shape, more in (
+            (layers.Conv1D, SEQUENCE, (3, 2)),
+            (layers.Conv2D, IMAGE, (3, 2)),
+            (layers.MaxPooling1D, SEQUENCE, (2,)),
+            (layers.GlobalAveragePooling1D, SEQUENCE, ()),
+            (layers.Flatten, IMAGE, ()),
+            (layers.ZeroPadding2D, IMAGE, (1,)),
+        )
+    },
+    "SpatialDropout2D": (IMAGE, lambda: layers.SpatialDropout2D(0.5)),
+    "GlobalMaxPooling3D": ((3, 4, 5, 2), lambda: layers.GlobalMaxPooling3D()),
+    "GlobalAveragePooling3D": ((3, 4, 5, 2), lambda: layers.GlobalAveragePooling3D()),
+    "AveragePooling3D": ((4, 5, 6, 2), lambda: layers.AveragePooling3D(2)),
+    "Conv3DTranspose": ((3, 4, 5, 2), lambda: layers.Conv3DTranspose(3, 2, strides=2)),
+    "Cropping3D": ((4, 5, 6, 2), lambda: layers.Cropping3D(1)),
+    "ZeroPadding3D": ((3, 4, 5, 2), lambda: layers.ZeroPadding3D((1, 2, 0))),
+    "UpSampling3D": ((3, 4, 5, 2), lambda: layers.UpSampling3D(2)),
     "Discretization": (SEQUENCE, lambda: layers.Discretization([-0.5, 0.0, 0.7])),
 }
 
@@ -274,3 +298,9 @@ CONV_LSTM = {
 def test_conv_lstm(case, sequences, tmp_path):
     shape, make = CONV_LSTM[case]
     check(randomized(keras.Sequential([layers.Input(shape), make(return_sequences=sequences)])), tmp_path, FILES)
+
+
+@pytest.mark.parametrize("mode, shape", [("multi_hot", (3,)), ("one_hot", (1,))])
+def test_category_encoding(mode, shape, tmp_path):
+    model = keras.Sequential([layers.Input(shape, dtype="int32"), layers.CategoryEncoding(5, mode), layers.Dense(2)])
+    check(randomized(model), tmp_path, FILES)

@@ -37,10 +37,6 @@ def _square_plus(call: Call, x: str) -> str:
     return call.op("Mul", call.op("Add", x, root), call.scalar(0.5, x))
 
 
-def _threshold(call: Call, x: str) -> str:
-    return call.op("ThresholdedRelu", x, alpha=0.0)
-
-
 def _glu(call: Call, x: str) -> str:
     first, second = call.ops("Split", [x], 2, axis=-1, num_outputs=2)
     return call.op("Mul", first, call.op("Sigmoid", second))

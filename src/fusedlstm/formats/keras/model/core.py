@@ -81,7 +81,7 @@ def _nothing(call: Call) -> Made:
     return call.x.name
 
 
-@layer("RandomRotation", "RandomFlip", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness")
+@layer("RandomRotation", "RandomFlip", "RandomZoom", "RandomTranslation", "RandomContrast")
 def _augmentation(call: Call) -> Made:
     return call.x.name
 
