@@ -253,6 +253,27 @@ def test_stateful_layers_have_states(tmp_path):
             agree([np.array(stream.step(x))], flat(model(x)))
 
 
+def test_masks_through_nested_models(tmp_path):
+    inner = keras.Sequential(
+        [layers.Input((7, 4)), layers.Dense(4), layers.LSTM(3, return_sequences=True)], name="inner"
+    )
+    x = layers.Input((7, 4))
+    masked = layers.Masking()(x)
+    model = randomized(keras.Model(x, [layers.LSTM(2)(inner(masked)), inner(masked)]))
+    given = normal(4, 7, 4)
+    given[0, 4:] = given[1, 2] = given[2, :3] = 0
+    check(model, tmp_path, FILES, [given])
+
+
+def test_calls_as_in_training_are_refused(tmp_path):
+    x = layers.Input((7, 4))
+    model = keras.Model(x, layers.LSTM(3)(layers.Dropout(0.5, name="mine")(x, training=True)))
+    for file in FILES:
+        model.save(tmp_path / file)
+        with pytest.raises(fl.FormatError, match="'mine': training: expected a model at inference"):
+            fl.Model.load(tmp_path / file)
+
+
 class Own(layers.Layer):
     def call(self, x):
         return x * 2

@@ -1,5 +1,7 @@
 """Whole models of Keras 2 (tf_keras): both kinds of files, and alive, against tf_keras."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from keras_graphs import agree, check, flat, inputs_for, randomized, run
@@ -230,3 +232,84 @@ def test_stateful(tmp_path):
         for step in range(3):
             (x,) = inputs_for(model, np.random.default_rng(step))
             agree([np.array(stream.step(x))], flat(model(x)))
+
+
+@pytest.mark.parametrize("name", ["race_driver.h5", "census_names.h5"])
+def test_real_models(name):
+    path = Path("/work/shared/models") / name
+    if not path.exists():
+        pytest.skip("the real models are not here")
+    ours, theirs = fl.Model.load(path), keras.models.load_model(path, compile=False)
+    (spec,) = ours.inputs.values()
+    for batch in (1, 5):
+        shape = (batch, *spec.shape[1:])
+        x = np.random.default_rng(batch).integers(0, 900, shape) if spec.dtype.kind == "i" else normal(*shape)
+        agree([ours(x)], flat(theirs(x.astype(np.float32))))
+
+
+@pytest.mark.parametrize("kind", ["StringLookup", "TextVectorization", "IntegerLookup"])
+def test_what_looks_words_up(kind, tmp_path):
+    text = kind != "IntegerLookup"
+    x = layers.Input((1,) if text else (4,), dtype="string" if text else "int64", name="words")
+    layer = getattr(layers, kind)(vocabulary=["a", "b"] if text else [3, 5], name="look")
+    model = keras.Model(x, layers.LSTM(2)(layers.Embedding(9, 3)(layer(x))))
+    model.save(tmp_path / "m.keras")
+    expected = (
+        "input 'words': expected numbers, found text; save the model without" if text else "'look': look its numbers up"
+    )
+    with pytest.raises(fl.FormatError, match=expected):
+        fl.Model.load(tmp_path / "m.keras")
+
+
+def test_masks_through_nested_models(tmp_path):
+    inner = keras.Sequential(
+        [layers.Input((7, 4)), layers.Dense(4), layers.LSTM(3, return_sequences=True)], name="inner"
+    )
+    x = layers.Input((7, 4))
+    masked = layers.Masking()(x)
+    model = randomized(keras.Model(x, [layers.LSTM(2)(inner(masked)), inner(masked)]))
+    given = normal(4, 7, 4)
+    given[0, 4:] = given[1, 2] = given[2, :3] = 0
+    check(model, tmp_path, FILES, [given])
+
+
+def test_calls_as_in_training_are_refused(tmp_path):
+    x = layers.Input((7, 4))
+    model = keras.Model(x, layers.LSTM(3)(layers.Dropout(0.5, name="mine")(x, training=True)))
+    for file in FILES:
+        model.save(tmp_path / file)
+        with pytest.raises(fl.FormatError, match="'mine': training: expected a model at inference"):
+            fl.Model.load(tmp_path / file)
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.lstm = layers.LSTM(3)
+
+    def call(self, x):
+        return self.lstm(x) + 1
+
+
+def test_subclassed(tmp_path):
+    model = Own()
+    model(normal(1, 2, 3))
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(fl.FormatError, match="expected a Sequential or Functional model, found 'Own'|Custom>Own"):
+        fl.Model.load(tmp_path / "m.keras")
+    with pytest.raises(fl.FormatError, match="expected a Sequential or Functional model"):
+        fl.Model.from_keras(model)
+    with pytest.raises(TypeError, match="expected a Keras model, found builtins.int"):
+        fl.Model.from_keras(3)
+    model.save_weights(tmp_path / "w.h5")
+    with pytest.raises(fl.FormatError, match="expected a whole model, found a Keras HDF5 file; its weights alone"):
+        fl.Model.load(tmp_path / "w.h5")
+
+
+def test_own_functions_are_no_tanh():
+    def tanh(x):
+        return x
+
+    model = keras.Sequential([layers.Input((3, 2)), layers.LSTM(2, activation=tanh)])
+    with pytest.raises((fl.FormatError, ValueError), match="activation"):
+        fl.Model.from_keras(model)

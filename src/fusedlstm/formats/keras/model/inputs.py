@@ -18,6 +18,9 @@ BATCH = "batch"
 def input_of(item: dict[str, Any]) -> Value:
     """What an InputLayer declares."""
     config = config_of(item)
+    for kind in ("sparse", "ragged"):
+        if config.get(kind):
+            raise FormatError(f"input {name_of(item)!r}: expected a dense array, found a {kind} one")
     shape = config.get("batch_shape", config.get("batch_input_shape"))
     return value_of(name_of(item), shape, config.get("dtype"))
 

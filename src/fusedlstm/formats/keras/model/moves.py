@@ -225,9 +225,10 @@ def _like(call: Call) -> Made:
     return made if kind is None else call.cast(made, dtype_of(kind))
 
 
-@operator("Identity", "StopGradient", "tf.identity", "tf.stop_gradient")
+@operator("Identity", "StopGradient", "ConvertToTensor", "tf.identity", "tf.stop_gradient", "tf.convert_to_tensor")
 def _identity(call: Call) -> Made:
-    return first(call)
+    kind = argument(call, 1, "dtype")
+    return first(call) if kind is None else call.cast(first(call), dtype_of(kind))
 
 
 @operator("Einsum", "tf.einsum")

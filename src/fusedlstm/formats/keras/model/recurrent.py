@@ -153,7 +153,8 @@ def _ways(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _given(call: Call, ways: Sequence[Sequence[Cell]]) -> tuple[str, str, list[list[list[str]]]]:
     """The sequence, its mask, and by direction and cell the states to start from, empty for zeros."""
-    if configuration.flag(_item(call), "time_major"):
+    inner = call.config.get("layer") if call.kind == "Bidirectional" else None
+    if configuration.flag(_item(call), "time_major") or configuration.flag(inner, "time_major"):
         raise FormatError("time_major: expected False, found True, which is not supported")
     if not call.inputs:
         raise FormatError("expected a sequence, found no input")

@@ -30,7 +30,7 @@ from .call import INT64, Call, Held, Tensor
 from .functional import Functional, is_model
 from .inputs import input_of, sequential_input
 from .nodes import ends
-from .refused import reason
+from .refused import BY_POSITION, expect_inference, reason
 from .registry import LAYERS, OPERATORS, Entry
 from .weights import Weights
 
@@ -180,6 +180,7 @@ class Reader:
         inputs = list(_tensors(args[:1]))
         everything = [*_tensors(args), *_tensors([arguments])]
         try:
+            expect_inference(item, arguments)
             gone = [one for one in everything if one.name in self.refused]
             if gone:  # what depends on a layer that is refused
                 found = [Tensor(self.graph.add("Identity", [gone[0].name], f"{name}.gone")[0])]
@@ -188,6 +189,8 @@ class Reader:
                 found = self.model(item, held.weights, f"{name}/", list(_tensors(args)), held.memory)
             else:
                 entry, kind = self._entry(item)
+                if len(args) > 1 and kind in LAYERS and kind not in BY_POSITION and OPERATORS.get(kind) is not entry:
+                    raise FormatError(f"expected one argument by position, found {len(args)}")
                 call = Call(self, name, kind, config_of(item), self.version, held, inputs, arguments, args)
                 found = entry(call)
         except TooManyError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ....errors import FormatError
-from ..layers import checked, config_of, name_of
+from ..layers import checked, config_of, is_class, name_of
 from .call import Call, Held, Tensor
 from .registry import LAYERS, Made, layer
 
 _EACH_ROW = frozenset(("Dense", "Embedding", "Dropout", "Activation", "ReLU", "LeakyReLU", "ELU", "Rescaling"))
 """Layers for which a step is one more row: they run on the sequence as it is."""
+_HEED_MASKS = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "GlobalAveragePooling1D", "Sequential", "Functional")
 
 
 @layer("TimeDistributed", carries=True)
@@ -16,6 +17,10 @@ def _time_distributed(call: Call) -> Made:
     inner = checked(call.config.get("layer"))
     held = call.once(lambda: Held(call.held.weights.part("layer")), "layer")
     kind, x = inner["class_name"], call.x.name
+    if call.mask and any(is_class(inner, one) for one in _HEED_MASKS):
+        raise FormatError(f"expected an input without a mask, found one, which {kind} would heed in each step")
+    if not call.keras3 and (kind == "Masking" or config_of(inner).get("mask_zero")):
+        raise FormatError(f"layer: expected one that makes no mask, found {kind}")
     if kind in _EACH_ROW and kind in LAYERS and inner.get("module") in (None, "keras.layers"):
         made = LAYERS[kind](call.with_(kind=kind, config=config_of(inner), held=held, inputs=[Tensor(x)]))
         return made[0].name
