@@ -67,6 +67,7 @@ CASES = {
         )
     },
     "Conv1D groups": (SEQUENCE, lambda: layers.Conv1D(6, 2, groups=2, padding="same")),
+    "Conv1D softmax": (SEQUENCE, lambda: layers.Conv1D(6, 2, activation="softmax")),
     "Conv2D": (IMAGE, lambda: layers.Conv2D(3, (3, 2), padding="same", strides=(2, 1), activation="relu")),
     "Conv2D dilated": (IMAGE, lambda: layers.Conv2D(3, 2, dilation_rate=(2, 1))),
     "Conv3D": ((3, 4, 5, 2), lambda: layers.Conv3D(3, 2, padding="same")),

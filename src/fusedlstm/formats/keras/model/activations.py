@@ -73,6 +73,8 @@ FUNCTIONS: dict[str, Function] = {
     "tanh_shrink": lambda call, x: call.op("Sub", x, call.op("Tanh", x)),
 }
 """By the name that a configuration has for it."""
+OVER_AXES = ("glu", "log_softmax", "softmax")
+"""Those that are not of each element alone."""
 
 
 def activated(call: Call, x: str, given: Any) -> str:

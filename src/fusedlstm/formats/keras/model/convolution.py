@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import FormatError
-from .activations import activated
+from .activations import OVER_AXES, activated
 from .call import FLOAT32, Call
 from .pooling import from_front, to_front
 from .registry import Made, layer
@@ -49,8 +49,11 @@ def _front(call: Call, rank: int) -> str:
 
 
 def _finished(call: Call, y: str) -> str:
-    """With its channels where the layer has them, and its activation."""
-    return activated(call, from_front(call, y), call.config.get("activation"))
+    """With its channels where the layer has them, and its activation; right behind it, where that is all the same."""
+    activation = call.config.get("activation")
+    if isinstance(activation, str) and activation not in OVER_AXES:
+        return from_front(call, activated(call, y, activation))
+    return activated(call, from_front(call, y), activation)
 
 
 @layer("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D")

@@ -118,17 +118,13 @@ def _upsampling(call: Call) -> Made:
     if call.config.get("interpolation", "nearest") != "nearest":
         return _interpolated(call, x, axes, factors)
     for axis, factor in zip(axes, factors):
-        if factor > 1:  # each element again beside itself
-            shape = [0] * (rank + 2)
-            wide = call.op("Tile", call.unsqueeze(x, axis + 1), call.ints(*_at(rank + 3, axis + 1, factor)))
-            size = call.shape(x)[axis]
-            shape[axis] = size * factor if type(size) is int else -1
-            # Behind the axis, 0 would keep the size of one axis too early.
-            rest = call.shape(x)[axis + 1 :]
-            if any(type(one) is not int for one in rest):
-                x = call.op("Reshape", wide, _joined(call, wide, axis))
-                continue
-            x = call.reshape(wide, *shape[: axis + 1], *rest)
+        if factor == 1:
+            continue
+        size, *rest = call.shape(x)[axis:]
+        if any(type(one) is not int for one in rest):
+            raise FormatError(f"expected known sizes behind axis {axis}, found {call.shape(x)}")
+        wide = call.op("Tile", call.unsqueeze(x, axis + 1), call.ints(*_at(rank + 3, axis + 1, factor)))
+        x = call.reshape(wide, *[0] * axis, size * factor if type(size) is int else -1, *rest)
     return x
 
 
@@ -136,11 +132,6 @@ def _at(rank: int, axis: int, value: int) -> list[int]:
     found = [1] * rank
     found[axis] = value
     return found
-
-
-def _joined(call: Call, wide: str, axis: int) -> str:
-    """The shape of a tensor whose axis is joined with the one behind it."""
-    raise FormatError(f"expected one size of {call.shape(wide)} to be free, found several")
 
 
 def _interpolated(call: Call, x: str, axes: range, factors: tuple[int, ...]) -> str:

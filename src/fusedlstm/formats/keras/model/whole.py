@@ -36,23 +36,9 @@ from .weights import Weights
 
 __all__ = ["FAMILIES", "Reader", "read_graph"]
 
-FAMILIES = (
-    *(
-        activations,
-        attention,
-        conv_recurrent,
-        convolution,
-        core,
-        merging,
-        moves,
-        normalisation,
-        operators,
-        pooling,
-        recurrent,
-        shapes,
-    ),
-    wrappers,
-)
+FAMILIES = [activations, attention, conv_recurrent, convolution, core, merging, moves, normalisation]
+FAMILIES += [operators, pooling, recurrent, shapes, wrappers]
+"""Where layers and operators are entered."""
 
 
 def read_graph(item: Any, version: str | None, weights: Weights, outputs: Sequence[str] | None = None) -> Graph:
