@@ -202,6 +202,8 @@ class Call:
 
     def ints(self, *values: int) -> str:
         """A list of whole numbers as a constant."""
+        if any(abs(one) >= 1 << 63 for one in values):
+            raise FormatError(f"expected whole numbers of 64 bits, found {str(values)[:80]}")
         return self.constant(np.asarray(values, np.int64))
 
     def _type(self, name: str) -> TensorType:

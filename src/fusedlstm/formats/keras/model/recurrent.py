@@ -30,7 +30,7 @@ class Masked:
 
 
 def _masked(call: Call, mask: str) -> Masked:
-    time = call.shape(mask)[1]
+    time = call.expect_rank(mask, 2)[1]
     numbers = call.cast(mask, INT64)
     lengths = call.cast(call.op("ReduceSum", numbers, call.ints(1), keepdims=0), INT32)
     names = call.ops("TopK", [call.cast(mask, FLOAT32), call.size(mask, 1)], 2, axis=1)
