@@ -1,4 +1,4 @@
-"""LSTMs of what is in memory already: live modules, trees of parameters, state dicts."""
+"""LSTMs and models of what is in memory already: live modules, trees of parameters, state dicts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from . import formats
 from ._assumed import settled
 from .formats import Config
+from .graph import Graph
 from .weights import LSTMWeights
 
 Self = TypeVar("Self", bound="FromMemory")
+Whole = TypeVar("Whole", bound="ModelFromMemory")
 
 
 class FromMemory:
@@ -108,3 +110,27 @@ class FromMemory:
 
         found = {prefix or "": contents(params, config=config).load(LSTMWeights, prefix)}
         return cls(*settled("LSTM", found, "", batch_first).values())
+
+
+class ModelFromMemory:
+    """What else a whole model is made from than a file."""
+
+    __slots__ = ()
+
+    def __init__(self, graph: Graph) -> None:
+        """Of a graph."""
+
+    @classmethod
+    def from_keras(cls: type[Whole], model: Any) -> Whole:
+        """Take a live Keras model, Sequential or Functional, of Keras 2 or 3 and any backend.
+
+        Raises
+        ------
+        TypeError
+            `model` is something else.
+        FormatError
+            It holds a layer that is not supported; the message names it.
+        """
+        from .formats.keras.model.live import from_model
+
+        return cls(from_model(model))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, formats
+from ._memory import ModelFromMemory
 from ._model_parts import Array, NodeTime, Planned, TensorSpec, cast, spec_of
 from .errors import FormatError
 from .graph import Graph, deciding_inputs, simplify, single, specialise
@@ -25,7 +26,7 @@ PLANS = 64
 """Plans that a model keeps, the least recently used going first; a plan is for one set of shapes."""
 
 
-class Model:
+class Model(ModelFromMemory):
     """A whole model, packed and ready to run. Immutable; any number of threads may call it at once.
 
     Use `load`. What a call computes is planned when its shapes are first seen, and kept.
@@ -74,10 +75,10 @@ class Model:
         Parameters
         ----------
         file : path, bytes or binary file object
-            An ONNX file.
+            An ONNX file, or one of Keras's (.keras, .h5).
         outputs : sequence of str, optional
-            Tensors to cut the model at, by their names in the file: what lies behind them does not matter. Default:
-            the file's own outputs.
+            Tensors to cut the model at, by their names in the file (Keras: of layers): what lies behind them does not
+            matter. Default: the file's own outputs.
         external_data : bool
             Whether tensors may lie in other files beside this one.
 
@@ -92,8 +93,9 @@ class Model:
             what can be done.
         """
         contents = formats.open(file)
+        graph = contents.whole(outputs, external_data)
         with formats.named(contents.file):
-            return cls(contents.whole(outputs, external_data))
+            return cls(graph)
 
     def __call__(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run the model.

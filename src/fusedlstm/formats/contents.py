@@ -85,8 +85,9 @@ class Contents:
         """
         with named(self.file):
             if self.graph is None:
+                found = self.format.removesuffix(" file")
                 raise FormatError(
-                    f"expected a whole model, found a {self.format} file; its weights alone are read (LSTM.load)"
+                    f"expected a whole model, found a {found} file; its weights alone are read (LSTM.load)"
                 )
             return self.graph(outputs, external_data)
 

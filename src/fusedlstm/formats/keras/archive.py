@@ -6,6 +6,10 @@ model computes on the way (Masking, Embedding) is not part of an LSTM: give `mas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from ...errors import FormatError
 from ..containers.hdf5 import Hdf5
 from ..containers.source import Source
@@ -14,6 +18,9 @@ from ..contents import Contents
 from . import config as configuration
 from .stated import stated
 from .stored import contents, of_file
+
+if TYPE_CHECKING:
+    from ...graph import Graph
 
 NAME = "Keras file"
 
@@ -31,4 +38,13 @@ def read(source: Source) -> Contents | None:
     metadata = configuration.parse(archive.read(_METADATA)) if _METADATA in archive else None
     version = configuration.version(metadata.get("keras_version") if isinstance(metadata, dict) else None)
     file = Hdf5(archive.read(_WEIGHTS))
-    return contents(NAME, of_file(file), file.tensors, model, version, stated(source))
+    variables = of_file(file)
+    found = contents(NAME, variables, file.tensors, model, version, stated(source))
+
+    def graph(outputs: Sequence[str] | None, external_data: bool) -> Graph:
+        from .model.weights import Stored
+        from .model.whole import read_graph
+
+        return read_graph(model, version, Stored(variables), outputs)
+
+    return replace(found, graph=graph)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..containers.hdf5 import Hdf5, opened
 from ..containers.source import Source
@@ -12,6 +15,9 @@ from . import legacy, stored
 from .keras1 import Keras1, has_names
 from .stated import stated
 from .variables import Variables
+
+if TYPE_CHECKING:
+    from ...graph import Graph
 
 NAME = "Keras HDF5 file"
 
@@ -30,7 +36,17 @@ def read(source: Source) -> Contents | None:
     variables: Variables = file
     if has_names(file.datasets):
         variables, version = Keras1(file), version or "1"
-    return legacy.contents(NAME, variables, file.tensors, root, model, version, stated(source), _unclear(version))
+    found = legacy.contents(NAME, variables, file.tensors, root, model, version, stated(source), _unclear(version))
+    if model is None:
+        return found
+
+    def graph(outputs: Sequence[str] | None, external_data: bool) -> Graph:
+        from .model.weights import Named
+        from .model.whole import read_graph
+
+        return read_graph(model, version, Named.of_file(variables, root), outputs)
+
+    return replace(found, graph=graph)
 
 
 def _legacy_root(file: Hdf5) -> str | None:

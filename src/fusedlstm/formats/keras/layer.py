@@ -27,7 +27,7 @@ def from_layer(layer: Any) -> LSTMWeights:
         hint = " (use ConvLSTM.from_keras)" if layers.is_conv_lstm(item) else ""
         found = f"{kind.__module__}.{kind.__name__}{hint}"
         raise TypeError(f"expected a keras.layers.LSTM or Bidirectional(LSTM), found {found}")
-    expected = configuration.recurrent(item, _version(kind))
+    expected = configuration.recurrent(item, version_of(kind))
     ways = [layer] if len(expected.directions) == 1 else [layer.forward_layer, layer.backward_layer]
     grid: list[list[lstm.Arrays]] = [[] for _ in expected.directions[0]]
     for way, cells in zip(ways, expected.directions, strict=True):
@@ -43,7 +43,7 @@ def from_conv_layer(layer: Any) -> ConvLSTMWeights:
     if not layers.is_conv_lstm(item):
         found = f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"expected a keras.layers.ConvLSTM1D or ConvLSTM2D, found {found}")
-    version = _version(kind)
+    version = version_of(kind)
     conv_lstm.options(item, version)  # refuses what is not computed here
     arrays = _arrays(layer.cell, configuration.Cell(None, layer.filters, layer.use_bias))
     return conv_lstm.assemble(item, version, arrays)
@@ -61,14 +61,30 @@ def _arrays(owner: Any, cell: configuration.Cell) -> lstm.Arrays:
     arrays = [array.astype("float32") for array in owner.get_weights()]
     if len(arrays) != (3 if cell.use_bias else 2):
         raise ValueError(f"layer {owner.name!r}: expected a built layer, found no weights (call it or build it first)")
-    for function in () if cell.cudnn else (owner.activation, owner.recurrent_activation):
-        # A configuration has only its name, and the user's own function may be called tanh, too.
-        if str(getattr(function, "__module__", None)).split(".")[0] not in _KERAS:
-            raise ValueError(f"layer {owner.name!r}: expected activations of Keras's own, found {function!r}")
+    if not cell.cudnn:
+        check_activations(owner)
     return arrays
 
 
-def _version(kind: type) -> str | None:
+def check_activations(owner: Any) -> None:
+    """Refuse functions of the user's own: a configuration has only a name, and theirs may be called tanh, too.
+
+    Raises
+    ------
+    ValueError
+        An activation that is not Keras's.
+    """
+    for function in (getattr(owner, name, None) for name in ("activation", "recurrent_activation")):
+        if function is not None and not is_own(function):
+            raise ValueError(f"layer {owner.name!r}: expected activations of Keras's own, found {function!r}")
+
+
+def is_own(thing: Any) -> bool:
+    """Whether a class or function comes from Keras."""
+    return str(getattr(thing, "__module__", None)).split(".")[0] in _KERAS
+
+
+def version_of(kind: type) -> str | None:
     """The version of the Keras that a layer's class comes from."""
     module = sys.modules.get(kind.__module__.partition(".")[0])
     return configuration.version(getattr(module, "__version__", None))

@@ -16,7 +16,7 @@ from ...errors import FormatError
 
 MAX_DEPTH = 32
 
-_MODELS = ("Sequential", "Functional", "Model")
+MODELS = ("Sequential", "Functional", "Model")
 _CONV_LSTMS = ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
@@ -99,7 +99,7 @@ def children(item: dict[str, Any]) -> list[Any]:
         return []
     # A class of the user's own that Keras saves like a model: what only Functional and Sequential write is there.
     like_a_model = "input_layers" in config or "build_input_shape" in config
-    return list(config["layers"]) if like_a_model or any(is_class(item, name) for name in _MODELS) else []
+    return list(config["layers"]) if like_a_model or any(is_class(item, name) for name in MODELS) else []
 
 
 def is_class(item: Any, class_name: str) -> bool:

@@ -1,0 +1,110 @@
+"""ConvLSTM layers, step by step: the graph has no operator for a whole sequence of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ....errors import FormatError
+from .. import config as configuration
+from ..layers import config_of
+from .activations import activated
+from .call import FLOAT32, Call, Held, Tensor
+from .pooling import channels_first
+from .recurrent import flat, merged
+from .registry import Made, layer
+
+_MOST_STEPS = 256
+
+
+@layer("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+def _conv_lstm(call: Call) -> Made:
+    rank = int(call.kind[-2])
+    if call.flag("stateful", False) or call.mask:
+        raise FormatError("expected a layer without masks that keeps no state, found stateful=True or a mask")
+    x = call.cast(call.inputs[0].name, FLOAT32)
+    shape = call.expect_rank(x, rank + 3)
+    time = shape[1]
+    if type(time) is not int or not 1 <= time <= _MOST_STEPS:
+        raise FormatError(f"expected a number of steps that is known, of at most {_MOST_STEPS}, found {time}")
+    given = call.arguments.get("initial_state")
+    first = flat(given) if given is not None else list(call.inputs[1:])
+    if len(first) not in (0, 2):
+        raise FormatError(f"initial_state: expected h and c, found {len(first)} tensors")
+    kernel, recurrent = call.once(lambda: _constants(call, rank))
+    inputs = _inputs(call, x, kernel, rank, time)
+    states = [_front(call, one.name) for one in first]
+    steps: list[str] = []
+    for one in reversed(inputs) if call.flag("go_backwards", False) else inputs:
+        states = _step(call, one, states, recurrent)
+        steps.append(states[0])
+    last = [_back(call, one) for one in states]
+    y = last[0]
+    if call.flag("return_sequences", False):
+        y = call.op("Concat", *(call.unsqueeze(_back(call, one), 1) for one in steps), axis=1)
+    out = [Tensor(y)]
+    return [*out, *map(Tensor, last)] if call.flag("return_state", False) else out
+
+
+def _front(call: Call, x: str) -> str:
+    rank = call.rank(x)
+    return x if channels_first(call) else call.transpose(x, 0, rank - 1, *range(1, rank - 1))
+
+
+def _back(call: Call, x: str) -> str:
+    rank = call.rank(x)
+    return x if channels_first(call) else call.transpose(x, 0, *range(2, rank), 1)
+
+
+def _constants(call: Call, rank: int) -> tuple[list[str], str]:
+    """The kernel and bias for x, the kernel for h, as ONNX has them."""
+    biased = call.flag("use_bias", True)
+    cell = call.held.weights.part("cell")
+    kernel, recurrent, *bias = cell.read(*("kernel", "recurrent_kernel", "bias")[: 3 if biased else 2])
+    filters, taps = call.whole("filters"), call.sizes("kernel_size", rank)
+    if kernel.shape[:rank] != taps or recurrent.shape != (*taps, filters, 4 * filters) or kernel.ndim != rank + 2:
+        raise FormatError(f"expected kernels of {taps} taps, found {kernel.shape} and {recurrent.shape}")
+    own = [call.constant(np.moveaxis(kernel, (-1, -2), (0, 1))), *map(call.constant, bias)]
+    return own, call.constant(np.moveaxis(recurrent, (-1, -2), (0, 1)))
+
+
+def _inputs(call: Call, x: str, kernel: Sequence[str], rank: int, time: int) -> list[str]:
+    """What x adds to the gates in each step: one convolution of all steps."""
+    rest: list[Any] = list(call.shape(x)[2:])
+    if not all(type(size) is int for size in rest):
+        raise FormatError(f"expected sizes that are known, found {call.shape(x)}")
+    padding = {"valid": "VALID", "same": "SAME_UPPER"}[call.choice("padding", "valid", "same")]
+    options = {"strides": call.sizes("strides", rank, 1), "dilations": call.sizes("dilation_rate", rank, 1)}
+    y = call.op("Conv", _front(call, call.reshape(x, -1, *rest)), *kernel, auto_pad=padding, **options)
+    sizes: list[Any] = list(call.shape(y)[1:])
+    y = call.reshape(y, -1, time, *sizes)
+    return [call.squeeze(call.slice(y, 1, k, k + 1), 1) for k in range(time)]
+
+
+def _step(call: Call, x: str, states: Sequence[str], recurrent: str) -> list[str]:
+    """The states after a step; gates i, f, c, o."""
+    gate, candidate = call.value("recurrent_activation"), call.value("activation")
+    sums = x
+    if states:
+        sums = call.op("Add", x, call.op("Conv", states[0], recurrent, auto_pad="SAME_UPPER"))
+    i, f, g, o = call.ops("Split", [sums], 4, axis=1, num_outputs=4)
+    new = call.op("Mul", activated(call, i, gate), activated(call, g, candidate))
+    if states:
+        new = call.op("Add", call.op("Mul", activated(call, f, gate), states[1]), new)
+    return [call.op("Mul", activated(call, o, gate), activated(call, new, candidate)), new]
+
+
+def bidirectional(call: Call, forward: dict[str, Any], backward: dict[str, Any]) -> Made:
+    """Two of them, the backward one's output turned back."""
+    sequences = configuration.flag(forward, "return_sequences")
+    if configuration.flag(forward, "return_state") or call.arguments.get("initial_state") is not None:
+        raise FormatError("expected a Bidirectional ConvLSTM without states, found return_state or initial_state")
+    outputs = []
+    for way, item in (("forward_layer", forward), ("backward_layer", backward)):
+        held = call.once(lambda way=way: Held(call.held.weights.part(way)), way)  # type: ignore[misc]
+        config = {**config_of(item), "go_backwards": way == "backward_layer"}
+        (y, *_) = _conv_lstm(call.with_(kind=item["class_name"], config=config, held=held))
+        outputs.append(call.flip(y.name, 1) if sequences and way == "backward_layer" else y.name)
+    return merged(call, outputs)
