@@ -74,7 +74,7 @@ class Plan:
                 raise FormatError(f"{one.title}: {one.refused or f'{one.op} has no steps yet'}")
             try:
                 lower(self, one)
-            except FormatError as error:
+            except ValueError as error:
                 raise FormatError(f"{one.title}: {error}") from error
         self._hand_out()
 
@@ -186,7 +186,13 @@ class Plan:
 
     def target(self, name: str) -> Tensor:
         """Where an output lies that is written piece by piece."""
-        return self._tensors.get(name) or self.write(name)
+        waiting = [name]  # it may be a part of a part
+        while waiting[-1] in self._parts and waiting[-1] not in self._tensors:
+            waiting.append(self._parts[waiting[-1]][0])
+        for one in reversed(waiting):
+            if one not in self._tensors:
+                self.write(one)
+        return self._tensors[name]
 
     def _hand_out(self) -> None:
         """Outputs that are views, inputs or constants are copied to where the caller gets them."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..graph import Node
 from ..operators.lowers import lowers
-from ..operators.movement import paddings, split_sizes
+from ..operators.movement import paddings, places_of, split_sizes
 from ..operators.operator import axis_of
 from ..plan import Plan
 from ..tensors import Tensor, order_of, same_place
@@ -50,7 +50,7 @@ def _slice(plan: Plan, node: Node) -> None:
     axes = axes or list(range(len(starts)))
     for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(starts)):
         axis = axis_of(axis, len(x.shape))
-        places = range(x.shape[axis])[slice(start, end, step)]
+        places = places_of(x.shape[axis], start, end, step)
         x = x.sliced(axis, places.start, len(places), step)
     plan.alias(node.outputs[0], x)
 

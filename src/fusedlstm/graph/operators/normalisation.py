@@ -14,12 +14,12 @@ from .operator import (
     TensorType,
     axes_of,
     axis_of,
-    broadcast_shapes,
     differ,
     integer,
     integers,
     number,
     operator,
+    reaches,
     same,
 )
 
@@ -89,7 +89,7 @@ def _layer_rule(call: Call) -> list[TensorType]:
     x = call.shapes[0]
     axis = axis_of(call.attributes["axis"], len(x))
     for shape in call.shapes[1:]:
-        if shape is not None and broadcast_shapes(shape, x[axis:]) != x[axis:]:
+        if shape is not None and not reaches(shape, x[axis:]):
             raise ValueError(f"expected scale and bias that broadcast to {x[axis:]}, found {shape}")
     kept = TensorType((*x[:axis], *(1,) * (len(x) - axis)), FLOAT32)
     return [TensorType(x, call.dtypes[0]), kept, kept]
