@@ -315,3 +315,23 @@ def test_a_fork_while_plans_are_made():
     finally:
         stop.set()
         thread.join()
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc here")
+def test_large_memory_of_other_shapes_is_given_back():
+    nodes = [
+        node("Conv", ["x", "w"], ["wide"]),
+        node("Relu", ["wide"], ["positive"]),
+        node("ReduceMean", ["positive"], ["y"]),
+    ]
+    model = load(nodes, [("x", FLOAT, [1, 1, "t"])], ["y"], w=np.ones((64, 1, 3), f4))
+    model(np.ones((1, 1, 100_000), f4))
+    before = resident()
+    for k in range(1, 9):
+        model(np.ones((1, 1, 100_000 - k), f4))
+    assert resident() - before < 100 << 20  # of 26 MB each

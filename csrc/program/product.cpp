@@ -79,6 +79,7 @@ class Product : public Step {
     const std::size_t channels = static_cast<std::size_t>(rows_.channels);
     if (channels > inputs_ || rows_.tap_count > inputs_ || rows_.tap_count * channels != inputs_)
       throw std::invalid_argument("product: expected as many inputs as the weights have");
+    for (std::vector<std::ptrdiff_t>* one : {&rows_.start, &rows_.y, &rows_.gathered}) one->reserve(y.size() / outputs_);
     if (windows)
       place_windows(*windows);
     else

@@ -58,6 +58,7 @@ class Model:
         self.inputs = Inputs(specs, deciding_inputs(self.simplified))
         self.outputs = {one.name: spec_of(one, self.simplified) for one in self.simplified.outputs}
         self.made = tuple(one.name for one in self.simplified.outputs)
+        self._looks = bool(self.inputs.narrow)  # at the values of each call
         self._packed = Packed()
         # Without a lock, which a fork may leave locked: what is done to it is one operation each time.
         self._plans: OrderedDict[Any, Planned] = OrderedDict()
@@ -110,7 +111,7 @@ class Model:
             Inputs that are missing or do not fit; the message says what was expected.
         """
         last = self._last
-        found = last.of(args) if last is not None and not kwargs else None
+        found = last.of(args) if last is not None and not kwargs and not self._looks else None
         if found is None:
             found = self._run(args, kwargs)
         return found[0] if len(found) == 1 else found
@@ -124,7 +125,7 @@ class Model:
             Inputs that are missing, unknown or do not fit.
         """
         last = self._last
-        found = last.of(inputs) if last is not None and type(inputs) is dict else None
+        found = last.of(inputs) if last is not None and type(inputs) is dict and not self._looks else None
         return dict(zip(self.made, self._run((), inputs) if found is None else found))
 
     def stream(
@@ -186,9 +187,10 @@ class Model:
 
     def _run(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> tuple[Array, ...]:
         arrays = self.inputs.arrays(args, named)
-        planned = self.planned(arrays)
-        if not self.inputs.narrow:  # whose values are looked at
-            self._last = planned
+        planned, before = self.planned(arrays), self._last
+        if before is not None and before is not planned:
+            before.program.forget()
+        self._last = planned
         found = planned.program.run(*[arrays[k] for k in planned.inputs])
         return cast(found, planned.casts)
 

@@ -107,3 +107,40 @@ def test_long_chains_of_parts():
     names = ["x", *(f"t{k}" for k in range(3000))]
     nodes = [node("Concat", [name, "x"], [names[k + 1]], axis=0) for k, name in enumerate(names[:-1])]
     agree(proto(nodes, ("n",), names[-1:]), (2,))
+
+
+LARGE = {
+    "Range": [node("Range", ["zero", "count", "one"], ["r"]), node("Cast", ["r"], ["y"], to=FLOAT)],
+    "Pad": [node("Pad", ["x", "pads"], ["y"])],
+    "Tile": [node("Tile", ["x", "repeats"], ["y"])],
+    "Resize": [node("Resize", ["x", "", "", "repeats"], ["y"])],
+}
+
+
+@pytest.mark.parametrize("op", LARGE)
+def test_tables_that_a_small_file_makes_large(op):
+    """Planning is bounded, whatever sizes say that a tensor itself may have."""
+    count = np.array(1 << 28)
+    constants = {
+        "zero": np.array(0),
+        "one": np.array(1),
+        "count": count,
+        "pads": np.array([0, count]),
+        "repeats": count[None],
+    }
+    nodes = [*LARGE[op][:-1], node("Add", ["x", "x"], ["x2"]), *LARGE[op][-1:]]
+    model = fl.Model.load(proto(nodes, ("n",), ["y", "x2"], **constants))
+    with pytest.raises(ValueError, match=f"{op} node .*: expected at most 67108864 elements along an axis, found"):
+        model(np.ones(2, np.float32))
+
+
+def test_places_of_what_is_not_zero_count_for_each_axis():
+    """A constant of many axes has more numbers of places than elements: too many to be made while a file is read."""
+    nodes = [
+        node("ConstantOfShape", ["sizes"], ["ones"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+        node("NonZero", ["ones"], ["places"]),
+        node("Cast", ["places"], ["floats"], to=FLOAT),
+        node("Add", ["x", "floats"], ["y"]),
+    ]
+    model = fl.Model.load(proto(nodes, (1,), ["y"], sizes=np.array([2] * 21)))
+    assert sum(value.nbytes for value in model.simplified.constants.values()) < 100 << 20

@@ -15,6 +15,8 @@ from .graph import Graph, Node
 from .operators import OPERATORS, Array
 from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of, order_of, place, same_place
 
+MOST_PLACES = 1 << 26
+"""Elements of a constant, or places along an axis, that the shapes of a call may have made when it is planned."""
 _NUMPY = {"f": np.float32, "i": np.int64, "b": np.bool_}
 
 
@@ -106,6 +108,11 @@ class Plan:
             array = np.ascontiguousarray(array, _NUMPY[element]).reshape(array.shape)
         self._fixed.append(array)
         return _dense(Storage(0, self._bases + len(self._fixed) - 1), element, array.shape)
+
+    def expect_places(self, *counts: int) -> None:
+        """Refuse tables that are larger than what they are for."""
+        if max(counts) > MOST_PLACES:
+            raise FormatError(f"expected at most {MOST_PLACES} elements along an axis, found {max(counts)}")
 
     def write(self, name: str, order: Sequence[int] | None = None, like: Tensor | None = None) -> Tensor:
         """Memory for an output of the node: without gaps, the axes in `order` or in that of a tensor of its shape.

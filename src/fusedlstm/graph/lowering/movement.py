@@ -97,6 +97,7 @@ def _pad(plan: Plan, node: Node) -> None:
     if x.shape == plan.shape(node.outputs[0]):
         plan.alias(node.outputs[0], x)
         return
+    plan.expect_places(*plan.shape(node.outputs[0]))
     y = plan.write(node.outputs[0], order=order_of(x))
     fill = plan.read(names[2]) if names[2] and node.attributes["mode"] == "constant" else None
     plan.emit("pad", (x, y), tuple(max(before, 0) for before, _ in both), _EDGES[node.attributes["mode"]], fill)
@@ -108,6 +109,7 @@ def _tile(plan: Plan, node: Node) -> None:
     if all(size in (1, made) for size, made in zip(x.shape, shape)):
         plan.alias(node.outputs[0], x.broadcast(shape))
         return
+    plan.expect_places(*plan.shape(node.outputs[0]))
     y = plan.write(node.outputs[0], order=order_of(x))
     plan.emit("pad", (x, y), (0,) * len(shape), "wrap", None)
 

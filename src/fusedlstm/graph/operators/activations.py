@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .elementwise import erf
-from .operator import Array, Attributes, Call, TensorType, number, operator, reaches, same, text
+from .operator import Array, Attributes, Call, TensorType, number, operator, same, text
+from .shapes import reaches
 
 
 def sigmoid(x: Array) -> Array:

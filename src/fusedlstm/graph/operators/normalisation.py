@@ -19,9 +19,9 @@ from .operator import (
     integers,
     number,
     operator,
-    reaches,
     same,
 )
+from .shapes import reaches
 
 
 def _along(array: Array, rank: int, axis: int = 1) -> Array:

@@ -311,12 +311,6 @@ def differ(one: Size, other: Size) -> bool:
     return type(one) is int and type(other) is int and one != other
 
 
-def reaches(shape: Shape, whole: Shape) -> bool:
-    """Whether a shape may broadcast to another one, as far as their sizes are known."""
-    found = broadcast_shapes(shape, whole)
-    return len(found) == len(whole) and not any(differ(*pair) for pair in zip(found, whole))
-
-
 def unsupported(what: str) -> FormatError:
     """An option that is not supported."""
     return FormatError(f"{what} is not supported")

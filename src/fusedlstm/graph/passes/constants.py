@@ -169,8 +169,8 @@ class Folder:
         if size > _SMALL or entry.shape_inputs:
             try:
                 found = entry.shape(call)
-            except UnknownError:  # what comes out depends on the values, and is no larger than what goes in
-                found = [TensorType((size,), INT64)]
+            except UnknownError:  # what comes out depends on the values: elements, or their places along each axis
+                found = [TensorType((size, max(map(len, filter(None, call.shapes)), default=1)), INT64)]
             except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
                 raise FormatError(f"{one.title}: {error}") from error
             made = [math.prod(kind.shape) for kind in found]
