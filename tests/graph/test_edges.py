@@ -1,5 +1,7 @@
 """Where graphs are small in odd ways, against ONNX Runtime: nothing along an axis, slices past an end, long chains."""
 
+import time
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -144,3 +146,17 @@ def test_places_of_what_is_not_zero_count_for_each_axis():
     ]
     model = fl.Model.load(proto(nodes, (1,), ["y"], sizes=np.array([2] * 21)))
     assert sum(value.nbytes for value in model.simplified.constants.values()) < 100 << 20
+
+
+def test_sizes_that_follow_from_sizes():
+    """What is not known of a size does not grow with its history, in time or in depth."""
+    far = {"start": np.array([-3]), "end": np.array([1 << 40])}
+    names = ["x", *(f"t{k}" for k in range(1500))]
+    nodes = [node("Slice", [name, "start", "end"], [names[k + 1]]) for k, name in enumerate(names[:-1])]
+    agree(proto([*nodes, node("Relu", names[-1:], ["y"])], ("n",), ["y"], **far), (2,), (5,))
+    nodes = [node("Shape", ["x"], ["s0"])]
+    for k in range(300):
+        nodes += [node("Div", [f"s{k}", "three"], [f"q{k}"]), node("Add", [f"q{k}", "s0"], [f"s{k + 1}"])]
+    begun = time.process_time()
+    agree(proto([*nodes, node("ConstantOfShape", ["s300"], ["y"])], ("n",), ["y"], three=np.array([3])), (2,), (50,))
+    assert time.process_time() - begun < 5
