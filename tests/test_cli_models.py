@@ -100,3 +100,52 @@ def test_mistakes_are_told_in_a_line(path, arguments, words):
 def test_inputs_without_a_value(path):
     assert "expected NAME=VALUE" in invoke("profile", path, "--input", "x", code=2)
     assert "found it twice" in invoke("profile", path, "--input", "times=1", "--input", "times=2", code=2)
+
+
+def small(path, nodes, inputs, outputs):
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info(*one) for one in inputs],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_an_equals_sign_in_names_and_paths(path, tmp_path):
+    folder = tmp_path / "run=3"
+    folder.mkdir()
+    np.save(folder / "x.npy", np.ones((2, 3), np.float32))
+    invoke("run", path, "--input", f"x={folder / 'x.npy'}", "--input", "times=1", "-o", tmp_path / "out.npz")
+    odd = small(tmp_path / "b.onnx", [helper.make_node("Neg", ["x=y"], ["z"])], [("x=y", FLOAT, [2])], ["z"])
+    assert "x=y f32[2]" in invoke("profile", odd, "--input", "x=y=[2]", "--runs", "1")
+
+
+def test_outputs_with_names_that_mean_something_elsewhere(tmp_path):
+    names = ["file", "allow_pickle", "../up", "line\n\x1b[31mred", "self"]
+    nodes = [helper.make_node("Neg", ["runs"], [name]) for name in names]
+    model = small(tmp_path / "b.onnx", nodes, [("runs", FLOAT, [2])], names)
+    np.save(tmp_path / "x.npy", np.ones(2, np.float32))
+    text = invoke("run", model, "--input", f"runs={tmp_path / 'x.npy'}", "-o", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as found:
+        assert sorted(found.files) == sorted(names)
+        assert all(np.array_equal(found[name], [-1, -1]) for name in names)
+    for shown in (text, invoke("info", "-v", model), invoke("profile", model, "--runs", "1")):
+        assert "\\x1b[31mred" in shown
+        assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (TensorProto.UINT8, "300", "--input x: expected uint8, found 300"),
+        (INT64, "9" * 30, "--input x: expected int64, found 9"),
+        (TensorProto.BOOL, "2", "2: No such file"),
+        (TensorProto.BOOL, "true", ""),
+    ],
+)
+def test_numbers_that_do_not_fit(tmp_path, kind, value, words):
+    model = small(tmp_path / "b.onnx", [helper.make_node("Cast", ["x"], ["y"], to=FLOAT)], [("x", kind, [])], ["y"])
+    arguments = ("run", model, "--input", f"x={value}", "-o", tmp_path / "out.npz")
+    assert words in invoke(*arguments, code=1 if words else 0)

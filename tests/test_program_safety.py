@@ -72,7 +72,24 @@ def recurrent(x="f", y="f", state="f"):
     made.lstm(packed(3, 8), (tensor(1, (4, 9, 3), x), None, None, None), (tensor(2, (4, 9, 8), y), *states))
 
 
+def pooled(shape, kernel):
+    made = program([("f", shape)], [("f", shape)])
+    count = len(shape) - 2
+    how = ((kernel, 1, 1, kernel - 1, 1),) * count, ((0, 0),) * count, 2.0, 0.0
+    made.pool("largest", tensor(1, shape), tensor(2, shape), how)
+    return made
+
+
+def depthwise(weights, kernel, shape=(1, 4, 1, 3), outputs=(1, 4, 3)):
+    windows = ((kernel, 1, 1, 0, 1),) * (len(shape) - 3), "zeros"
+    program([("f", shape)], [("f", outputs)]).channels(weights, (tensor(1, shape), tensor(2, outputs)), windows, None)
+
+
 WRONG = {
+    "no channels": lambda: depthwise(None, 1),
+    "channels without end": lambda: depthwise(
+        _core.ChannelWeights(np.ones((0, 3), f4), None), 1 << 22, (1, 1, 1, 1, 1, 3), (1, 1, 1, 1, 3)
+    ),
     "no weights": lambda: program().product(None, X, Y, None, None),
     "no LSTM": lambda: program().lstm(None, (X, None, None, None), (None, Y, Y)),
     "no GRU": lambda: program().gru(None, (X, None, None), (None, Y)),
@@ -123,6 +140,12 @@ WRONG = {
 def test_nonsense_is_refused(name):
     with pytest.raises(ERRORS):
         WRONG[name]()
+
+
+def test_windows_that_reach_everywhere():
+    """As many taps as there are numbers of 64 bits, of which one meets something."""
+    x = np.arange(16, dtype=f4).reshape(1, 1, 1, 1, 16)
+    assert np.array_equal(pooled(x.shape, 1 << 22).run(x)[0], x)
 
 
 def test_a_guard_lets_one_in():

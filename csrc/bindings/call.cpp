@@ -50,23 +50,27 @@ py::array allocate(const Model::Slot& slot) {
   return py::reinterpret_steal<py::array>(made);
 }
 
-py::tuple Model::run_on(std::vector<void*>& memory, std::vector<double>* spent) const {
+// Collects garbage now and then, which runs anything: nothing may have been looked at before.
+py::tuple Model::make_outputs() const {
   py::tuple outputs(outputs_.size());
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    py::array made = allocate(outputs_[i]);
-    memory.push_back(made.mutable_data());
-    PyTuple_SET_ITEM(outputs.ptr(), static_cast<py::ssize_t>(i), made.release().ptr());
-  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i)
+    PyTuple_SET_ITEM(outputs.ptr(), static_cast<py::ssize_t>(i), allocate(outputs_[i]).release().ptr());
+  return outputs;
+}
+
+void Model::run_into(const py::tuple& outputs, std::vector<void*>& memory, std::vector<double>* spent) const {
+  for (std::size_t i = 0; i < outputs_.size(); ++i)
+    memory.push_back(py::detail::array_proxy(PyTuple_GET_ITEM(outputs.ptr(), static_cast<py::ssize_t>(i)))->data);
   const Taken taken(*program_);
   Program::Fault fault;
   release_for(
       [&] { fault = spent != nullptr ? program_->profile(*taken.run, memory, *spent) : program_->run(*taken.run, memory); });
   if (fault.what != nullptr) fail(fault);
-  return outputs;
 }
 
 py::tuple Model::run_with(const py::args& arrays, std::vector<double>* spent) const {
   if (arrays.size() != inputs_.size()) throw std::invalid_argument("run: expected another number of inputs");
+  py::tuple outputs = make_outputs();
   std::vector<void*> memory;
   memory.reserve(this->arrays());
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
@@ -79,7 +83,8 @@ py::tuple Model::run_with(const py::args& arrays, std::vector<double>* spent) co
       throw std::invalid_argument("run: expected a contiguous array of the planned type and shape");
     memory.push_back(const_cast<void*>(array.data()));
   }
-  return run_on(memory, spent);
+  run_into(outputs, memory, spent);
+  return outputs;
 }
 
 py::tuple Model::profile(const py::args& arrays) const {
@@ -139,25 +144,33 @@ class ModelCall : public Initialised {
     Model::Slot slot;
   };
 
+  // get: of each input what was given, which may run Python where it looks into a dict. So may making the outputs: what was
+  // found to fit is looked at again behind it.
   template <class Get>
   py::object call(const Get& get) const {
+    std::vector<py::object> given;
+    given.reserve(inputs_.size());
+    for (std::size_t k = 0; k < inputs_.size(); ++k) {
+      given.push_back(py::reinterpret_borrow<py::object>(get(k)));
+      if (!given.back()) return py::none();
+    }
     std::vector<void*> memory(model_->inputs());
     memory.reserve(model_->arrays());
-    std::vector<py::object> kept;  // a dict may be changed by another thread
-    kept.reserve(inputs_.size());
+    if (!find(given, memory)) return py::none();
+    py::tuple outputs = model_->make_outputs();
+    if (!find(given, memory)) return py::none();
+    model_->run_into(outputs, memory, nullptr);
+    return std::move(outputs);
+  }
+
+  // Where the inputs lie, if they fit.
+  bool find(const std::vector<py::object>& given, std::vector<void*>& memory) const {
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
-      const py::handle one = get(k);
-      if (!one) return py::none();
       const Input& input = inputs_[k];
-      if (input.decided) {
-        if (!same(input, one)) return py::none();
-        continue;
-      }
-      if (!fits(one, model_->slot(input.place))) return py::none();
-      memory[input.place] = as_array(one)->data;
-      kept.push_back(py::reinterpret_borrow<py::object>(one));
+      if (input.decided ? !same(input, given[k]) : !fits(given[k], model_->slot(input.place))) return false;
+      if (!input.decided) memory[input.place] = as_array(given[k])->data;
     }
-    return model_->run_on(memory, nullptr);
+    return true;
   }
 
   static bool same(const Input& input, const py::handle& given) {

@@ -15,11 +15,16 @@ template <class Run>
 void Model::release_for(const Run& run) const {
   using Clock = std::chrono::steady_clock;
   constexpr int timed = 8;
-  constexpr long long brief = 5000;  // nanoseconds
-  if (runs_ >= timed) return shortest_ < brief ? run() : without_gil(run);
+  constexpr long long brief = 5000, no_longer = 10 * brief;  // nanoseconds
+  const bool keeps = runs_ >= timed && shortest_ < brief;
   const Clock::time_point start = Clock::now();
-  without_gil(run);
+  keeps ? run() : without_gil(run);
   const long long spent = std::chrono::nanoseconds(Clock::now() - start).count();
+  if (keeps && spent > no_longer) {  // what it has to do may depend on values, such as lengths
+    runs_ = 0;
+    shortest_ = endless;
+  }
+  if (keeps || runs_ >= timed) return;
   ++runs_;  // with the GIL, as all that is mutable here
   if (spent < shortest_) shortest_ = spent;
 }

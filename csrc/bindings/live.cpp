@@ -23,9 +23,10 @@ namespace {
       "set state, or make a new stream");
 }
 
-// What Python holds of a guard, and whether it has entered.
+// What Python holds of a guard, whether it has entered, and which program of a stream has its state.
 struct Entrance : Guard, Initialised {
   bool held = false;
+  const void* current = nullptr;
 };
 
 struct Inside {
@@ -82,17 +83,14 @@ class LiveModel : public Initialised {
     live_ = std::make_unique<Live>(model_->program(), sizes, std::move(states), std::move(again));
   }
 
-  // New outputs; None where the arrays do not fit as they are.
+  // New outputs; None where the arrays do not fit as they are, or the state is elsewhere.
   py::object step(const py::tuple& arrays) const {
-    if (arrays.size() != given_.size()) return py::none();
-    for (std::size_t k = 0; k < given_.size(); ++k) {
-      const Model::Slot& slot = model_->slot(given_[k].input);
-      const py::ssize_t before = static_cast<py::ssize_t>(given_[k].bytes / size_of(slot.element));
-      if (!fits(arrays[k], slot, slot.shape.empty() ? 0 : slot.shape.back() - before)) return py::none();
-    }
+    if (!fit(arrays)) return py::none();
     py::tuple found(made_.size());
     for (std::size_t k = 0; k < made_.size(); ++k) found[k] = allocate(model_->slot(made_[k]));
     const Inside inside(*guard_);
+    // Garbage was collected perhaps, which may have done anything to the arrays; another thread may have gone on elsewhere.
+    if (!fit(arrays) || guard_->current != this) return py::none();
     for (std::size_t k = 0; k < given_.size(); ++k) {
       const Live::Overlap& one = given_[k];
       const auto* from = static_cast<const char*>(py::reinterpret_borrow<py::array>(arrays[k]).data());
@@ -110,6 +108,7 @@ class LiveModel : public Initialised {
   // From and to its own memory.
   void step_in_place() const {
     const Inside inside(*guard_);
+    if (guard_->current != this) refuse(Guard::Found::busy);
     advance();
   }
 
@@ -131,7 +130,20 @@ class LiveModel : public Initialised {
     std::memcpy(live_->at(index), value.data(), slot.bytes);
   }
 
+  // From now on it has the state; nobody else may be in the guard.
+  void take_over() const { guard_->current = this; }
+
  private:
+  bool fit(const py::tuple& arrays) const {
+    if (arrays.size() != given_.size()) return false;
+    for (std::size_t k = 0; k < given_.size(); ++k) {
+      const Model::Slot& slot = model_->slot(given_[k].input);
+      const py::ssize_t before = static_cast<py::ssize_t>(given_[k].bytes / size_of(slot.element));
+      if (!fits(arrays[k], slot, slot.shape.empty() ? 0 : slot.shape.back() - before)) return false;
+    }
+    return true;
+  }
+
   void advance() const {
     Program::Fault fault = {};
     model_->release_for([&] { fault = live_->step(); });
@@ -173,5 +185,6 @@ void bind_live(py::module_& module) {
       .def("step_in_place", &LiveModel::step_in_place, "The same with its own memory.")
       .def("array", &LiveModel::array, "What an input or output holds, shared.")
       .def("state", &LiveModel::state, "A copy of a state; nobody may step meanwhile.")
-      .def("set_state", &LiveModel::set_state);
+      .def("set_state", &LiveModel::set_state)
+      .def("take_over", &LiveModel::take_over, "It has the state of the stream from now on; others do not step.");
 }

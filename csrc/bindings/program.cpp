@@ -181,6 +181,8 @@ void bind_program(py::module_& module) {
            py::arg("activation").none(true))
       .def("lstm", &lstm, py::arg("lstm").none(false), py::arg("given"), py::arg("made"))
       .def("set_nodes", &Model::set_nodes, py::arg("nodes").none(false), "The node of each step, which messages name.")
+      .def(
+          "forget", [](const Model& self) { self.program()->forget(); }, "Give large memory of runs back.")
       .def("run", &Model::run, "The outputs for contiguous arrays of the planned types and shapes.")
       .def("profile", &Model::profile, "The outputs, and the nanoseconds that each step took.");
   bind_gru(module, model);

@@ -44,8 +44,9 @@ class Model : public Initialised {
     std::size_t bytes;
     py::dtype dtype;  // NumPy's own object, which most arrays share
   };
-  // memory: of the inputs; outputs are made.
-  py::tuple run_on(std::vector<void*>& memory, std::vector<double>* spent) const;
+  py::tuple make_outputs() const;
+  // memory: of the inputs; that of the outputs is added. No Python runs before the end.
+  void run_into(const py::tuple& outputs, std::vector<void*>& memory, std::vector<double>* spent) const;
   // Run something on its behalf, without the GIL if it has been seen to take long enough for that.
   template <class Run>
   void release_for(const Run& run) const;
@@ -66,8 +67,9 @@ class Model : public Initialised {
   std::vector<Slot> inputs_, outputs_;
   std::vector<std::size_t> bytes_;  // of each base
   std::shared_ptr<fusedlstm::Program> program_;
+  static constexpr long long endless = 1LL << 62;  // nanoseconds
   mutable int runs_ = 0;
-  mutable long long shortest_ = 1LL << 62;  // nanoseconds
+  mutable long long shortest_ = endless;
 };
 
 // The steps of each family, as methods.

@@ -120,7 +120,8 @@ void bind_window_steps(py::module_& module, ModelClass& model) {
       .def(py::init(&channel_weights), py::arg("matrix"), py::arg("bias").none(true));
   model.def("pool", &pool)
       .def("largest", &largest)
-      .def("channels", &channels)
+      .def("channels", &channels, py::arg("weights").none(false), py::arg("tensors"), py::arg("windows"),
+           py::arg("activation").none(true))
       .def("overlap", &overlap)
       .def("pad", &pad)
       .def("pick", &pick)

@@ -11,18 +11,20 @@ namespace fusedlstm {
 
 namespace {
 
-constexpr std::ptrdiff_t long_enough = 8;  // for a line of elements beside each other
+constexpr std::ptrdiff_t long_enough = 8;                      // for a line of elements beside each other
+constexpr std::ptrdiff_t most_taps = std::ptrdiff_t{1} << 20;  // of windows whose places are kept
 
 // How windows meet one axis of the input.
 struct AxisWindows {
   Sliding slide;
   std::ptrdiff_t length, outputs;
 
-  // Taps of output o that meet the input: [first, second).
-  std::pair<std::ptrdiff_t, std::ptrdiff_t> taps(std::ptrdiff_t o) const {
+  // Taps of output o that meet the input, and so much before and after it: [first, second).
+  std::pair<std::ptrdiff_t, std::ptrdiff_t> taps(std::ptrdiff_t o, std::ptrdiff_t before = 0,
+                                                 std::ptrdiff_t after = 0) const {
     const std::ptrdiff_t start = o * slide.stride - slide.before;
-    return {std::clamp<std::ptrdiff_t>(up(-start, slide.dilation), 0, slide.kernel),
-            std::clamp<std::ptrdiff_t>(up(length - start, slide.dilation), 0, slide.kernel)};
+    return {std::clamp<std::ptrdiff_t>(up(-before - start, slide.dilation), 0, slide.kernel),
+            std::clamp<std::ptrdiff_t>(up(length + after - start, slide.dilation), 0, slide.kernel)};
   }
   // Outputs whose tap `tap` meets the input: [first, second).
   std::pair<std::ptrdiff_t, std::ptrdiff_t> met_by(std::ptrdiff_t tap) const {
@@ -107,10 +109,8 @@ class Pool : public Step {
   void count_windows(const AxisWindows& axis, std::pair<std::ptrdiff_t, std::ptrdiff_t> around) {
     std::vector<double> counts;
     for (std::ptrdiff_t o = 0; o < axis.outputs; ++o) {
-      double count = 0.0;
-      for (std::ptrdiff_t tap = 0; tap < axis.slide.kernel; ++tap)
-        if (axis.place(o, tap) >= -around.first && axis.place(o, tap) < axis.length + around.second) count += 1.0;
-      counts.push_back(count);
+      const auto taps = axis.taps(o, around.first, around.second);
+      counts.push_back(static_cast<double>(std::max<std::ptrdiff_t>(0, taps.second - taps.first)));
     }
     counts_.push_back(std::move(counts));
   }
@@ -137,7 +137,9 @@ class FloatPool : public Pool {
  public:
   FloatPool(const Pooling& how, const Tensor& x, const Tensor& y) : Pool(how, x, y), table_(kernels()) {
     by_channels_ = how_.kind != Pooled::norm && line_ + 1 == rank_ && x.strides[line_] == 1 && y.strides[line_] == 1;
-    if (by_channels_) places_ = WindowPlaces(x, {y.shape.begin() + 1, y.shape.end() - 1}, {how_.axes, Edge::zeros});
+    const std::vector<std::ptrdiff_t> outputs(y.shape.begin() + 1, y.shape.end() - 1);
+    by_channels_ = by_channels_ && WindowPlaces::within(most_taps, outputs, how_.axes);
+    if (by_channels_) places_ = WindowPlaces(x, outputs, {how_.axes, Edge::zeros});
   }
 
   std::size_t scratch() const override { return 2 * places_.count() * sizeof(std::ptrdiff_t); }

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t block_bytes = std::size_t{192} << 10;  // of gathered rows and results
 constexpr std::size_t fewest_rows = 12, most_rows = 480;
+constexpr std::size_t most_places = std::size_t{1} << 28;  // of taps that are looked for
 
 // Neighbouring taps that lie beside each other in x, or outside of it.
 struct Run {
@@ -78,6 +79,7 @@ class Product : public Step {
     const std::size_t channels = static_cast<std::size_t>(rows_.channels);
     if (channels > inputs_ || rows_.tap_count > inputs_ || rows_.tap_count * channels != inputs_)
       throw std::invalid_argument("product: expected as many inputs as the weights have");
+    for (std::vector<std::ptrdiff_t>* one : {&rows_.start, &rows_.y, &rows_.gathered}) one->reserve(y.size() / outputs_);
     if (windows)
       place_windows(*windows);
     else
@@ -226,8 +228,13 @@ class Product : public Step {
     std::vector<std::ptrdiff_t> taps(rows_.tap_count);
     WindowPlaces::Found found = {taps.data()};
     std::ptrdiff_t runs = 0;
+    std::size_t looked = 0;
     each_row([&](const std::vector<std::ptrdiff_t>& index) {
-      if (places.find(index, found)) runs = add_runs(taps);
+      if (places.find(index, found)) {
+        looked += taps.size();
+        if (looked > most_places) throw std::invalid_argument("windows: expected fewer of them");
+        runs = add_runs(taps);
+      }
       rows_.start.push_back(found.from + (runs < 0 ? taps[0] : 0));
       rows_.y.push_back(y_at(index));
       rows_.gathered.push_back(runs);

@@ -62,6 +62,12 @@ void Program::give_back(std::unique_ptr<Run> run) const {
   if (lock.owns_lock() && idle_.size() < idle_.capacity()) idle_.push_back(std::move(run));
 }
 
+void Program::forget() const {
+  if (arena_ + scratch_ < large) return;
+  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (lock.owns_lock()) idle_.clear();
+}
+
 Program::Fault Program::run(Run& run, const std::vector<void*>& memory) const {
   for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
   Fault fault = {nullptr, 0};

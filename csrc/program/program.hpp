@@ -48,6 +48,8 @@ class Program {
   };
   std::unique_ptr<Run> take() const;
   void give_back(std::unique_ptr<Run> run) const;
+  // Runs that are kept go if they are large: for a program that is not the one in use any more.
+  void forget() const;
   // What was wrong with the values that a step was given; null: nothing.
   struct Fault {
     const char* what;
@@ -69,7 +71,7 @@ class Program {
   std::vector<const void*> constants_;
   std::vector<std::unique_ptr<Step>> steps_;
   mutable std::mutex mutex_;
-  static constexpr std::size_t most_idle = 64;
+  static constexpr std::size_t most_idle = 64, large = std::size_t{8} << 20;
   mutable std::vector<std::unique_ptr<Run>> idle_;
 };
 

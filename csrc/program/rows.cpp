@@ -115,7 +115,8 @@ class OfRows : public Step {
       case Kind::hardmax: {
         const float most = static_cast<float>(table_.reduce({Reduction::max, 0.0f}, x, size_));
         const float* const first = std::find_if(x, x + size_, [&](float a) { return a == most || a != a; });
-        const std::ptrdiff_t place = first - x;
+        // There is none if somebody else changes x meanwhile.
+        const std::ptrdiff_t place = std::min(first - x, static_cast<std::ptrdiff_t>(size_) - 1);
         std::fill_n(y, size_, 0.0f);
         y[place] = 1.0f;
         return;

@@ -52,9 +52,21 @@ void each_index(const std::ptrdiff_t* sizes, std::size_t rank, Run run) {
 // found once for many outputs.
 class WindowPlaces {
  public:
+  static constexpr std::ptrdiff_t most = std::ptrdiff_t{1} << 27;
+
   WindowPlaces() = default;
+  // Whether there are no more than `limit` taps, and as many places of them along each axis.
+  static bool within(std::ptrdiff_t limit, const std::vector<std::ptrdiff_t>& outputs, const std::vector<Sliding>& axes) {
+    std::ptrdiff_t taps = 1;
+    for (std::size_t axis = 0; axis < axes.size(); ++axis) {
+      if (axes[axis].kernel > limit / taps || outputs[axis] > limit / axes[axis].kernel) return false;
+      taps *= axes[axis].kernel;
+    }
+    return true;
+  }
   WindowPlaces(const View& x, const std::vector<std::ptrdiff_t>& outputs, const Windowing& windows)
       : axes_(windows.axes.size()), batch_step_(x.strides[0]) {
+    if (!within(most, outputs, windows.axes)) throw std::invalid_argument("windows: expected fewer elements in them");
     for (std::size_t axis = 0; axis < axes_; ++axis) {
       const Sliding& slide = windows.axes[axis];
       count_ *= static_cast<std::size_t>(slide.kernel);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from threading import Lock
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,11 @@ import numpy.typing as npt
 
 from . import _core, formats
 from ._memory import ModelFromMemory
-from ._model_parts import Array, NodeTime, Planned, TensorSpec, cast, spec_of
+from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
 from .graph import Graph, deciding_inputs, simplify, single, specialise
 from .graph.plan import Packed, plan
-from .graph.tensors import element_of
 from .model_stream import ModelStream
-
-_NUMPY: dict[str, np.dtype[Any]] = {"f": np.dtype(np.float32), "i": np.dtype(np.int64), "b": np.dtype(np.bool_)}
-_KINDS = {"f": "floating-point numbers", "i": "whole numbers", "b": "truth values"}
 
 PLANS = 64
 """Plans that a model keeps, the least recently used going first; a plan is for one set of shapes."""
@@ -40,6 +36,8 @@ class Model(ModelFromMemory):
     ----------
     inputs, outputs : dict
         By their names in the file: the shape, None where a size is free, and the dtype.
+    made : tuple of str
+        The name of each output of a call; a file may hand out one tensor twice.
     graph, simplified : Graph
         The model as the file has it, and what is left of it to run.
 
@@ -57,15 +55,14 @@ class Model(ModelFromMemory):
             raise FormatError(_refusal(graph.refusals))
         self.graph = graph
         self.simplified = simplify(single(graph))
-        self.inputs = {one.name: spec_of(one, self.simplified) for one in graph.inputs}
+        specs = {one.name: spec_of(one, self.simplified) for one in graph.inputs}
+        self.inputs = Inputs(specs, deciding_inputs(self.simplified))
         self.outputs = {one.name: spec_of(one, self.simplified) for one in self.simplified.outputs}
-        self._deciding = frozenset(deciding_inputs(self.simplified))
-        self._held: dict[str, np.dtype[Any]] = {
-            name: _NUMPY[element_of(spec.dtype)] for name, spec in self.inputs.items()
-        }
+        self.made = tuple(one.name for one in self.simplified.outputs)
+        self._looks = bool(self.inputs.narrow)  # at the values of each call
         self._packed = Packed()
+        # Without a lock, which a fork may leave locked: what is done to it is one operation each time.
         self._plans: OrderedDict[Any, Planned] = OrderedDict()
-        self._lock = Lock()
         self._last: Planned | None = None  # most calls are like the one before
 
     @classmethod
@@ -97,7 +94,7 @@ class Model(ModelFromMemory):
         with formats.named(contents.file):
             return cls(graph)
 
-    def __call__(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
+    def __call__(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run the model.
 
         Parameters
@@ -116,7 +113,7 @@ class Model(ModelFromMemory):
             Inputs that are missing or do not fit; the message says what was expected.
         """
         last = self._last
-        found = last.of(args) if last is not None and not kwargs else None
+        found = last.of(args) if last is not None and not kwargs and not self._looks else None
         if found is None:
             found = self._run(args, kwargs)
         return found[0] if len(found) == 1 else found
@@ -130,8 +127,8 @@ class Model(ModelFromMemory):
             Inputs that are missing, unknown or do not fit.
         """
         last = self._last
-        found = last.of(inputs) if last is not None and type(inputs) is dict else None
-        return dict(zip(self.outputs, self._run((), inputs) if found is None else found))
+        found = last.of(inputs) if last is not None and type(inputs) is dict and not self._looks else None
+        return dict(zip(self.made, self._run((), inputs) if found is None else found))
 
     def stream(
         self,
@@ -166,7 +163,7 @@ class Model(ModelFromMemory):
         """What the model computes, a line for each node that is left when it has been simplified."""
         return str(self.simplified)
 
-    def profile(self, *args: npt.ArrayLike, runs: int = 100, **kwargs: npt.ArrayLike) -> list[NodeTime]:
+    def profile(self, /, *args: npt.ArrayLike, runs: int = 100, **kwargs: npt.ArrayLike) -> list[NodeTime]:
         """Where the time of a call goes, by the nodes as the file names them, the longest first.
 
         Parameters
@@ -176,7 +173,7 @@ class Model(ModelFromMemory):
         runs : int
             Calls that are made; the medians of their times are returned.
         """
-        arrays = self._arrays(args, kwargs)
+        arrays = self.inputs.arrays(args, kwargs)
         planned = self.planned(arrays)
         inputs = [arrays[k] for k in planned.inputs]
         spent = np.median([planned.program.profile(*inputs)[1] for _ in range(max(runs, 1))], axis=0) / 1e3
@@ -191,68 +188,19 @@ class Model(ModelFromMemory):
         return sorted(found, key=lambda one: -one.microseconds)
 
     def _run(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> tuple[Array, ...]:
-        arrays = self._arrays(args, named)
-        self._last = planned = self.planned(arrays)
+        arrays = self.inputs.arrays(args, named)
+        planned, before = self.planned(arrays), self._last
+        if before is not None and before is not planned:
+            before.program.forget()
+        self._last = planned
         found = planned.program.run(*[arrays[k] for k in planned.inputs])
         return cast(found, planned.casts)
 
-    def _arrays(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> list[Array]:
-        """The inputs in order, as the engine takes them."""
-        if len(args) > len(self.inputs):
-            raise TypeError(f"expected {len(self.inputs)} inputs ({', '.join(self.inputs)}), found {len(args)}")
-        found = []
-        for k, name in enumerate(self.inputs):
-            if k < len(args):
-                if name in named:
-                    raise TypeError(f"input {name!r}: expected once, found twice")
-                value = args[k]
-            elif name in named:
-                value = named[name]
-            else:
-                raise TypeError(f"input {name!r}: expected {self._describe(name)}, found none")
-            found.append(self.as_input(name, value))
-        if len(args) + len(named) > len(found):
-            unknown = [name for name in named if name not in self.inputs]
-            raise TypeError(f"input {unknown[0]!r}: expected one of {', '.join(self.inputs)}")
-        return found
-
-    def as_input(self, name: str, value: npt.ArrayLike) -> Array:
-        """An array as the engine takes it for an input, contiguous.
-
-        Raises
-        ------
-        TypeError
-            It is of another kind of numbers.
-        """
-        wanted = self.held(name)
-        if type(value) is np.ndarray and value.dtype is wanted and value.flags.carray:
-            return value
-        if isinstance(value, np.ma.MaskedArray):
-            raise TypeError(f"input {name!r}: expected an array without a mask, found a masked array; fill it first")
-        array = np.asarray(value)
-        element = element_of(wanted)
-        if array.dtype.kind not in {"f": "f", "i": "iu", "b": "b"}[element]:
-            raise TypeError(
-                f"input {name!r}: expected {_KINDS[element]}, found dtype {array.dtype}; convert it with "
-                f".astype({self.inputs[name].dtype.name!r}) if that is what you mean"
-            )
-        with np.errstate(over="ignore"):
-            return np.require(array, wanted, ["C", "A"])
-
-    def held(self, name: str) -> np.dtype[Any]:
-        """The dtype in which an input is held while the model runs."""
-        return self._held[name]
-
-    def _describe(self, name: str) -> str:
-        spec = self.inputs[name]
-        shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
-        return f"an array ({shape}{',' * (len(spec.shape) == 1)}) of {spec.dtype}"
-
     def planned(self, arrays: Sequence[Array]) -> Planned:
         """The plan for these shapes, and for the values of inputs that decide what is computed."""
-        if self._deciding:
+        if self.inputs.deciding:
             key: Any = tuple(
-                (array.shape, array.tobytes()) if name in self._deciding else array.shape
+                (array.shape, array.tobytes()) if name in self.inputs.deciding else array.shape
                 for name, array in zip(self.inputs, arrays)
             )
         else:
@@ -261,14 +209,13 @@ class Model(ModelFromMemory):
         found = plans.get(key)
         if found is None:
             found = self._plan(arrays)
-            with self._lock:
-                plans[key] = found
-                while len(plans) > PLANS:
+            plans[key] = found
+            while len(plans) > PLANS:
+                with suppress(KeyError):
                     plans.popitem(last=False)
         elif len(plans) > PLANS // 2:
-            with self._lock:
-                if key in plans:
-                    plans.move_to_end(key)
+            with suppress(KeyError):
+                plans.move_to_end(key)
         return found
 
     def _plan(self, arrays: Sequence[Array]) -> Planned:
@@ -276,11 +223,11 @@ class Model(ModelFromMemory):
         for (name, spec), array in zip(self.inputs.items(), arrays):
             wanted = spec.shape
             if len(wanted) != array.ndim or any(size not in (None, own) for size, own in zip(wanted, array.shape)):
-                raise ValueError(f"input {name!r}: expected {self._describe(name)}, found shape {array.shape}")
+                raise ValueError(f"input {name!r}: expected {self.inputs.describe(name)}, found shape {array.shape}")
         values = {
             name: array.astype(spec.dtype)
             for (name, spec), array in zip(self.inputs.items(), arrays)
-            if name in self._deciding
+            if name in self.inputs.deciding
         }
         try:
             graph = specialise(self.simplified, shapes, values)
@@ -293,7 +240,7 @@ class Model(ModelFromMemory):
         casts = tuple(
             (k, kind)
             for k, kind in enumerate(graph.types[one.name].dtype for one in graph.outputs)
-            if kind != _NUMPY[element_of(kind)]
+            if kind != held(kind)
         )
         return Planned(program, nodes, tuple(order[one.name] for one in graph.inputs), call, casts)
 

@@ -43,7 +43,7 @@ class ModelStream:
         states: Mapping[str, str] | None = None,
         context: Mapping[str, int] | None = None,
     ) -> None:
-        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        if not _is_count(batch_size):
             raise ValueError(f"batch_size: expected a whole number from 1, found {batch_size!r}")
         self.model, self.states = model, pair_states(model.inputs, model.outputs, states)
         if not self.states:
@@ -55,12 +55,16 @@ class ModelStream:
         for name in (*(fixed or {}), *self._context):
             if name not in model.inputs or name in self.states:
                 raise ValueError(f"{name!r}: expected an input that is no state, of {', '.join(model.inputs)}")
-        self._fixed = {name: model.as_input(name, value) for name, value in (fixed or {}).items()}
+        self._fixed = {name: model.inputs.array(name, value).copy() for name, value in (fixed or {}).items()}
         self._free = [name for name in model.inputs if name not in self.states and name not in self._fixed]
+        for name in model.inputs:
+            if name in model.inputs.deciding and name not in self._fixed:
+                raise ValueError(f"{name!r}: expected it in fixed, as its value decides what the model computes")
         for name, count in self._context.items():
-            if name not in self._free or not isinstance(count, int) or count < 1:
+            if name not in self._free or not _is_count(count) or not model.inputs[name].shape:
                 raise ValueError(f"context: expected a whole number from 1 for one of {', '.join(self._free)}")
         self._made = [name for name in model.outputs if name not in self.states.values()]
+        self._narrow = not model.inputs.narrow.isdisjoint(self._free)
         self._lives: dict[Shapes, _Live] = {}
         self._guard = _core.Guard()  # of all of them
         self._live: _Live | None = None
@@ -69,7 +73,7 @@ class ModelStream:
         if all(shape is not None for shape in shapes):
             self._switch(tuple(shape for shape in shapes if shape is not None))
 
-    def step(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
+    def step(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run one step.
 
         Parameters
@@ -95,22 +99,23 @@ class ModelStream:
             live = live or self._bound()
             live.step_in_place()
             return live.output
-        found = live.core.step(args) if live is not None and not kwargs else None
-        if found is None:  # not these shapes and types, or not in order
+        found = live.core.step(args) if live is not None and not kwargs and not self._narrow else None
+        if live is None or found is None:  # not these shapes and types, or not in order
             arrays = self._arguments(args, kwargs)
             live = self._switch(tuple(array.shape for array in arrays))
             found = live.core.step(tuple(arrays))
-        assert live is not None and found is not None
+        if found is None:
+            raise RuntimeError("stream: another thread is using it, and nothing was done")
         found = cast(found, live.casts)
         return found[0] if len(found) == 1 else found
 
-    def process(self, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
+    def process(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run several steps: each input has an axis of them in front, and so have the outputs.
 
         Raises
         ------
         RuntimeError, TypeError, ValueError
-            As `step`.
+            As `step`; after a ValueError the state is as before all of them.
         """
         arrays = self._arguments(args, kwargs)
         counts = {len(array) if array.ndim else -1 for array in arrays}
@@ -118,7 +123,12 @@ class ModelStream:
             raise ValueError(f"expected one number of steps on the first axis, found {sorted(counts)}")
         if counts == {0}:
             raise ValueError("expected at least one step, found none")
-        results = [self.step(*step) for step in zip(*arrays)]
+        before = self.state
+        try:
+            results = [self.step(*step) for step in zip(*arrays)]
+        except ValueError:
+            self._set(before if self._live is None else {**self._live.zeros(), **before})
+            raise
         if len(self._made) == 1:
             return np.stack(results)
         return tuple(np.stack(parts) for parts in zip(*results))
@@ -146,7 +156,7 @@ class ModelStream:
         now = self._zeros() if self._live is None else self._live.zeros()
         if value.keys() != now.keys():
             raise ValueError(f"state: expected {', '.join(now)}, found {', '.join(value)}")
-        new = {name: self.model.as_input(name, one) for name, one in value.items()}
+        new = {name: self.model.inputs.array(name, one).copy() for name, one in value.items()}
         for name, array in new.items():
             if array.shape != now[name].shape:
                 raise ValueError(f"state {name!r}: expected shape {now[name].shape}, found {array.shape}")
@@ -177,7 +187,7 @@ class ModelStream:
         if len(args) + len(named) != len(self._free) or any(name not in self._free[len(args) :] for name in named):
             raise TypeError(f"expected {wanted}; found {len(args)} arrays and {', '.join(named) or 'no names'}")
         values = {**dict(zip(self._free, args)), **named}
-        return [self.model.as_input(name, values[name]) for name in self._free]
+        return [self.model.inputs.array(name, values[name]) for name in self._free]
 
     def _shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of an input as it is given to `step`, if the model says it."""
@@ -192,7 +202,7 @@ class ModelStream:
         found = {}
         for name in self.states:
             shape = tuple(self._batch if size is None else size for size in self.model.inputs[name].shape)
-            found[name] = np.zeros(shape, self.model.held(name))
+            found[name] = np.zeros(shape, self.model.inputs.held[name])
         return found
 
     def _bound(self) -> _Live:
@@ -214,7 +224,12 @@ class ModelStream:
                 self._lives[shapes] = live
             if live is not self._live:
                 before = self._live.state() if self._live is not None else self._waiting
-                live.set({**live.zeros(), **before})
+                now = live.zeros()
+                for name, value in before.items():
+                    if value.shape != now[name].shape:
+                        raise ValueError(f"context of {name!r}: expected rows as before, {value.shape}, found others")
+                live.set({**now, **before})
+                live.core.take_over()
                 self._live = live
         return live
 
@@ -225,6 +240,11 @@ class ModelStream:
                 self._waiting = state
             else:
                 self._live.set(state)
+
+
+def _is_count(value: object) -> bool:
+    """Whether it is a whole number from 1."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
 
 class _Live:
@@ -242,12 +262,12 @@ class _Live:
             if name in stream._fixed
             else zeros[name]
             if name in zeros
-            else np.zeros(whole[name], model.held(name))
+            else np.zeros(whole[name], model.inputs.held[name])
             for name in model.inputs
         ]
         planned = model.planned(arrays)
         places = {list(model.inputs)[k]: place for place, k in enumerate(planned.inputs)}
-        outputs = {name: k for k, name in enumerate(model.outputs)}
+        outputs = {name: model.made.index(name) for name in model.outputs}
         pairs = [(places[name], outputs[output]) for name, output in stream.states.items()]
         self.shapes = shapes
         self.core = _core.Live(
@@ -263,7 +283,7 @@ class _Live:
             if name in places:
                 self.core.array(places[name])[...] = value
         wholes = {name: self.core.array(places[name]) for name in stream._free}
-        given = tuple(wholes[name][..., context.get(name, 0) :] for name in stream._free)
+        given = tuple(wholes[name][..., context[name] :] if name in context else wholes[name] for name in stream._free)
         made = tuple(self.core.array(first + outputs[name]) for name in stream._made)
         self.input, self.output = (one[0] if len(one) == 1 else one for one in (given, made))
         self.step_in_place = self.core.step_in_place

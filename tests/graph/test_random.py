@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_models import helper, onnx, tensor
 
+from fusedlstm import Model
 from fusedlstm.errors import FormatError
 from fusedlstm.formats.containers.source import Source
 from fusedlstm.formats.onnx.whole import from_proto, read_graph
@@ -36,7 +37,7 @@ SMALL = (
 )
 
 
-class Model:
+class Growing:
     """A model that grows by one operator at a time; x is (batch, time, features)."""
 
     def __init__(self, opset, features, seed):
@@ -197,7 +198,7 @@ STEPS = (
 
 @st.composite
 def models(draw):
-    m = Model(draw(st.integers(9, 22)), draw(st.integers(1, 5)), draw(st.integers(0, 99)) * 1000)
+    m = Growing(draw(st.integers(9, 22)), draw(st.integers(1, 5)), draw(st.integers(0, 99)) * 1000)
     features = m.live[0][1]
     for _ in range(draw(st.integers(1, 9))):
         x, n = draw(st.sampled_from(m.live[-3:]))
@@ -233,7 +234,7 @@ def agree(case):
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     graph = from_proto(model)
     assert not graph.refusals
-    simple = simplify(graph)
+    simple, engine = simplify(graph), Model(graph)
     for shape in shapes:
         fed = {"x": random(*shape)}
         try:
@@ -245,6 +246,7 @@ def agree(case):
         assert not deciding_inputs(simple)
         for one in (graph, simple, specialise(simple, {"x": shape})):
             close(evaluate(one, fed), wanted, 5e-5, 0.5)
+        close(engine.run(fed), wanted, 5e-5, 0.5)
 
 
 @pytest.mark.slow

@@ -196,7 +196,7 @@ def run(
     file: Path | Piped,
     x: Path | None,
     output: Path,
-    inputs: dict[str, str],
+    inputs: tuple[str, ...],
     prefix: str | None,
     batch_first: bool | None,
     config: Any,

@@ -18,7 +18,7 @@ from ..errors import FormatError
 from ..weights import ConvLSTMWeights, LSTMWeights
 from ..weights.precision import nbytes
 from . import models
-from .options import MODEL, Piped, config_option
+from .options import MODEL, Piped, config_option, printable
 
 COLUMNS = ("in→hidden", "layers", "dirs", "params", "dtype", "size", "bias", "first")
 NUMERIC = ("layers", "dirs", "params", "size")
@@ -72,8 +72,7 @@ def _bold(prefix: str) -> str:
 
 
 def _shown(prefix: str) -> str:
-    """A name as it is written; characters that would move the cursor as their codes."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in prefix) or formats.ROOT
+    return printable(prefix) or formats.ROOT
 
 
 def _row(about: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,23 +18,19 @@ from .._model_parts import TensorSpec
 from ..formats import Contents
 from ..graph import type_text
 from ..model import Model
-from .options import MODEL, Piped
+from .options import MODEL, Piped, printable
 from .runfile import open_array
 
 Array = npt.NDArray[Any]
+_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 _RANDOM = np.random.default_rng(0)
 
 
-def _named(context: click.Context, option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _pairs(context: click.Context, option: click.Parameter, values: Sequence[str]) -> Sequence[str]:
     for one in values:
-        name, equals, value = one.rpartition("=")
-        if not equals:
+        if "=" not in one:
             raise click.BadParameter(f"expected NAME=VALUE, found {one!r}")
-        if name in found:
-            raise click.BadParameter(f"expected {name!r} once, found it twice")
-        found[name] = value
-    return found
+    return values
 
 
 input_option = click.option(
@@ -41,7 +38,7 @@ input_option = click.option(
     "inputs",
     metavar="NAME=VALUE",
     multiple=True,
-    callback=_named,
+    callback=_pairs,
     help="An input of a whole model: a .npy file, or a number such as 16000. Once for each input.",
 )
 shape_option = click.option(
@@ -49,7 +46,7 @@ shape_option = click.option(
     "inputs",
     metavar="NAME=VALUE",
     multiple=True,
-    callback=_named,
+    callback=_pairs,
     help="An input: a .npy file, a number such as 16000, or a shape such as [1,576] to make it up. Default: made up, "
     "where the file says its shape.",
 )
@@ -59,56 +56,65 @@ shape_option = click.option(
 @click.argument("file", type=MODEL)
 @shape_option
 @click.option("--runs", type=click.IntRange(1), default=100, show_default=True, help="Calls to take the median of.")
-def profile(file: Path | Piped, inputs: dict[str, str], runs: int) -> None:
+def profile(file: Path | Piped, inputs: Sequence[str], runs: int) -> None:
     """Show where the time of a whole model goes, by its nodes as FILE names them.
 
     Inputs that are not given are made up: standard normal numbers, and zeros for whole numbers. Sizes that FILE leaves
     free are 1.
     """
     model = Model.load(file)
-    expect_known(model, inputs)
-    feed = {name: _given(model, name, text) for name, text in inputs.items()}
-    made = {name: _made_up(model, name) for name in model.inputs if name not in inputs}
+    feed = {name: _given(model, name, text) for name, text in _named(model, inputs).items()}
+    made = {name: _made_up(model, name) for name in model.inputs if name not in feed}
+    arrays = {name: {**feed, **made}[name] for name in model.inputs}
     try:
-        times = model.profile(runs=runs, **feed, **made)
+        times = model.profile(*arrays.values(), runs=runs)
     except ValueError as error:
         if not made:
             raise
-        guess = ", ".join(f"{name} as {type_text(one.dtype, one.shape)}" for name, one in made.items())
+        guess = ", ".join(f"{printable(name)} as {type_text(one.dtype, one.shape)}" for name, one in made.items())
         raise ValueError(f"{error}; made up {guess}: --input says what it is") from error
     total = sum(one.microseconds for one in times)
     click.echo(f"{click.style(str(file), bold=True)}: {total:,.1f} µs a call, median of {runs}")
-    click.echo(", ".join(f"{name} {type_text(one.dtype, one.shape)}" for name, one in {**feed, **made}.items()))
+    click.echo(", ".join(f"{printable(name)} {type_text(one.dtype, one.shape)}" for name, one in arrays.items()))
     width = max((len(one.operator) for one in times), default=0)
     click.echo(click.style(f"{'µs':>10}   share {'':12} {'operator':{width}} node", bold=True))
     for one in times:
         bar = "█" * round(12 * one.share)
-        click.echo(f"{one.microseconds:10,.2f} {one.share:7.1%} {bar:12} {one.operator:{width}} {one.name}")
+        click.echo(f"{one.microseconds:10,.2f} {one.share:7.1%} {bar:12} {one.operator:{width}} {printable(one.name)}")
 
 
-def run_model(file: Path | Piped, inputs: dict[str, str], output: Path) -> None:
+def run_model(file: Path | Piped, inputs: Sequence[str], output: Path) -> None:
     """Run a whole model and write its outputs: one to an .npy file, several by their names to an .npz file."""
     model = Model.load(file)
-    expect_known(model, inputs)
+    given = _named(model, inputs)
     expected = {".npy": "one output", ".npz": ""}.get(output.suffix)
     if expected is None or (expected and len(model.outputs) > 1):
         raise ValueError(f"{output}: expected a name that ends with .npz, as there may be several outputs")
-    found = model.run({name: _given(model, name, value, made_up=False) for name, value in inputs.items()})
+    found = model.run({name: _given(model, name, value, made_up=False) for name, value in given.items()})
     with replacing(output) as temporary, open(temporary, "wb") as stream:
         if output.suffix == ".npy":
             np.save(stream, next(iter(found.values())))
         else:
-            arrays: Any = found
-            np.savez(stream, **arrays)
+            with zipfile.ZipFile(stream, "w") as archive:  # numpy.savez has names of its own, such as "file"
+                for name, one in found.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, one)
     for name, one in found.items():
-        click.echo(f"{name}: {type_text(one.dtype, one.shape)}")
+        click.echo(f"{printable(name)}: {type_text(one.dtype, one.shape)}")
 
 
-def expect_known(model: Model, inputs: Mapping[str, str]) -> None:
-    """Refuse names that are none of a model's inputs."""
-    for name in inputs:
-        if name not in model.inputs:
-            raise ValueError(f"--input {name}: expected one of {', '.join(model.inputs)}")
+def _named(model: Model, inputs: Sequence[str]) -> dict[str, str]:
+    """What was written for each input; names and values may have an "=" themselves."""
+    found: dict[str, str] = {}
+    for one in inputs:
+        cuts = [k for k, letter in enumerate(one) if letter == "=" and one[:k] in model.inputs]
+        if not cuts:
+            raise ValueError(f"--input {one.partition('=')[0]}: expected one of {', '.join(model.inputs)}")
+        name, value = one[: cuts[-1]], one[cuts[-1] + 1 :]
+        if name in found:
+            raise click.BadParameter(f"expected {name!r} once, found it twice")
+        found[name] = value
+    return found
 
 
 def describe(contents: Contents) -> dict[str, Any]:
@@ -140,7 +146,8 @@ def told(about: dict[str, Any], verbose: bool) -> list[str]:
 
     def shown(what: str) -> list[str]:
         return [
-            f"  {what}  {one['name']}: {type_text(np.dtype(one['dtype']), one['shape'])}" for one in about[f"{what}s"]
+            f"  {what}  {printable(one['name'])}: {type_text(np.dtype(one['dtype']), one['shape'])}"
+            for one in about[f"{what}s"]
         ]
 
     left = about["nodes_left"]
@@ -152,7 +159,7 @@ def told(about: dict[str, Any], verbose: bool) -> list[str]:
     ]
     if verbose:
         lines += ["simplified to " + ", ".join(f"{op} x {count}" for op, count in left.items())]
-        lines += about["summary"].splitlines()
+        lines += map(printable, about["summary"].splitlines())
     return lines
 
 
@@ -166,11 +173,18 @@ def _given(model: Model, name: str, text: str, made_up: bool = True) -> Array:
         except (ValueError, SyntaxError, TypeError, MemoryError):
             raise ValueError(f"--input {name}: expected a shape such as [1,576], found {text!r}") from None
         return _filled(array)
+    if dtype.kind == "b":
+        if text not in _TRUTHS:
+            return open_array(Path(text))
+        return np.array(_TRUTHS[text])
     try:
         number = float(text) if dtype.kind == "f" else int(text)
     except ValueError:
         return open_array(Path(text))
-    return np.array(number, dtype)
+    try:
+        return np.array(number, dtype)
+    except OverflowError:
+        raise ValueError(f"--input {name}: expected {dtype}, found {text}") from None
 
 
 def _made_up(model: Model, name: str) -> Array:

@@ -35,6 +35,11 @@ class Piped(io.BytesIO):
         return self.name
 
 
+def printable(name: str) -> str:
+    """A name as it is written; characters that would move the cursor as their codes."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
+
+
 class Model(click.Path):
     """A weights file, or "-" for standard input."""
 

@@ -6,9 +6,20 @@ A `Dim` is a polynomial with whole coefficients over symbols, and over quotients
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any
 
-_MOST_TERMS = 8
+_MOST_TERMS, _MOST_DEPTH = 8, 4
+_numbers = itertools.count()
+
+
+@lru_cache(1 << 16)
+def _number(reasons: tuple[Hashable, ...]) -> int:
+    """A number for each list of reasons, so that what follows from an unknown size does not grow with its history."""
+    return next(_numbers)
+
 
 Size = Any
 """An int, or a `Dim`."""
@@ -37,7 +48,7 @@ class Dim:
     @classmethod
     def unknown(cls, *reasons: Any) -> Dim:
         """The size that follows from `reasons` in a way that is not tracked."""
-        return cls({(("?", reasons),): 1})
+        return cls({(("?", _number(reasons)),): 1})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Dim) and self._terms == other._terms
@@ -104,7 +115,7 @@ def _tidy(terms: dict[tuple[Any, ...], int], *reasons: Any) -> Size:
     if not terms or list(terms) == [()]:
         return terms.get((), 0)
     if len(terms) > _MOST_TERMS or max(map(len, terms)) > _MOST_TERMS:
-        return Dim.unknown(hash(reasons))
+        return Dim.unknown(*reasons)
     return Dim(terms)
 
 
@@ -133,7 +144,15 @@ def _divide(above: Size, below: Size) -> Size:
     if not left:
         return _tidy(found)
     quotient = ("//", above, below)
-    return Dim({(quotient,): 1}) if len(repr(quotient)) < 200 else Dim.unknown(hash(quotient))
+    if max(_depth(above), _depth(below)) < _MOST_DEPTH and len(repr(quotient)) < 200:
+        return Dim({(quotient,): 1})
+    return Dim.unknown(*quotient)
+
+
+def _depth(size: Size) -> int:
+    """How many quotients lie inside each other."""
+    atoms = [one for key, _ in _terms_of(size) for one in key if isinstance(one, tuple) and one[0] == "//"]
+    return max((1 + max(map(_depth, one[1:])) for one in atoms), default=0)
 
 
 def _order(term: tuple[tuple[Any, ...], int]) -> tuple[int, str]:

@@ -15,6 +15,8 @@ from .graph import Graph, Node
 from .operators import OPERATORS, Array
 from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of, order_of, place, same_place
 
+MOST_PLACES = 1 << 26
+"""Elements of a constant, or places along an axis, that the shapes of a call may have made when it is planned."""
 _NUMPY = {"f": np.float32, "i": np.int64, "b": np.bool_}
 
 
@@ -74,7 +76,7 @@ class Plan:
                 raise FormatError(f"{one.title}: {one.refused or f'{one.op} has no steps yet'}")
             try:
                 lower(self, one)
-            except FormatError as error:
+            except ValueError as error:
                 raise FormatError(f"{one.title}: {error}") from error
         self._hand_out()
 
@@ -106,6 +108,11 @@ class Plan:
             array = np.ascontiguousarray(array, _NUMPY[element]).reshape(array.shape)
         self._fixed.append(array)
         return _dense(Storage(0, self._bases + len(self._fixed) - 1), element, array.shape)
+
+    def expect_places(self, *counts: int) -> None:
+        """Refuse tables that are larger than what they are for."""
+        if max(counts) > MOST_PLACES:
+            raise FormatError(f"expected at most {MOST_PLACES} elements along an axis, found {max(counts)}")
 
     def write(self, name: str, order: Sequence[int] | None = None, like: Tensor | None = None) -> Tensor:
         """Memory for an output of the node: without gaps, the axes in `order` or in that of a tensor of its shape.
@@ -186,7 +193,13 @@ class Plan:
 
     def target(self, name: str) -> Tensor:
         """Where an output lies that is written piece by piece."""
-        return self._tensors.get(name) or self.write(name)
+        waiting = [name]  # it may be a part of a part
+        while waiting[-1] in self._parts and waiting[-1] not in self._tensors:
+            waiting.append(self._parts[waiting[-1]][0])
+        for one in reversed(waiting):
+            if one not in self._tensors:
+                self.write(one)
+        return self._tensors[name]
 
     def _hand_out(self) -> None:
         """Outputs that are views, inputs or constants are copied to where the caller gets them."""

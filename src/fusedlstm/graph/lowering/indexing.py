@@ -19,6 +19,8 @@ def _gather(plan: Plan, node: Node) -> None:
     x, index = plan.read(node.inputs[0]), plan.value(node.inputs[1])
     axis = axis_of(node.attributes["axis"], len(x.shape))
     if index is not None and index.size == 1:
+        if not x.shape[axis]:
+            raise FormatError("expected indices within the tensor, found one that is out of range")
         part = x.sliced(axis, int(index.reshape(-1)[0]) % x.shape[axis], 1)
         plan.alias(node.outputs[0], reshaped(plan, part, plan.shape(node.outputs[0])))
         return

@@ -33,8 +33,13 @@ def _dense(plan: Plan, node: Node) -> None:
     weights, bias = plan.value(names[1]), plan.value(names[2]) if names[2] else None
     if weights is None or (names[2] and bias is None):
         raise FormatError("weights that are computed are not supported")
-    made = plan.packed.get(("dense", names[1], names[2]), lambda: packed(weights, bias))
     y = plan.write(node.outputs[0])
+    if not weights.size:  # sums of nothing
+        plan.copy(plan.constant(np.zeros(1, np.float32) if bias is None else bias).broadcast(y.shape), y)
+        if node.attributes["activation"] is not None:
+            plan.emit("activate", node.attributes["activation"], y, y)
+        return
+    made = plan.packed.get(("dense", names[1], names[2]), lambda: packed(weights, bias))
     plan.emit("product", made, plan.read(names[0]), y, None, node.attributes["activation"])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..graph import Node
 from ..operators.lowers import lowers
-from ..operators.movement import paddings, split_sizes
+from ..operators.movement import paddings, places_of, split_sizes
 from ..operators.operator import axis_of
 from ..plan import Plan
 from ..tensors import Tensor, order_of, same_place
@@ -50,7 +50,7 @@ def _slice(plan: Plan, node: Node) -> None:
     axes = axes or list(range(len(starts)))
     for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(starts)):
         axis = axis_of(axis, len(x.shape))
-        places = range(x.shape[axis])[slice(start, end, step)]
+        places = places_of(x.shape[axis], start, end, step)
         x = x.sliced(axis, places.start, len(places), step)
     plan.alias(node.outputs[0], x)
 
@@ -97,6 +97,7 @@ def _pad(plan: Plan, node: Node) -> None:
     if x.shape == plan.shape(node.outputs[0]):
         plan.alias(node.outputs[0], x)
         return
+    plan.expect_places(*plan.shape(node.outputs[0]))
     y = plan.write(node.outputs[0], order=order_of(x))
     fill = plan.read(names[2]) if names[2] and node.attributes["mode"] == "constant" else None
     plan.emit("pad", (x, y), tuple(max(before, 0) for before, _ in both), _EDGES[node.attributes["mode"]], fill)
@@ -108,6 +109,7 @@ def _tile(plan: Plan, node: Node) -> None:
     if all(size in (1, made) for size, made in zip(x.shape, shape)):
         plan.alias(node.outputs[0], x.broadcast(shape))
         return
+    plan.expect_places(*plan.shape(node.outputs[0]))
     y = plan.write(node.outputs[0], order=order_of(x))
     plan.emit("pad", (x, y), (0,) * len(shape), "wrap", None)
 

@@ -30,6 +30,7 @@ def _resize(plan: Plan, node: Node) -> None:
         return
     if not all(x.shape):
         raise FormatError(f"expected something to resize, found shape {x.shape}")
+    plan.expect_places(*out)
     found = {
         axis: plan.packed.get(
             ("resize", *a.values(), x.shape[axis], out[axis], scales[axis]),

@@ -34,6 +34,7 @@ def _of_shape(plan: Plan, node: Node) -> None:
 @lowers("EyeLike")
 def _eye(plan: Plan, node: Node) -> None:
     rows, columns = plan.shape(node.inputs[0])
+    plan.expect_places(rows * columns)
     found = np.eye(rows, columns, node.attributes["k"], plan.types[node.outputs[0]].dtype)
     plan.alias(node.outputs[0], plan.constant(found))
 
@@ -43,4 +44,5 @@ def _range(plan: Plan, node: Node) -> None:
     values = [plan.value(name) for name in node.inputs]
     if any(value is None for value in values):
         raise FormatError("expected a range that is known before the model runs")
+    plan.expect_places(*plan.shape(node.outputs[0]))
     plan.alias(node.outputs[0], plan.constant(OPERATORS["Range"].compute(node.attributes, *values)))

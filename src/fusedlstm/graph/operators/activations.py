@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .elementwise import erf
-from .operator import Array, Attributes, Call, TensorType, broadcast_shapes, number, operator, same, text
+from .operator import Array, Attributes, Call, TensorType, number, operator, same, text
+from .shapes import reaches
 
 
 def sigmoid(x: Array) -> Array:
@@ -76,7 +77,7 @@ _enter("Shrink", _shrink, bias=number(0.0), lambd=number(0.5))
 
 
 def _prelu_shape(call: Call) -> list[TensorType]:
-    if broadcast_shapes(*call.shapes) != call.shapes[0]:
+    if not reaches(call.shapes[1], call.shapes[0]):
         raise ValueError(f"expected a slope that broadcasts to {call.shapes[0]}, found {call.shapes[1]}")
     return same(call)
 

@@ -178,18 +178,21 @@ def slices(call_ints: list[Shape | None], rank: int) -> list[tuple[int, int, int
     return list(zip(axes, starts, ends, steps))
 
 
+def places_of(size: int, start: int, end: int, step: int) -> range:
+    """The places of an axis that a slice takes; unlike Python's, a backward one starts at 0 at the least."""
+    return range(size)[slice(max(start, -size) if step < 0 else start, end, step)]
+
+
 def sliced(size: Size, start: Size, end: Size, step: int) -> Size:
-    """How many elements a slice takes; of a size that is open, at least those that it names are taken to be there."""
+    """How many elements a slice takes; of a size that is open, the first and the last one are taken to be there."""
     if all(type(one) is int for one in (size, start, end)):
-        return len(range(*slice(start, end, step).indices(size)))
+        return len(places_of(size, start, end, step))
     if step == 1 and type(start) is int and type(end) is int:
-        first = size if start <= -_FAR else start
-        if end >= _FAR:
-            return size - first if start >= 0 else -start if start > -_FAR else size
-        if end < 0:
-            return size + end - first if start >= 0 else end - start if start > -_FAR else size + end
-        if (start, end) == (0, 1):
+        if (start, end) == (0, 1) or (start == -1 and end >= _FAR):
             return 1
+        first = 0 if start <= -_FAR else start
+        if first >= 0 and (end >= _FAR or -_FAR < end < 0):
+            return size - first if end > 0 else size + end - first
     if (step == 1 and type(start) is int and start == 0 and end == size) or (
         step == -1 and type(start) is int and (start == -1 or start >= _FAR) and type(end) is int and end < -_FAR
     ):
@@ -210,9 +213,8 @@ def _slice(a: Attributes, x: Array, *given: Array | None) -> Array:
     where = [slice(None)] * x.ndim
     ints = [None if one is None else tuple(one.tolist()) for one in (*given, None, None)][:4]
     for axis, start, end, step in slices(ints, x.ndim):
-        where[axis] = slice(*slice(start, end, step).indices(x.shape[axis]))
-        if step < 0 and where[axis].stop < 0:
-            where[axis] = slice(where[axis].start, None, step)
+        places = places_of(x.shape[axis], start, end, step)
+        where[axis] = slice(places.start, None if places.stop < 0 else places.stop, step)
     return x[tuple(where)]
 
 
@@ -231,7 +233,8 @@ def _pad_rule(call: Call) -> list[TensorType]:
     shape = call.shapes[0]
     pads = paddings(call.ints(1), call.ints(3) if call.has(3) else None, len(shape))
     found = tuple(before + size + after for size, (before, after) in zip(shape, pads))
-    if any(size < 0 for size in found):
+    cut = (size + min(before, 0) + min(after, 0) for size, (before, after) in zip(shape, pads))
+    if any(size < 0 for size in cut):
         raise ValueError(f"expected pads that leave something of {shape}, found {pads}")
     if call.attributes["mode"] == "reflect" and any(
         type(size) is int and max(pair) >= max(size, 1) for size, pair in zip(shape, pads) if max(pair) > 0

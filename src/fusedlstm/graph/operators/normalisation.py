@@ -14,7 +14,6 @@ from .operator import (
     TensorType,
     axes_of,
     axis_of,
-    broadcast_shapes,
     differ,
     integer,
     integers,
@@ -22,6 +21,7 @@ from .operator import (
     operator,
     same,
 )
+from .shapes import reaches
 
 
 def _along(array: Array, rank: int, axis: int = 1) -> Array:
@@ -89,7 +89,7 @@ def _layer_rule(call: Call) -> list[TensorType]:
     x = call.shapes[0]
     axis = axis_of(call.attributes["axis"], len(x))
     for shape in call.shapes[1:]:
-        if shape is not None and broadcast_shapes(shape, x[axis:]) != x[axis:]:
+        if shape is not None and not reaches(shape, x[axis:]):
             raise ValueError(f"expected scale and bias that broadcast to {x[axis:]}, found {shape}")
     kept = TensorType((*x[:axis], *(1,) * (len(x) - axis)), FLOAT32)
     return [TensorType(x, call.dtypes[0]), kept, kept]

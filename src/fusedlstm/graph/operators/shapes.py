@@ -16,9 +16,11 @@ from .operator import (
     Attribute,
     Attributes,
     Call,
+    Shape,
     TensorType,
     UnknownError,
     broadcast_shapes,
+    differ,
     integer,
     operator,
     same,
@@ -29,6 +31,12 @@ from .operator import (
 def product(shape: Any) -> Size:
     """The number of elements."""
     return math.prod(shape)
+
+
+def reaches(shape: Shape, whole: Shape) -> bool:
+    """Whether a shape may broadcast to another one, as far as their sizes are known."""
+    found = broadcast_shapes(shape, whole)
+    return len(found) == len(whole) and not any(map(differ, found, whole))
 
 
 def slice_of_shape(a: Attributes, rank: int) -> slice:

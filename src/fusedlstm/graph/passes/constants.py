@@ -169,8 +169,8 @@ class Folder:
         if size > _SMALL or entry.shape_inputs:
             try:
                 found = entry.shape(call)
-            except UnknownError:  # what comes out depends on the values, and is no larger than what goes in
-                found = [TensorType((size,), INT64)]
+            except UnknownError:  # what comes out depends on the values: elements, or their places along each axis
+                found = [TensorType((size, max(map(len, filter(None, call.shapes)), default=1)), INT64)]
             except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
                 raise FormatError(f"{one.title}: {error}") from error
             made = [math.prod(kind.shape) for kind in found]
@@ -191,14 +191,14 @@ class Folder:
             value = math.prod(shape)
         self.put(one.outputs[0], np.array(value, object), one)
 
-    def put(self, name: str, array: Array, one: Node) -> None:
+    def put(self, name: str, array: Array, one: Node, dtype: Any = INT64) -> None:
         """An array of sizes: a constant if none is open."""
-        self.types[name] = TensorType(array.shape, INT64)
+        self.types[name] = TensorType(array.shape, dtype)
         if any(isinstance(size, Dim) for size in array.reshape(-1).tolist()):
             self.symbolic[name] = array
             self.nodes.append(one)
         else:
-            self.settle(Node("", (), (name,)), [array.astype(np.int64)])
+            self.settle(Node("", (), (name,)), [array.astype(dtype)])
 
     def of_sizes(self, one: Node, values: list[Array | None]) -> bool:
         """Compute with open sizes, for the operators that exporters use on shapes."""
@@ -213,11 +213,12 @@ class Folder:
             return False
         if found is None:
             return False
+        dtype = one.attributes["to"] if one.op == "Cast" else self.types[one.inputs[one.op == "Where"]].dtype
         for name, array in zip(one.outputs, found):
             if array.dtype == BOOL:
                 self.settle(Node("", (), (name,)), [array])
             else:
-                self.put(name, array.astype(object), one)
+                self.put(name, array.astype(object), one, dtype)
         # One node may have been kept for each of its outputs.
         while len(self.nodes) > 1 and self.nodes[-1] is one and self.nodes[-2] is one:
             self.nodes.pop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..draft import Draft, DraftNode
+from ..operators.movement import places_of
 from ..operators.operator import axes_of, axis_of
 
 _RESHAPES = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
@@ -215,7 +216,7 @@ def picked(draft: Draft, one: DraftNode) -> tuple[int, int, int] | None:
     axis = axis_of((axes or (0,))[0], len(shape))
     size, (start,), (end,) = shape[axis], starts, ends
     if type(size) is int:
-        chosen = range(size)[slice(start, end, (steps or (1,))[0])]
+        chosen = places_of(size, start, end, (steps or (1,))[0])
         return (axis, chosen[0], 0) if len(chosen) == 1 else None
     if (steps or (1,)) == (1,) and ((start == -1 and end >= _FAR) or (start == 0 and end == 1)):
         return axis, start, 0

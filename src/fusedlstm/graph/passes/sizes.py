@@ -18,7 +18,7 @@ def _meaning(one: Node, values: list[Array | None]) -> list[Array]:
 
 
 def _cast(one: Node, values: list[Any]) -> list[Array] | None:
-    return [values[0]] if one.attributes["to"].kind in "iu" else None
+    return [values[0]] if one.attributes["to"] in (np.int32, np.int64) else None  # wide enough for any size
 
 
 def _equal(one: Node, values: list[Any]) -> list[Array] | None:
