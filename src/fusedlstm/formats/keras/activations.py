@@ -64,7 +64,8 @@ def _layer(role: str, said: Mapping[str, Any], version: str | None) -> Activatio
     elif name == "ReLU":
         return _relu(role, config)
     raise FormatError(
-        f"{role}: expected a name, or one of Keras's layers Activation, ELU, LeakyReLU, ReLU, found {str(name or said)[:80]!r}"
+        f"{role}: expected a name, or one of Keras's layers Activation, ELU, LeakyReLU, ReLU, "
+        f"found {str(name or said)[:80]!r}"
     )
 
 
