@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core, formats
+from ._files import expect_no_other_format
 from ._memory import ModelFromMemory
 from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
@@ -72,7 +75,7 @@ class Model(ModelFromMemory):
         Parameters
         ----------
         file : path, bytes or binary file object
-            An ONNX file, or one of Keras's (.keras, .h5).
+            An ONNX file, one of Keras's (.keras, .h5), or the native form (`save`).
         outputs : sequence of str, optional
             Tensors to cut the model at, by their names in the file (Keras: of layers): what lies behind them does not
             matter. Default: the file's own outputs.
@@ -92,7 +95,7 @@ class Model(ModelFromMemory):
         contents = formats.open(file)
         graph = contents.whole(outputs, external_data)
         with formats.named(contents.file):
-            return cls(graph)
+            return Model(graph)
 
     def __call__(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run the model.
@@ -243,6 +246,27 @@ class Model(ModelFromMemory):
             if kind != held(kind)
         )
         return Planned(program, nodes, tuple(order[one.name] for one in graph.inputs), call, casts)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the native form, a safetensors file that `load` reads back bit for bit, with no library but this one.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written, or what is there is no regular file.
+        ValueError
+            The name has the suffix of another format.
+        """
+        from .formats.native.safetensors import save
+
+        expect_no_other_format(Path(os.fsdecode(path)))
+        save(self.graph, path)
+
+    def __reduce__(self) -> Any:
+        """Pickle the native form, which is checked and planned again."""
+        from .formats.native.safetensors import serialised
+
+        return Model.load, (serialised(self.graph),)
 
     def __repr__(self) -> str:
         def shown(specs: Mapping[str, TensorSpec]) -> str:

@@ -224,6 +224,20 @@ def prune(nodes: Sequence[Node], used: set[str]) -> list[Node]:
     return kept
 
 
+def cut(graph: Graph, outputs: Sequence[str]) -> Graph:
+    """What leads to some tensors, which become the outputs.
+
+    Raises
+    ------
+    FormatError
+        One that the graph does not compute.
+    """
+    known, used = {one.name: one for one in graph.outputs}, set(outputs)
+    nodes = prune(graph.nodes, used)
+    constants = {name: value for name, value in graph.constants.items() if name in used}
+    return Graph(graph.inputs, [known.get(name, Value(name)) for name in outputs], nodes, constants, graph.name)
+
+
 def _constant(name: str, value: Any) -> Array:
     array = np.asarray(value)
     if array.dtype.kind not in "fiub" or array.ndim > MAX_RANK:

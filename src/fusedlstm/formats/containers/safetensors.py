@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -20,6 +21,32 @@ MAX_HEADER = 16 << 20
 NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1", "U8": "u1", "BOOL": "?", "C64": "<c8"}
 NUMBERS |= {f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (2, 4, 8)}
 """NumPy's name for the numbers that are read, by this format's."""
+
+Stored = tuple[str, npt.NDArray[Any]]
+"""A tensor as it is written: its dtype as this format calls it, and its numbers."""
+
+
+def serialise(tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> bytes:
+    """A whole file; the library writes no bfloat16 from NumPy.
+
+    Raises
+    ------
+    ValueError
+        A header longer than `MAX_HEADER`, which would not be read.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    chunks: list[bytes] = []
+    end = 0
+    # Larger numbers first: every tensor is aligned.
+    for name, (kind, values) in sorted(tensors.items(), key=lambda item: (-item[1][1].itemsize, item[0])):
+        header[name] = {"dtype": kind, "shape": values.shape, "data_offsets": (end, end + values.nbytes)}
+        chunks.append(values.tobytes())
+        end += values.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise ValueError(f"expected a header of at most {MAX_HEADER} bytes, found {len(text)}: too much to describe")
+    return b"".join([len(text).to_bytes(8, "little"), text, *chunks])
 
 
 def opened(source: Source) -> Safetensors | None:

@@ -48,21 +48,30 @@ def tensors(weights: LSTMWeights) -> dict[str, FloatArray]:
     return found
 
 
-def metadata(weights: LSTMWeights) -> str:
-    """The JSON."""
+def describe(weights: LSTMWeights) -> dict[str, Any]:
+    """What the tensors do not say."""
     if version(weights) == 1:
-        return json.dumps({"version": 1, "batch_first": weights.batch_first, **narrow.options(weights)})
+        return {"version": 1, "batch_first": weights.batch_first, **narrow.options(weights)}
     said: dict[str, Any] = {"version": 2, **{name: getattr(weights, name) for name in OPTIONS}}
     said |= narrow.options(weights)
     if weights.residual is not None:
         said["residual"] = list(weights.residual)
     said["cells"] = [[_cell_to_json(one.cell) for one in layer] for layer in weights.layers]
-    return json.dumps(said, allow_nan=False)
+    return said
+
+
+def metadata(weights: LSTMWeights) -> str:
+    """The same as JSON."""
+    return json.dumps(describe(weights), allow_nan=False)
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The JSON, with its version and ``batch_first`` checked."""
-    said = parse_python(f"metadata {KEY!r}", text) if len(text) <= MAX_TEXT else None
+    """The JSON, checked as by `checked`."""
+    return checked(parse_python(f"metadata {KEY!r}", text) if len(text) <= MAX_TEXT else None, text)
+
+
+def checked(said: Any, text: str) -> dict[str, Any]:
+    """What `describe` gave, with its version and ``batch_first`` checked; `text` is for messages."""
     if not isinstance(said, dict) or type(said.get("version")) is not int:
         raise FormatError(f"metadata 'fusedlstm': expected a JSON object with a version, found {text[:99]!r}")
     if said["version"] not in (1, 2):

@@ -6,7 +6,6 @@ has a float32 scale for each row beside it, ``weight_ih_l0_scale``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,12 +16,11 @@ import numpy.typing as npt
 from ...errors import FormatError
 from ...weights import DTYPES, PRODUCTS, FloatArray, LSTMWeights, checked_products
 from ...weights.precision import MATRICES, split_int8
-from ..containers.safetensors import NUMBERS
+from ..containers.safetensors import NUMBERS, Stored
 
 KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 """By precision, the name that safetensors gives it."""
 
-Stored = tuple[str, npt.NDArray[Any]]
 Reader = Callable[[], LSTMWeights]
 
 
@@ -60,22 +58,12 @@ def held_in(reader: Reader, found: dict[str, str]) -> Reader:
     return (lambda: replace(reader(), **found)) if found else reader  # type: ignore[arg-type]
 
 
-def serialise(tensors: Mapping[str, FloatArray], dtype: str, metadata: dict[str, str]) -> bytes:
-    """The container, as https://github.com/huggingface/safetensors says; the library writes no bfloat16 from NumPy."""
-    stored: dict[str, Stored] = {}
+def stored(tensors: Mapping[str, FloatArray], dtype: str) -> dict[str, Stored]:
+    """An LSTM's tensors as they are written."""
+    found: dict[str, Stored] = {}
     for name, array in tensors.items():
-        stored |= _stored(name, array, dtype if name.startswith(MATRICES) else "float32")
-    header: dict[str, Any] = {"__metadata__": metadata}
-    chunks: list[bytes] = []
-    end = 0
-    # Larger numbers first: every tensor is aligned.
-    for name, (kind, values) in sorted(stored.items(), key=lambda item: (-item[1][1].itemsize, item[0])):
-        header[name] = {"dtype": kind, "shape": values.shape, "data_offsets": (end, end + values.nbytes)}
-        chunks.append(values.tobytes())
-        end += values.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *chunks])
+        found |= _stored(name, array, dtype if name.startswith(MATRICES) else "float32")
+    return found
 
 
 def scaled(name: str, numbers: npt.NDArray[Any], scale: npt.NDArray[Any]) -> FloatArray:

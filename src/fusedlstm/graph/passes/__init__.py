@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..draft import Draft
 from ..graph import Graph, Node, Value, captures, graphs_of, prune
@@ -58,16 +58,19 @@ def settle(graph: Graph) -> Graph:
     return draft.finish()
 
 
-def simplify(graph: Graph) -> Graph:
-    """All passes, on the graphs inside nodes as well, until none changes anything."""
-    return _settled(fold(graph))
+def simplify(graph: Graph, joined: bool = True) -> Graph:
+    """All passes, on the graphs inside nodes as well, until none changes anything.
+
+    With `joined` false, LSTMs on top of each other and those of two directions stay apart, as the file has them.
+    """
+    return _settled(fold(graph), PASSES if joined else tuple(one for one in PASSES if one is not lstm_pairs.rewrite))
 
 
-def _settled(graph: Graph) -> Graph:
-    graph = _inside(graph)
+def _settled(graph: Graph, passes: Sequence[Callable[[Draft], None]]) -> Graph:
+    graph = _inside(graph, passes)
     for _ in range(_MOST_ROUNDS):
         draft = Draft(graph)
-        for rewrite in PASSES:
+        for rewrite in passes:
             rewrite(draft)
         if not draft.changed:
             break
@@ -75,7 +78,7 @@ def _settled(graph: Graph) -> Graph:
     return graph
 
 
-def _inside(graph: Graph) -> Graph:
+def _inside(graph: Graph, passes: Sequence[Callable[[Draft], None]]) -> Graph:
     """Simplify the graphs inside nodes; their new constants go to this one."""
     if not any(graphs_of(one) for one in graph.nodes):
         return graph
@@ -84,7 +87,7 @@ def _inside(graph: Graph) -> Graph:
         attributes = dict(one.attributes)
         for name, inner in one.attributes.items():
             if isinstance(inner, Graph):
-                attributes[name] = _alone(inner, draft, constants)
+                attributes[name] = _alone(inner, draft, constants, passes)
         nodes.append(Node(one.op, one.inputs, one.outputs, attributes, one.name, one.refused))
     used = {one.name for one in graph.outputs}
     nodes = prune(nodes, used)
@@ -93,7 +96,7 @@ def _inside(graph: Graph) -> Graph:
     )
 
 
-def _alone(inner: Graph, draft: Draft, constants: dict[str, Array]) -> Graph:
+def _alone(inner: Graph, draft: Draft, constants: dict[str, Array], passes: Sequence[Callable[[Draft], None]]) -> Graph:
     """A graph inside a node, simplified with what it takes from around it as inputs and constants of its own."""
     taken = captures(inner)
     outside = [draft.value(name) for name in taken if name not in constants]
@@ -104,6 +107,6 @@ def _alone(inner: Graph, draft: Draft, constants: dict[str, Array]) -> Graph:
         for one in inner.inputs
     )
     closed = inner.replace(inputs=(*inputs, *outside), constants=own, types={**inner.types, **types})
-    settled = _settled(closed)
+    settled = _settled(closed, passes)
     constants.update(settled.constants)
     return settled.replace(inputs=inputs, constants={})

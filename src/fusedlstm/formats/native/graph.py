@@ -1,0 +1,198 @@
+"""A graph from JSON and tensors, as `model` writes them; whatever it does not write is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import FormatError
+from ...graph import OPERATORS, OPSET, Graph, Node, Value, node
+from ...graph.graph import MAX_NODES, check_shape
+from ...graph.operators import Array, Attribute, DType
+from ...weights import Activation, LSTMWeights
+from ..containers.json import parse
+from ..containers.safetensors import NUMBERS, Safetensors
+from . import lstm
+from .stored import MODEL_KEY, Part, lstms
+
+VERSION = 1
+"""Raised when an older reader would get other numbers from it."""
+
+_FIELDS = ("inputs", "outputs", "nodes", "name")
+FIELDS_OF_NODE = ("op", "inputs", "outputs", "attributes", "name")
+_DTYPES = {np.dtype(kind).name: np.dtype(kind) for kind in NUMBERS.values() if np.dtype(kind).kind in "fiub"}
+
+
+class Reader:
+    """Reads the model of a file whose metadata have `MODEL_KEY`."""
+
+    def __init__(self, file: Safetensors) -> None:
+        self._file = file
+        self._known = file.shapes
+        self._arrays: dict[str, Array] = {}
+        self._count = 0
+
+    def read(self) -> Graph:
+        """The model.
+
+        Raises
+        ------
+        FormatError
+            A newer version, or anything that is not as it is written.
+        """
+        said = parse(f"metadata {MODEL_KEY!r}", self._file.metadata[MODEL_KEY].encode())
+        version = said.pop("version", None)
+        if type(version) is not int or version > VERSION or version < 1:
+            later = " (written by a later fusedlstm?)" if type(version) is int and version > VERSION else ""
+            raise FormatError(f"metadata {MODEL_KEY!r}: expected version {VERSION}, found {_short(version)}{later}")
+        if (opset := said.pop("opset", None)) != OPSET:
+            raise FormatError(f"metadata {MODEL_KEY!r}: expected operator set {OPSET}, found {_short(opset)}")
+        constants = _object(said.pop("constants", None), "constants")
+        inside = self._graph(said)
+        return Graph(
+            inside.inputs,
+            inside.outputs,
+            inside.nodes,
+            {name: self._tensor(stored, f"constant {name!r}") for name, stored in constants.items()},
+            inside.name,
+        )
+
+    def _graph(self, said: Any) -> Graph:
+        """One graph, unchecked: names and order are checked when the whole is made."""
+        said = _fields(said, _FIELDS, "graph")
+        inputs, outputs = ([_value(one) for one in _list(said[what], what)] for what in ("inputs", "outputs"))
+        nodes = [self._node(one) for one in _list(said["nodes"], "nodes")]
+        name = _text(said["name"], "name")
+        return Graph((), (), ()).replace(inputs=tuple(inputs), outputs=tuple(outputs), nodes=tuple(nodes), name=name)
+
+    def _node(self, said: Any) -> Node:
+        self._count += 1
+        if self._count > MAX_NODES:
+            raise FormatError(f"expected at most {MAX_NODES} nodes, found more")
+        said = _fields(said, FIELDS_OF_NODE, "node")
+        op, name = _text(said["op"], "op"), _text(said["name"], "name")
+        inputs, outputs = ([_text(one, what) for one in _list(said[what], what)] for what in ("inputs", "outputs"))
+        where = f"{_short(op)} node {_short(name or ''.join(outputs[:1]))}"
+        entry = OPERATORS.get(op)
+        if entry is None:
+            raise FormatError(f"{where}: expected an operator of docs/operators.md")
+        given: dict[str, Any] = {}
+        for key, value in _object(said["attributes"], f"{where}: attributes").items():
+            if key not in entry.attributes:
+                raise FormatError(f"{where}: attribute {_short(key)}: expected none such")
+            given[key] = self._attribute(entry.attributes[key], key, value, where)
+        return node(op, inputs, outputs, name, **given)
+
+    def _attribute(self, known: Attribute, name: str, value: Any, where: str) -> Any:
+        if value is None:
+            return None
+        where = f"{where}: attribute {name}"
+        if known.kind == "a graph":
+            return self._graph(value)
+        if known.kind == "a tensor":
+            return self._tensor(value, where)
+        if known.kind == "a dtype":
+            return _dtype(value, where)
+        if known.kind == "a number":
+            return _float(value, where)
+        if known.kind == "numbers":
+            return [_float(one, where) for one in _list(value, where)]
+        if known.kind == "an object":
+            return self._lstm(value, where) if name == "weights" else _activation(value, where)
+        return value  # text and whole numbers, which the operator checks
+
+    def _lstm(self, value: Any, where: str) -> LSTMWeights:
+        said = _fields(value, ("lstm", "tensors"), where)
+        names = _object(said["tensors"], where)
+        for stored in names.values():
+            self._expect(stored, where)
+        about = lstm.checked(said["lstm"], str(said["lstm"])[:200])
+        found = lstms(Part(self._file, names, self._known), about)
+        if list(found) != [""]:
+            raise FormatError(f"{where}: expected one LSTM, found {len(found)}")
+        try:
+            return found[""]()
+        except ValueError as error:
+            raise FormatError(f"{where}: {error}") from error
+
+    def _tensor(self, stored: Any, where: str) -> Array:
+        stored = self._expect(stored, where)
+        if stored not in self._arrays:
+            self._arrays[stored] = self._file.read(stored)
+        return self._arrays[stored]
+
+    def _expect(self, stored: Any, where: str) -> str:
+        if type(stored) is not str or stored not in self._known:
+            raise FormatError(f"{where}: expected the name of a tensor of this file, found {_short(stored)}")
+        return stored
+
+
+def _value(said: Any) -> Value:
+    if len(_list(said, "input or output")) != 3:
+        raise FormatError(f"input or output: expected a name, a dtype and a shape, found {_short(said)}")
+    name, dtype, shape = said
+    where = f"input or output {_short(name)}"
+    if shape is not None:
+        for size in _list(shape, where):
+            if not (size is None or (type(size) is int and size >= 0) or (type(size) is str and size)):
+                raise FormatError(f"{where}: expected sizes, names of sizes or null, found {_short(size)}")
+        check_shape(where, shape, None)
+    kind = None if dtype is None else _dtype(dtype, where)
+    return Value(_text(name, where), kind, None if shape is None else tuple(shape))
+
+
+def _activation(said: Any, where: str) -> Activation:
+    match said:
+        case [str() as name, alpha, beta] if lstm.is_number(alpha) and lstm.is_number(beta):
+            try:
+                return Activation(name, alpha, beta)
+            except ValueError as error:
+                raise FormatError(f"{where}: {error}") from error
+    raise FormatError(f"{where}: expected a name, alpha and beta, found {_short(said)}")
+
+
+def _dtype(said: Any, where: str) -> DType:
+    if type(said) is not str or said not in _DTYPES:
+        raise FormatError(f"{where}: expected one of {', '.join(_DTYPES)}, found {_short(said)}")
+    return _DTYPES[said]
+
+
+def _float(said: Any, where: str) -> float:
+    if lstm.is_number(said) or said in ("inf", "-inf", "nan"):
+        return float(said)
+    raise FormatError(f"{where}: expected a number, found {_short(said)}")
+
+
+def _text(said: Any, where: str) -> str:
+    if type(said) is not str:
+        raise FormatError(f"{where}: expected text, found {_short(said)}")
+    try:
+        said.encode()
+    except UnicodeEncodeError as error:
+        raise FormatError(f"{where}: expected text, found half of a character") from error
+    return said
+
+
+def _list(said: Any, where: str) -> list[Any]:
+    if type(said) is not list:
+        raise FormatError(f"{where}: expected a list, found {_short(said)}")
+    return said
+
+
+def _object(said: Any, where: str) -> dict[str, Any]:
+    if type(said) is not dict:
+        raise FormatError(f"{where}: expected an object, found {_short(said)}")
+    return said
+
+
+def _fields(said: Any, names: Sequence[str], where: str) -> dict[str, Any]:
+    """An object that has just these entries."""
+    if _object(said, where).keys() != set(names):
+        raise FormatError(f"{where}: expected {', '.join(names)}, found {_short(', '.join(said))}")
+    return said  # type: ignore[no-any-return]
+
+
+def _short(said: Any) -> str:
+    return ascii(said[:99] if isinstance(said, str) else said)[:99]
