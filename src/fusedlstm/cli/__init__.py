@@ -20,6 +20,7 @@ from .._files import expect_no_other_format
 from .._progress import progress_bar
 from ..bench.command import bench
 from ..errors import AssumptionWarning
+from ..model import Model
 from ..weights import DTYPES, PRODUCTS
 from . import models
 from .info import info
@@ -92,6 +93,7 @@ def main() -> None:
 @config_option
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round the weights. Default: as IN has them.")
 @products_option
+@click.option("--whole", is_flag=True, help="Write the whole model, not an LSTM of it alone.")
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 def convert(
     source: Path | Piped,
@@ -101,21 +103,30 @@ def convert(
     config: Any,
     dtype: str | None,
     products: str | None,
+    whole: bool,
     force: bool,
 ) -> None:
-    """Write an LSTM of IN to OUT in the native form.
+    """Write an LSTM of IN, or with --whole the whole model, to OUT in the native form.
 
-    The native form is a safetensors file that says all there is to know, its layout and precision as well.
+    The native form is a safetensors file that says all there is to know, its layout and precision as well, and that
+    needs no library to be read.
     """
     expect_no_other_format(target)
-    lstm = LSTM.load(source, prefix, batch_first=batch_first, config=config, dtype=dtype, products=products)
+    if whole:
+        if prefix or config or dtype or products or batch_first is not None:
+            raise ValueError("--whole: expected no other option but --force; the others are for one LSTM")
+        found: Model | LSTM = Model.load(source)
+        parameters = models.parameters(found)
+    else:
+        found = LSTM.load(source, prefix, batch_first=batch_first, config=config, dtype=dtype, products=products)
+        parameters = found.weights.num_parameters
     if target.exists():
         if isinstance(source, Path) and target.samefile(source):
             raise ValueError(f"{target}: expected another file than IN")
         if not force:
             raise ValueError(f"{target}: exists already; --force overwrites it")
-    lstm.save(target)
-    click.echo(f"{target}: {lstm}, {lstm.weights.num_parameters:,} parameters, {decimal(target.stat().st_size)}")
+    found.save(target)
+    click.echo(f"{target}: {found}, {parameters:,} parameters, {decimal(target.stat().st_size)}")
 
 
 @cli.command()

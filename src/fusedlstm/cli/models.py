@@ -124,7 +124,6 @@ def describe(contents: Contents) -> dict[str, Any]:
     except (ValueError, ImportError) as error:
         return {"refused": str(error).removeprefix(f"{contents.file}: ")}
     nodes, left = list(model.graph.walk()), list(model.simplified.walk())
-    weights = {id(one): one.size for of, _ in nodes for one in of.constants.values() if one.dtype.kind == "f"}
 
     def specs(of: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
         return [{"name": name, "dtype": one.dtype.name, "shape": list(one.shape)} for name, one in of.items()]
@@ -134,9 +133,19 @@ def describe(contents: Contents) -> dict[str, Any]:
         "outputs": specs(model.outputs),
         "nodes": len(nodes),
         "nodes_left": dict(Counter(node.op for _, node in left)),
-        "parameters": sum(weights.values()),
+        "parameters": parameters(model),
         "summary": model.summary(),
     }
+
+
+def parameters(model: Model) -> int:
+    """How many numbers of floating point a model holds."""
+    found: dict[int, int] = {id(one): one.size for one in model.graph.constants.values() if one.dtype.kind == "f"}
+    for of, node in model.graph.walk():
+        found |= {id(one): one.size for one in of.constants.values() if one.dtype.kind == "f"}
+        held = node.attributes.get("weights")
+        found |= {} if held is None else {id(held): held.num_parameters}
+    return sum(found.values())
 
 
 def told(about: dict[str, Any], verbose: bool) -> list[str]:
