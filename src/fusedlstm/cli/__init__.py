@@ -115,11 +115,12 @@ def convert(
     if whole:
         if prefix or config or dtype or products or batch_first is not None:
             raise ValueError("--whole: expected no other option but --force; the others are for one LSTM")
-        found: Model | LSTM = Model.load(source)
-        parameters = models.parameters(found)
+        model = Model.load(source)
+        found: Model | LSTM = model
+        parameters = models.parameters(model)
     else:
-        found = LSTM.load(source, prefix, batch_first=batch_first, config=config, dtype=dtype, products=products)
-        parameters = found.weights.num_parameters
+        found = lstm = LSTM.load(source, prefix, batch_first=batch_first, config=config, dtype=dtype, products=products)
+        parameters = lstm.weights.num_parameters
     if target.exists():
         if isinstance(source, Path) and target.samefile(source):
             raise ValueError(f"{target}: expected another file than IN")

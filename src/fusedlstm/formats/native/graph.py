@@ -32,6 +32,8 @@ class Reader:
         self._file = file
         self._known = file.shapes
         self._arrays: dict[str, Array] = {}
+        self._said: list[Any] = []
+        self._lstms: dict[int, LSTMWeights] = {}
         self._count = 0
 
     def read(self) -> Graph:
@@ -50,6 +52,7 @@ class Reader:
         if (opset := said.pop("opset", None)) != OPSET:
             raise FormatError(f"metadata {MODEL_KEY!r}: expected operator set {OPSET}, found {_short(opset)}")
         constants = _object(said.pop("constants", None), "constants")
+        self._said = _list(said.pop("lstms", None), "lstms")
         inside = self._graph(said)
         return Graph(
             inside.inputs,
@@ -103,19 +106,22 @@ class Reader:
             return self._lstm(value, where) if name == "weights" else _activation(value, where)
         return value  # text and whole numbers, which the operator checks
 
-    def _lstm(self, value: Any, where: str) -> LSTMWeights:
-        said = _fields(value, ("lstm", "tensors"), where)
-        names = _object(said["tensors"], where)
-        for stored in names.values():
-            self._expect(stored, where)
-        about = lstm.checked(said["lstm"], str(said["lstm"])[:200])
-        found = lstms(Part(self._file, names, self._known), about)
-        if list(found) != [""]:
-            raise FormatError(f"{where}: expected one LSTM, found {len(found)}")
-        try:
-            return found[""]()
-        except ValueError as error:
-            raise FormatError(f"{where}: {error}") from error
+    def _lstm(self, place: Any, where: str) -> LSTMWeights:
+        if type(place) is not int or not 0 <= place < len(self._said):
+            raise FormatError(f"{where}: expected one of {len(self._said)} LSTMs, found {_short(place)}")
+        if place not in self._lstms:
+            said = dict(_object(self._said[place], "lstms"))
+            names = _object(said.pop("tensors", None), "lstms: tensors")
+            for stored in names.values():
+                self._expect(stored, where)
+            found = lstms(Part(self._file, names, self._known), lstm.checked(said, str(said)[:200]))
+            if list(found) != [""]:
+                raise FormatError(f"{where}: expected one LSTM, found {len(found)}")
+            try:
+                self._lstms[place] = found[""]()
+            except ValueError as error:
+                raise FormatError(f"{where}: {error}") from error
+        return self._lstms[place]
 
     def _tensor(self, stored: Any, where: str) -> Array:
         stored = self._expect(stored, where)

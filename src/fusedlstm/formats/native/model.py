@@ -33,7 +33,7 @@ def described(graph: Graph) -> tuple[dict[str, Stored], dict[str, str]]:
     """The tensors and the metadata of a file that holds a graph."""
     writer = _Writer()
     said: dict[str, Any] = {"version": VERSION, "opset": OPSET, **writer.graph(graph)}
-    said["constants"] = writer.constants
+    said |= {"constants": writer.constants, "lstms": writer.lstms}
     return writer.tensors, {MODEL_KEY: json.dumps(said, allow_nan=False, ensure_ascii=False, separators=(",", ":"))}
 
 
@@ -42,7 +42,8 @@ class _Writer:
         self.tensors: dict[str, Stored] = {}
         self.constants: dict[str, str] = {}  # those of graphs inside nodes too, as all share one set of names
         self.written: dict[Any, str] = {}
-        self.lstms: dict[int, Any] = {}
+        self.lstms: list[dict[str, Any]] = []
+        self.places: dict[int, int] = {}  # of LSTMs in that list
 
     def graph(self, graph: Graph) -> dict[str, Any]:
         for name, array in graph.constants.items():
@@ -78,13 +79,14 @@ class _Writer:
             return [_number(item) for item in value]
         return _number(value) if known.kind == "a number" else value
 
-    def lstm(self, one: Node, weights: LSTMWeights) -> Any:
-        if id(weights) not in self.lstms:
+    def lstm(self, one: Node, weights: LSTMWeights) -> int:
+        if id(weights) not in self.places:
             tensors = narrow.stored(lstm.tensors(weights), weights.dtype)
             title = one.name or next(filter(None, one.outputs), "lstm")
             names = {name: self.tensor(f"{title}.{name}", array, kind) for name, (kind, array) in tensors.items()}
-            self.lstms[id(weights)] = {"lstm": lstm.describe(weights), "tensors": names}
-        return self.lstms[id(weights)]
+            self.places[id(weights)] = len(self.lstms)
+            self.lstms.append({**lstm.describe(weights), "tensors": names})
+        return self.places[id(weights)]
 
     def tensor(self, name: str, array: Array, kind: str | None = None) -> str:
         """Under which name an array is stored; one that several names have is stored once."""

@@ -39,7 +39,8 @@ def read(source: Source) -> Contents | None:
         from .model import Whole  # and with it all that graphs need
 
         whole = Whole(file)
-        return Contents(NAME, {LSTMWeights: whole.lstms}, tensors, graph=whole.graph)
+        hint = "it holds a whole model (Model.load)"
+        return Contents(NAME, {LSTMWeights: whole.lstms}, tensors, hint=hint, graph=whole.graph)
     return Contents(NAME, {LSTMWeights: stored.lstms(file, lstm.parse(file.metadata[lstm.KEY]))}, tensors)
 
 

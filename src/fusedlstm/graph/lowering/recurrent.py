@@ -26,14 +26,14 @@ def _lstm(plan: Plan, node: Node) -> None:
     names = (*node.inputs, "", "", "")[:4]
     x = _features_beside(plan, plan.read(names[0]))
     x = x if node.attributes["x_batch_first"] else x.transposed((1, 0, 2))
-    states, last = weights.num_layers * (2 if weights.bidirectional else 1), weights.layers[-1][0]
-    shapes = [(states, x.shape[0], size) for size in (last.output_size, last.hidden_size)]
+    cells = [one for layer in weights.layers for one in layer]  # layers may be of several sizes, if no state is wanted
+    rows = [sum(one.output_size for one in cells), sum(one.hidden_size for one in cells)]
     y: Tensor | None = None
     made, copies = [], []
-    for k, (name, shape) in enumerate(zip(plan.wanted(node, 3), (None, *shapes))):
+    for k, (name, count) in enumerate(zip(plan.wanted(node, 3), (0, *rows))):
         if k == 0 and not name:
             continue
-        target = plan.write(name) if name else plan.scratch("f", shape or ())
+        target = plan.write(name) if name else plan.scratch("f", (count, x.shape[0]))
         if not (target.contiguous if k else target.strides[-1] == 1 or target.shape[-1] == 1):
             copies.append((plan.scratch("f", target.shape), target))
             target = copies[-1][0]
