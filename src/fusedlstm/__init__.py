@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from ._model_parts import TensorSpec
     from .batcher import AsyncBatcher
     from .model import Model
+    from .parts import BatchNorm1d, Conv1d, Embedding, Last, LayerNorm, Linear, Residual, Sequential, Transpose
 else:
     from importlib import import_module
 
     # What takes long to import, and not everybody needs.
     _LATER = {"AsyncBatcher": "batcher", "Model": "model", "TensorSpec": "_model_parts"}
+    _PARTS = ("BatchNorm1d", "Conv1d", "Embedding", "LayerNorm", "Linear", "Last", "Residual", "Sequential")
+    _LATER |= dict.fromkeys((*_PARTS, "Transpose"), "parts")
 
     def __getattr__(name: str) -> Any:
         """A class, when it is first asked for."""
@@ -35,16 +38,25 @@ __all__ = [
     "Activation",
     "AssumptionWarning",
     "AsyncBatcher",
+    "BatchNorm1d",
     "Cell",
+    "Conv1d",
     "ConvLSTM",
     "ConvLSTMWeights",
     "DirectionWeights",
+    "Embedding",
     "FormatError",
     "LSTMWeights",
+    "Last",
+    "LayerNorm",
+    "Linear",
     "Model",
+    "Residual",
+    "Sequential",
     "Stream",
     "StreamPool",
     "TensorSpec",
+    "Transpose",
     "c_api",
     "cpu_info",
     "get_num_threads",

@@ -60,14 +60,14 @@ def plain_names(shapes: Mapping[str, Shape], tensor: Tensors) -> tuple[dict[str,
         # fastai's weight drop keeps its parts beside the module that it wraps.
         home = f"{path}module." if "raw" in names and f"{path}module." in plain else path
         try:
-            recipes[home + role] = _recipe(role, names, shapes, tensor)
+            recipes[home + role] = recipe(role, names, shapes, tensor)
         except FormatError as error:
             refused[home] = str(error)
     return recipes, refused, {name for names in groups.values() for name in names.values()}
 
 
-def _recipe(role: str, names: dict[str, str], shapes: Mapping[str, Shape], tensor: Tensors) -> Recipe:
-    """The shape of a weight, and how to compute it from its parts."""
+def recipe(role: str, names: dict[str, str], shapes: Mapping[str, Shape], tensor: Tensors) -> Recipe:
+    """The shape of a weight, and how to compute it from its parts, whose full names are given by what they are."""
     parts, first = set(names), next(iter(names.values()))
     if parts == {"raw"}:
         return shapes[first], lambda: tensor(first)
