@@ -8,6 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 from test_cli import invoke
 
+import fusedlstm as fl
+
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
@@ -149,3 +151,17 @@ def test_numbers_that_do_not_fit(tmp_path, kind, value, words):
     model = small(tmp_path / "b.onnx", [helper.make_node("Cast", ["x"], ["y"], to=FLOAT)], [("x", kind, [])], ["y"])
     arguments = ("run", model, "--input", f"x={value}", "-o", tmp_path / "out.npz")
     assert words in invoke(*arguments, code=1 if words else 0)
+
+
+def test_convert_writes_whole_models(path, tmp_path):
+    out = tmp_path / "a.safetensors"
+    text = invoke("convert", path, out, "--whole")
+    assert "Model(x: float32[?, 3], times: int64[] -> y: float32[?, 4], positive: float32[?, 4]), 12 parameters" in text
+    x = np.random.default_rng(1).standard_normal((5, 3)).astype(np.float32)
+    for found, wanted in zip(fl.Model.load(out)(x, 3), fl.Model.load(path)(x, 3)):
+        np.testing.assert_array_equal(found, wanted)
+    assert "12 parameters" in invoke("info", out)
+    assert "expected another file" in invoke("convert", out, out, "--whole", code=1)
+    assert "--force" in invoke("convert", path, out, "--whole", code=1)
+    assert "expected no other option" in invoke("convert", path, out, "--whole", "--dtype", "int8", code=1)
+    assert "it holds a whole model" in invoke("convert", out, tmp_path / "b.safetensors", code=1)

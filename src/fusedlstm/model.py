@@ -275,7 +275,7 @@ class Model(ModelFromMemory):
                 for name, spec in specs.items()
             )
 
-        return f"Model({shown(self.inputs)} -> {shown(self.outputs)})"
+        return f"{type(self).__name__}({shown(self.inputs)} -> {shown(self.outputs)})"
 
 
 def _refusal(refusals: Sequence[str]) -> str:

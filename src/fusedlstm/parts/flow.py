@@ -94,7 +94,7 @@ class Builder:
         for k, part in enumerate(parts):
             self._place = (*above, k)
             numbered = ".".join(map(str, self._place))
-            self.title = getattr(part, "name", "") or f"{numbered} {part.title}"
+            self.title = part.name or f"{numbered} {part.kind}"
             try:
                 x = part.build(self, x)
             except PartError:

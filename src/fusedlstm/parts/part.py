@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -38,9 +39,14 @@ class Part(ABC):
         """
 
     @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return type(self).__name__
+
+    @property
     def title(self) -> str:
         """What to call it in a message."""
-        return type(self).__name__ + (f" {self.name!r}" if self.name else "")
+        return self.kind + (f" {self.name!r}" if self.name else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +112,8 @@ def _of(cls: Any, readers: dict[str, Any], prefix: str, options: Mapping[str, An
     arrays: dict[str, npt.NDArray[Any]] = {}
     used = set(_BESIDE)
     for name in cls.ARRAYS:
-        starts = (f"{name}_", f"parametrizations.{name}.")
-        own = {one: one.removeprefix(start) for start in starts for one in readers if one.startswith(start)}
+        pieces = re.compile(rf"{name}_(g|v|u|orig|mask|raw)|parametrizations\.{name}\.(.+)")
+        own = {one: match[1] or match[2] for one in readers if (match := pieces.fullmatch(one))}
         if own:  # weight norm and the like
             read = {one: readers[one]() for one in own}
             shapes = {one: array.shape for one, array in read.items()}

@@ -12,7 +12,7 @@ from ..model import Model
 from .flow import Builder, Flow, PartError, Shape
 from .layers import Embedding
 from .part import Part
-from .steps import part_of
+from .steps import parts_of
 
 
 class Sequential(Model):
@@ -44,20 +44,8 @@ class Sequential(Model):
     """
 
     def __init__(self, *parts: Any, lengths: bool = False, shape: Sequence[int | None] | None = None) -> None:
-        if not parts:
-            raise ValueError("expected parts, found none")
-        self.parts = tuple(_flat(parts))
+        self.parts = tuple(parts_of(parts))
         super().__init__(_graph(self.parts, lengths, None if shape is None else tuple(shape)))
-
-
-def _flat(parts: Sequence[Any]) -> list[Part]:
-    found: list[Part] = []
-    for k, one in enumerate(parts):
-        try:
-            found += one.parts if isinstance(one, Sequential) else [part_of(one)]
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"part {k}: {error}") from None
-    return found
 
 
 def _graph(parts: Sequence[Part], lengths: bool, shape: Shape | None) -> Graph:

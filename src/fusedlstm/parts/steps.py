@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from .._assumed import tell_axes
 from ..lstm import LSTM
+from ..model import Model
 from ..weights import Activation
 from .flow import Builder, Flow
 from .part import Part
@@ -74,7 +75,7 @@ class Function(Part):
             raise ValueError(f"expected an activation of {', '.join(known)}, found {str(self.what)!r}")
 
     @property
-    def title(self) -> str:
+    def kind(self) -> str:
         """The name."""
         return str(self.what)
 
@@ -94,9 +95,9 @@ class Recurrent(Part):
     lstm: LSTM
 
     @property
-    def title(self) -> str:
-        """What it shows."""
-        return repr(self.lstm)
+    def kind(self) -> str:
+        """As the class is called."""
+        return "LSTM"
 
     def build(self, builder: Builder, x: Flow) -> Flow:
         """One node."""
@@ -165,9 +166,7 @@ class Residual(Part):
     """
 
     def __init__(self, *parts: Any) -> None:
-        if not parts:
-            raise ValueError("expected parts, found none")
-        self.parts = tuple(map(part_of, parts))
+        self.parts = tuple(parts_of(parts))
 
     def build(self, builder: Builder, x: Flow) -> Flow:
         """The parts, and a sum."""
@@ -180,18 +179,30 @@ class Residual(Part):
         return replace(y, name=builder.add("Add", [x.name, y.name]))
 
 
-def part_of(given: Any) -> Part:
-    """What a caller gave as a part.
+def parts_of(given: Sequence[Any]) -> list[Part]:
+    """What a caller gave, with the parts of a `Sequential` in its place.
 
     Raises
     ------
     TypeError, ValueError
-        It is none.
+        Something that is no part.
     """
-    if isinstance(given, Part):
-        return given
-    if isinstance(given, LSTM):
-        return Recurrent(given)
-    if isinstance(given, (str, Activation)):
-        return Function(given)
-    raise TypeError(f"expected a part, an LSTM or the name of an activation, found {type(given).__name__}")
+    if not given:
+        raise ValueError("expected parts, found none")
+    found: list[Part] = []
+    for k, one in enumerate(given):
+        if isinstance(one, Part):
+            found.append(one)
+        elif isinstance(one, LSTM):
+            found.append(Recurrent(one))
+        elif isinstance(one, (str, Activation)):
+            try:
+                found.append(Function(one))
+            except ValueError as error:
+                raise ValueError(f"part {k}: {error}") from None
+        elif isinstance(one, Model) and hasattr(one, "parts"):
+            found += one.parts
+        else:
+            what = type(one).__name__
+            raise TypeError(f"part {k}: expected a part, an LSTM or the name of an activation, found {what}")
+    return found
