@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import variants
 
 import fusedlstm as fl
 from fusedlstm.parts.steps import FUNCTIONS
@@ -353,6 +354,32 @@ def test_the_order_of_axes_that_nobody_said_is_told(tmp_path):
     torch.save(rnn.state_dict(), tmp_path / "f")
     with pytest.warns(fl.AssumptionWarning, match="batch_first"):
         fl.Sequential(fl.LSTM.load(tmp_path / "f"), fl.Last())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_lstms_of_any_kind(seed):
+    """What an LSTM does alone it does among parts, to the bit; or it is refused."""
+    weights = variants.random_weights(np.random.default_rng(seed), largest=9)
+    rnn = fl.LSTM(weights) if seed % 3 else fl.LSTM(weights).astype(["int8", "float16", "bfloat16"][seed // 3 % 3])
+    x = normal(3, 4, rnn.input_size)
+    lengths = np.array([4, 1, 3] if rnn.batch_first else [3, 1, 2, 3])
+    if weights.merge == "none":
+        with pytest.raises(ValueError, match="part 0, LSTM: expected directions that are merged"):
+            fl.Sequential(rnn)
+        return
+    np.testing.assert_array_equal(fl.Sequential(rnn)(x), rnn(x)[0])
+    if weights.flip_output or weights.padding == "repeat":
+        with pytest.raises(ValueError, match="part 0, LSTM: expected no lengths"):
+            fl.Sequential(rnn, lengths=True)
+    else:
+        np.testing.assert_array_equal(fl.Sequential(rnn, lengths=True)(x, lengths), rnn(x, lengths=lengths)[0])
+
+
+@pytest.mark.parametrize("lengths", [[6, 1], [-1, 2], [1], [[1, 2]]])
+def test_lengths_that_make_no_sense(lengths):
+    model = fl.Sequential(lstm(3, 2), fl.Last(), lengths=True)
+    with pytest.raises(ValueError, match="lengths|shape"):
+        model(normal(2, 5, 3), np.array(lengths))
 
 
 def test_words_out_of_the_table_are_an_error():

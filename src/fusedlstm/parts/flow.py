@@ -69,15 +69,18 @@ class Builder:
         Of the input, as far as it is known; parts narrow it.
     lengths : bool
         Whether the lengths of the rows are an input.
+    words : bool
+        Whether the input is of whole numbers.
     """
 
     INPUT, LENGTHS, OUTPUT = "input", "lengths", "output"
 
-    def __init__(self, shape: Shape, lengths: bool) -> None:
+    def __init__(self, shape: Shape, lengths: bool, words: bool) -> None:
         self.shape = shape
         self.lengths = self.LENGTHS if lengths else ""
         self.nodes: list[Node] = []
         self.constants: dict[str, npt.NDArray[Any]] = {}
+        self.words = words
         self.recurrent = False  # whether an LSTM has said which axis is time
         self.title = ""
         self._place: tuple[int, ...] = ()

@@ -47,7 +47,7 @@ class Embedding(Weighted):
 
     def build(self, builder: Builder, x: Flow) -> Flow:
         """Look up."""
-        if x.name != builder.INPUT:
+        if x.name != builder.INPUT or not builder.words:
             raise ValueError(f"expected whole numbers, which only the model's input can be, found {x}")
         y = builder.add("Gather", [builder.constant("weight", self.weight), x.name])
         return Flow(y, (*x.shape, int(self.weight.shape[1])), x.time)

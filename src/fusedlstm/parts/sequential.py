@@ -54,10 +54,10 @@ def _graph(parts: Sequence[Part], lengths: bool, shape: Shape | None) -> Graph:
     ranks: Sequence[int] = (2,) if words else (2, 3)
     failed: PartError | None = None
     for start in [shape] if shape is not None else [(None,) * rank for rank in ranks]:
-        builder = Builder(start, lengths)
+        builder = Builder(start, lengths, words)
         try:
             time = 1 if len(start) == 3 or (words and len(start) == 2) else None
-            return _made(builder, builder.run(parts, Flow(builder.INPUT, start, time)), words)
+            return _made(builder, builder.run(parts, Flow(builder.INPUT, start, time)))
         except PartError as error:
             if failed is None or error.place >= failed.place:
                 failed = error
@@ -65,8 +65,8 @@ def _graph(parts: Sequence[Part], lengths: bool, shape: Shape | None) -> Graph:
     raise ValueError(str(failed)) from failed.__cause__
 
 
-def _made(builder: Builder, y: Flow, words: bool) -> Graph:
-    kind = np.dtype(np.int64 if words else np.float32)
+def _made(builder: Builder, y: Flow) -> Graph:
+    kind = np.dtype(np.int64 if builder.words else np.float32)
     inputs = [Value(builder.INPUT, kind, builder.shape)]
     if builder.lengths:
         inputs.append(Value(builder.lengths, np.dtype(np.int64), (None,)))

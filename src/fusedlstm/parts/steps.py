@@ -104,6 +104,8 @@ class Recurrent(Part):
         weights, steps = self.lstm.weights, 1 if self.lstm.batch_first else 0
         if weights.merge == "none":
             raise ValueError("expected directions that are merged, found merge='none'")
+        if builder.lengths and (weights.flip_output or weights.padding == "repeat"):
+            raise ValueError("expected no lengths beside an output that is turned round or repeated")
         if len(x.shape) != 3:
             raise ValueError(f"expected (batch, time, {weights.input_size}), found {x}")
         if x.time == 2:

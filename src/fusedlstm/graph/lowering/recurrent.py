@@ -41,6 +41,10 @@ def _lstm(plan: Plan, node: Node) -> None:
             made.append(target)
         else:
             y = target if node.attributes["y_batch_first"] else target.transposed((1, 0, 2))
+    if weights.flip_output and y is not None:
+        y = y.sliced(1, y.shape[1] - 1, y.shape[1], -1)
+    if weights.padding == "repeat" and names[3]:
+        raise FormatError("padding='repeat' beside lengths is not supported")
     given: list[Any] = [plan.dense(plan.read(name)) if name else None for name in names[1:]]
     plan.emit("lstm", core, (x, *given), (y, *made))
     for one in copies:
