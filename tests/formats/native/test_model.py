@@ -148,6 +148,32 @@ def test_lstms_inside_have_names(tmp_path):
         assert lstm(x)[0].shape == (6, 1, 2)
 
 
+def test_lstms_inside_are_those_of_the_onnx_file(tmp_path):
+    """By the same names, with their axes in the same order, those on top of each other apart."""
+    onnx = pytest.importorskip("onnx")
+
+    class Stack(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = torch.nn.LSTM(3, 4, 2, batch_first=True), torch.nn.LSTM(4, 2, bidirectional=True)
+
+        def forward(self, x):
+            return self.b(self.a(x)[0].transpose(0, 1))[0]
+
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Stack(), torch.zeros(1, 5, 3), tmp_path / "m.onnx", dynamo=False)
+    assert onnx.load(tmp_path / "m.onnx")
+    fl.Model.load(tmp_path / "m.onnx").save(tmp_path / "m.safetensors")
+    wanted, found = (fl.LSTM.load_all(tmp_path / f"m.{kind}") for kind in ("onnx", "safetensors"))
+    assert len(wanted) == 3 and list(wanted) == list(found)
+    for one, other in zip(wanted.values(), found.values()):
+        x = array(3, 3, one.input_size)
+        assert one.batch_first == other.batch_first
+        np.testing.assert_array_equal(one(x)[0], other(x)[0])
+
+
 def test_no_other_library_is_needed(tmp_path):
     fl.Model(whole()).save(tmp_path / "m.safetensors")
     code = (

@@ -61,9 +61,10 @@ def settle(graph: Graph) -> Graph:
 def simplify(graph: Graph, joined: bool = True) -> Graph:
     """All passes, on the graphs inside nodes as well, until none changes anything.
 
-    With `joined` false, LSTMs on top of each other and those of two directions stay apart, as the file has them.
+    With `joined` false, LSTMs stay as the file has them: apart, with their axes in the order that they have there.
     """
-    return _settled(fold(graph), PASSES if joined else tuple(one for one in PASSES if one is not lstm_pairs.rewrite))
+    joins = () if joined else (lstm_pairs.rewrite, lstm_shapes.rewrite)
+    return _settled(fold(graph), tuple(one for one in PASSES if one not in joins))
 
 
 def _settled(graph: Graph, passes: Sequence[Callable[[Draft], None]]) -> Graph:
