@@ -222,6 +222,13 @@ def test_graph_uses_weights_alone():
         only_uses(path, "errors", "weights", "graph", *(("_core", "_packing") if plans else ()))
 
 
+def test_parts_use_the_door_and_the_graph():
+    for path in (PACKAGE / "parts").glob("*.py"):
+        allowed = {"parts", "formats", "graph", "weights", "errors", "model", "lstm", "_assumed"}
+        only_uses(path, *allowed)
+        assert not {name for name in used(path) if name.startswith("formats/")}, path
+
+
 def test_lstm_imports():
     relative = {name for name in imported(PACKAGE / "lstm.py") if name.startswith(".")}
     allowed = {"._arguments", "._assumed", "._layer", "._memory", "._packing", "._renamed", "._sizes", "._variants"}
