@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import formats
 from ._assumed import settled
 from .formats import Config
-from .graph import Graph
 from .weights import LSTMWeights
+
+if TYPE_CHECKING:
+    from .graph import Graph  # which takes long to import
 
 Self = TypeVar("Self", bound="FromMemory")
 Whole = TypeVar("Whole", bound="ModelFromMemory")

@@ -90,7 +90,8 @@ def _safetensors():
         "__metadata__": native,
     }
     texts = [json.dumps(header).encode(), json.dumps(own).encode(), json.dumps(header).replace("F32", "BF16").encode()]
-    return [struct.pack("<Q", len(text)) + text + bytes(at if k != 1 else 160) for k, text in enumerate(texts)]
+    files = [struct.pack("<Q", len(text)) + text + bytes(at if k != 1 else 160) for k, text in enumerate(texts)]
+    return [*files, (DATA / "native_model_1.safetensors").read_bytes()]
 
 
 def _hdf5():
