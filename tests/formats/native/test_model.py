@@ -55,6 +55,8 @@ def whole():
     constants = {
         "kernel": kernel,
         "tied": kernel,
+        "turned": kernel.T,  # other numbers in the same memory
+        "some": kernel[::2],
         "factor": np.array(2.5, np.float32),
         "wide": np.array([1e-3, -1, 1, 2], np.float64),
         "__metadata__": np.array([0]),
