@@ -72,6 +72,8 @@ def _settled(graph: Graph) -> Graph:
         if not draft.changed:
             break
         graph = fold(draft.finish())
+        if any(one.op in ("Loop", "Scan") for one in graph.nodes):  # the loop before may have given them their shapes
+            graph = _inside(graph)
     return graph
 
 
