@@ -74,8 +74,8 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
             raise FormatError(f"{one.title}: {one.refused}")
         if one.op in ("Loop", "Scan"):
             raise FormatError(
-                f"{one.title}: a {one.op} that is no LSTM is not supported, unless it is known before it runs how often "
-                "it does, and that is seldom"
+                f"{one.title}: a {one.op} that is no LSTM is supported where shapes say how often it runs; this one "
+                "is not, or runs too often"
             )
         if OPERATORS[one.op].shape_inputs or one.op == "NonZero":
             raise FormatError(f"{one.title}: its shape depends on values that are known only when it runs")

@@ -145,10 +145,12 @@ def _renamed(graph: Graph, names: dict[str, str], fresh: Callable[[str], str]) -
         for key, inner in one.attributes.items():
             if isinstance(inner, Graph):
                 own = {**names, **{value.name: fresh(value.name) for value in inner.inputs}}
-                inputs = tuple(_called(value, own) for value in inner.inputs)
-                nodes = tuple(_renamed(inner, own, fresh))
-                outputs = tuple(_called(value, own) for value in inner.outputs)
-                attributes[key] = inner.replace(inputs=inputs, nodes=nodes, outputs=outputs, types={})
+                attributes[key] = inner.replace(
+                    inputs=tuple(_called(value, own) for value in inner.inputs),
+                    nodes=tuple(_renamed(inner, own, fresh)),
+                    outputs=tuple(_called(value, own) for value in inner.outputs),
+                    types={},
+                )
         taken = tuple(names.get(name, name) for name in one.inputs)
         outputs = tuple(names.setdefault(name, fresh(name)) if name else "" for name in one.outputs)
         made.append(Node(one.op, taken, outputs, attributes, one.name, one.refused))

@@ -15,8 +15,8 @@ from .whole.reader import read_graph
 
 NAME = "TensorFlow Lite"
 _LOOPS = (
-    "its loops (WHILE) of plain operators, as Keras 3 is converted, run as a whole model (Model.load); for the LSTM alone "
-    "load the .keras file, or convert with tf_keras"
+    "its loops (WHILE) of plain operators, as Keras 3 is converted, run as a whole model (Model.load); for the LSTM "
+    "alone load the .keras file, or convert with tf_keras"
 )
 
 

@@ -185,9 +185,7 @@ class Call:
 
     def slice(self, x: str, axis: int, start: int, stop: int, step: int = 1) -> str:
         """Some places along one axis."""
-        return self.op(
-            "Slice", x, self.int_list(start), self.int_list(stop), self.int_list(axis), self.int_list(step)
-        )
+        return self.op("Slice", x, self.int_list(start), self.int_list(stop), self.int_list(axis), self.int_list(step))
 
     def squeeze(self, x: str, *axes: int) -> str:
         """Without some axes of one."""

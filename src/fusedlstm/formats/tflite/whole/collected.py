@@ -1,4 +1,4 @@
-"""How loops without lists of tensors collect what each turn makes: a tensor with one place along its first axis replaced."""
+"""How loops without lists of tensors collect what turns make: a tensor of which each replaces one place."""
 
 from __future__ import annotations
 
@@ -45,7 +45,12 @@ def collected(body: Graph, k: int) -> Collected | None:
     if {id(user) for user in users} != {id(first), id(last)} or len(first.inputs) != 3 or len(last.inputs) != 3:
         return None
     place, following = _first_of(body, first.inputs[2]), _first_of(body, last.inputs[1])
-    if place is None or following is None or not _is_zero(body, first.inputs[1]) or not _is_next(body, following, place):
+    if (
+        place is None
+        or following is None
+        or not _is_zero(body, first.inputs[1])
+        or not _is_next(body, following, place)
+    ):
         return None
     shape = body.shape(item) if item >= 0 else ()
     return Collected(place, item, True) if shape[:1] == (1,) else None

@@ -154,7 +154,9 @@ def _space_to_batch(call: Call) -> str:
     axes = [*range(2, 2 * count + 1, 2), 0, *range(1, 2 * count, 2), *range(2 * count + 1, rank + count)]
     x = call.transpose(x, *axes)
     batch = call.op("Mul", parts[0], call.int_list(int(np.prod(block))))
-    return call.op("Reshape", x, call.op("Concat", batch, *parts[1 : 2 * count + 1 : 2], *parts[2 * count + 1 :], axis=0))
+    return call.op(
+        "Reshape", x, call.op("Concat", batch, *parts[1 : 2 * count + 1 : 2], *parts[2 * count + 1 :], axis=0)
+    )
 
 
 @operator("BATCH_TO_SPACE_ND", inputs=3)

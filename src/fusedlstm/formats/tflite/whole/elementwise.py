@@ -13,14 +13,34 @@ from .registry import operator
 # Operators with a fused activation, and the type of their options.
 _ARITHMETIC = {"ADD": ("Add", 11), "SUB": ("Sub", 28), "MUL": ("Mul", 21), "DIV": ("Div", 29)}
 _UNARY = {
-    **{"ABS": "Abs", "CEIL": "Ceil", "COS": "Cos", "ELU": "Elu", "EXP": "Exp", "FLOOR": "Floor", "LOG": "Log"},
-    **{"LOGICAL_NOT": "Not", "LOGISTIC": "Sigmoid", "NEG": "Neg", "RELU": "Relu", "ROUND": "Round", "SIGN": "Sign"},
-    **{"SIN": "Sin", "SQRT": "Sqrt", "TANH": "Tanh"},
+    "ABS": "Abs",
+    "CEIL": "Ceil",
+    "COS": "Cos",
+    "ELU": "Elu",
+    "EXP": "Exp",
+    "FLOOR": "Floor",
+    "LOG": "Log",
+    "LOGICAL_NOT": "Not",
+    "LOGISTIC": "Sigmoid",
+    "NEG": "Neg",
+    "RELU": "Relu",
+    "ROUND": "Round",
+    "SIGN": "Sign",
+    "SIN": "Sin",
+    "SQRT": "Sqrt",
+    "TANH": "Tanh",
 }
 _BINARY = {
-    **{"EQUAL": "Equal", "GREATER": "Greater", "GREATER_EQUAL": "GreaterOrEqual", "LESS": "Less"},
-    **{"LESS_EQUAL": "LessOrEqual", "LOGICAL_AND": "And", "LOGICAL_OR": "Or", "MAXIMUM": "Max", "MINIMUM": "Min"},
-    **{"POW": "Pow"},
+    "EQUAL": "Equal",
+    "GREATER": "Greater",
+    "GREATER_EQUAL": "GreaterOrEqual",
+    "LESS": "Less",
+    "LESS_EQUAL": "LessOrEqual",
+    "LOGICAL_AND": "And",
+    "LOGICAL_OR": "Or",
+    "MAXIMUM": "Max",
+    "MINIMUM": "Min",
+    "POW": "Pow",
 }
 _CLIPS = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0), "RELU_0_TO_1": (0.0, 1.0)}
 
@@ -134,8 +154,9 @@ def _cast(call: Call) -> str:
 @operator("DEQUANTIZE")
 def _dequantize(call: Call) -> str:
     if call.kind_of(0) != FLOAT32:  # constants are floats already
-        raise FormatError(f"expected a constant or floats, found {call.kind_of(0)}: models that compute in integers "
-                          "are not supported")
+        raise FormatError(
+            f"expected a constant or floats, found {call.kind_of(0)}: models that compute in integers are not supported"
+        )
     return call.input(0)
 
 
@@ -149,7 +170,9 @@ def _zeros_like(call: Call) -> str:
 def _cumsum(call: Call) -> str:
     (axis,) = call.ints(1, "axis")
     exclusive, reverse = (int(call.option(field, "?", False)) for field in (0, 1))
-    return call.op("CumSum", call.input(0), call.constant(np.array(axis, np.int64)), exclusive=exclusive, reverse=reverse)
+    return call.op(
+        "CumSum", call.input(0), call.constant(np.array(axis, np.int64)), exclusive=exclusive, reverse=reverse
+    )
 
 
 @operator("ARG_MAX", "ARG_MIN", inputs=2)

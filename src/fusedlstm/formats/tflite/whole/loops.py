@@ -366,5 +366,3 @@ def _graph(inputs: list[str], nodes: Any, outputs: list[str]) -> Whole:
         types={},
     )
     return made
-
-

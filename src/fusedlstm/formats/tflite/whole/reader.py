@@ -136,10 +136,15 @@ class Reader:
             raise FormatError(_unknown(kind, one.code == CUSTOM))
         graph = scope.graph
         for index in one.inputs:
-            if index >= 0 and graph.kind(index) in _INTEGERS and graph.is_quantised(index) and not graph.has_data(index):
+            if (
+                index >= 0
+                and graph.kind(index) in _INTEGERS
+                and graph.is_quantised(index)
+                and not graph.has_data(index)
+            ):
                 raise FormatError(
-                    f"{graph.name(index)}: expected floats, found {graph.kind(index)} with a scale: models that compute "
-                    "in integers are not supported; convert with float inputs and weights, or with dynamic range"
+                    f"{graph.name(index)}: expected floats, found {graph.kind(index)} with a scale: models that "
+                    "compute in integers are not supported; convert with float inputs and weights, or with dynamic range"
                 )
         least, most = entry.inputs
         if not least <= len(one.inputs) <= most:

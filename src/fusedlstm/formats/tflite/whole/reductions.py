@@ -9,8 +9,11 @@ from .registry import operator
 
 _OPTIONS = 27
 _REDUCTIONS = {
-    **{"MEAN": "ReduceMean", "SUM": "ReduceSum", "REDUCE_PROD": "ReduceProd", "REDUCE_MAX": "ReduceMax"},
-    **{"REDUCE_MIN": "ReduceMin"},
+    "MEAN": "ReduceMean",
+    "SUM": "ReduceSum",
+    "REDUCE_PROD": "ReduceProd",
+    "REDUCE_MAX": "ReduceMax",
+    "REDUCE_MIN": "ReduceMin",
 }
 _TRUTHS = {"REDUCE_ANY": "ReduceMax", "REDUCE_ALL": "ReduceMin"}
 

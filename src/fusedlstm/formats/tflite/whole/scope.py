@@ -67,7 +67,9 @@ class Scope:
     def _constant(self, index: int) -> Array:
         graph = self.graph
         if index in graph.producers:
-            raise FormatError(f"{graph.name(index)}: expected operators in the order of computation, found it used before")
+            raise FormatError(
+                f"{graph.name(index)}: expected operators in the order of computation, found it used before"
+            )
         stored = graph.stored(index)
         if stored.dtype.kind == "f":
             return stored.astype(np.float32) if stored.dtype.itemsize == 2 else stored
