@@ -37,6 +37,10 @@ FAMILIES = (
 )
 _INTEGERS = ("INT8", "UINT8", "INT16", "INT4")
 _MOST_OPERATORS = 20_000
+_IN_INTEGERS = (
+    "models that compute in integers are not supported; convert with float inputs and outputs and without a "
+    "representative dataset"
+)
 
 
 def read_graph(model: Model, outputs: Sequence[str] | None = None) -> Graph:
@@ -83,9 +87,12 @@ class Reader:
         if not self.model.graphs:
             raise FormatError("expected a subgraph, found none")
         scope = Scope(self, self.model.graphs[0], {})
-        for index in scope.graph.ordered_inputs:
+        for index in (*scope.graph.ordered_inputs, *scope.graph.ordered_outputs):
             if not 0 <= index < len(scope.graph.tensors):
-                raise FormatError(f"expected inputs among {len(scope.graph.tensors)} tensors, found {index}")
+                raise FormatError(
+                    f"expected inputs and outputs among {len(scope.graph.tensors)} tensors, found {index}"
+                )
+        for index in dict.fromkeys(scope.graph.ordered_inputs):
             scope.names[index] = self.builder.input(self.input(scope, index))
         wanted = self._wanted(scope, outputs)
         reserved = [self.builder.fresh(scope.title(index)) for index in wanted]
@@ -143,8 +150,7 @@ class Reader:
                 and not graph.has_data(index)
             ):
                 raise FormatError(
-                    f"{graph.name(index)}: expected floats, found {graph.kind(index)} with a scale: models that "
-                    "compute in integers are not supported; convert with float inputs and weights, or with dynamic range"
+                    f"{graph.name(index)}: expected floats, found {graph.kind(index)} with a scale: {_IN_INTEGERS}"
                 )
         least, most = entry.inputs
         if not least <= len(one.inputs) <= most:
@@ -180,10 +186,7 @@ class Reader:
 
 def _unknown(kind: str, custom: bool) -> str:
     if kind == "QUANTIZE":
-        return (
-            "models that compute in integers are not supported; convert with float inputs and weights, or with dynamic "
-            "range"
-        )
+        return _IN_INTEGERS
     if kind.startswith("Flex"):
         return f"TensorFlow's operator {kind[4:]} is not supported"
     return "custom operators are not supported" if custom else "this operator is not supported"
