@@ -72,7 +72,7 @@ class Model(ModelFromMemory):
         Parameters
         ----------
         file : path, bytes or binary file object
-            An ONNX file, or one of Keras's (.keras, .h5).
+            An ONNX or TensorFlow Lite file, or one of Keras's (.keras, .h5).
         outputs : sequence of str, optional
             Tensors to cut the model at, by their names in the file (Keras: of layers): what lies behind them does not
             matter. Default: the file's own outputs.

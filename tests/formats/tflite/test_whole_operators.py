@@ -309,6 +309,9 @@ def test_moves():
     check("SQUEEZE", [X[:1, :, :1]], X[0, :, 0], options=(30, {}))
     check("REVERSE_V2", [X, ints(1)], X[:, ::-1])
     check("TILE", [X, ints(2, 1, 3)], np.tile(X, (2, 1, 3)))
+    y = X.copy()
+    y[0, 1:3, 2:] = Y[0, :2, :2]
+    check("DYNAMIC_UPDATE_SLICE", [X, Y[:1, :2, :2], ints(-1, 1, 9)], y)
     lengths = np.array([2, 3], np.int32)
     y = X.copy()
     y[0, :2] = X[0, 1::-1]

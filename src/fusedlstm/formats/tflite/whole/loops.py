@@ -86,6 +86,7 @@ def _inside(loop: Loop) -> tuple[Scope, str]:
     """The body's subgraph with what its inputs are, and the number of the turn."""
     call, body, builder = loop.call, loop.body, loop.call.builder
     scope = Scope(call.scope.reader, body, {}, call.scope.depth + 1)
+    scope.unneeded.update(body.ordered_outputs[k] for k in loop.gathered)
     turn = builder.fresh(f"{call.base}/turn")
     builder.types[turn] = TensorType((), INT64)
     for k, start in enumerate(body.ordered_inputs):

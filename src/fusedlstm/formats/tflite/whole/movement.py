@@ -8,6 +8,8 @@ from ....errors import FormatError
 from .call import Call
 from .registry import operator
 
+_MOST_PLACES = 1 << 20
+
 
 @operator("RESHAPE", options=17, inputs=(1, 2))
 def _reshape(call: Call) -> str:
@@ -140,6 +142,22 @@ def _reverse_sequence(call: Call) -> str:
     if {time, batch} != {0, 1}:
         raise FormatError(f"expected time and batch along axes 0 and 1, found {time} and {batch}")
     return call.op("ReverseSequence", call.input(0), call.int64(1), batch_axis=batch, time_axis=time)
+
+
+@operator("DYNAMIC_UPDATE_SLICE", inputs=3)
+def _update(call: Call) -> str:
+    """Another tensor in the place of a part; it is moved inside where it would reach out."""
+    shapes = call.shape(call.input(0)), call.shape(call.input(1))
+    if any(shape is None or any(type(size) is not int for size in shape) for shape in shapes):
+        raise FormatError(f"expected known shapes, found {shapes[0]} and {shapes[1]}")
+    (whole, part), starts = [tuple(shape or ()) for shape in shapes], call.ints(2, "starts")
+    if len(whole) != len(part) or len(starts) != len(whole) or any(n < m for n, m in zip(whole, part)):
+        raise FormatError(f"expected a part of shape {whole} and where it starts, found {part} and {starts}")
+    if np.prod(part, dtype=np.int64) > _MOST_PLACES:
+        raise FormatError(f"expected a part of at most {_MOST_PLACES} elements, found shape {part}")
+    at = [min(max(start, 0), n - m) for start, n, m in zip(starts, whole, part)]
+    places = np.moveaxis(np.indices(part), 0, -1) + np.array(at, np.int64)
+    return call.op("ScatterND", call.input(0), call.constant(places.astype(np.int64)), call.input(1))
 
 
 @operator("TILE", inputs=2)

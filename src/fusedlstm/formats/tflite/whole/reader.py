@@ -89,9 +89,7 @@ class Reader:
         scope = Scope(self, self.model.graphs[0], {})
         for index in (*scope.graph.ordered_inputs, *scope.graph.ordered_outputs):
             if not 0 <= index < len(scope.graph.tensors):
-                raise FormatError(
-                    f"expected inputs and outputs among {len(scope.graph.tensors)} tensors, found {index}"
-                )
+                raise FormatError(f"expected ends among {len(scope.graph.tensors)} tensors, found {index}")
         for index in dict.fromkeys(scope.graph.ordered_inputs):
             scope.names[index] = self.builder.input(self.input(scope, index))
         wanted = self._wanted(scope, outputs)
@@ -112,7 +110,8 @@ class Reader:
             self._count += 1
             if self._count > _MOST_OPERATORS:
                 raise TooManyError(f"expected at most {_MOST_OPERATORS} operators, found more")
-            self.step(scope, one)
+            if scope.unneeded.isdisjoint(one.outputs[:1]):
+                self.step(scope, one)
 
     def step(self, scope: Scope, one: Operator) -> None:
         """One operator."""

@@ -34,6 +34,8 @@ class Scope:
     ----------
     things : dict
         What a tensor stands for that is no array: a variable or a list of tensors.
+    unneeded : set
+        Tensors whose operators are not read.
     """
 
     def __init__(self, reader: Reader, graph: Graph, names: dict[int, str], depth: int = 0) -> None:
@@ -44,6 +46,7 @@ class Scope:
         self.names = names
         self.depth = depth
         self.things: dict[int, object] = {}
+        self.unneeded: set[int] = set()
 
     def title(self, index: int) -> str:
         """The name of a tensor in the file."""
