@@ -44,7 +44,7 @@ CASES = {
     "bidirectional": (
         (7, 3),
         lambda: [L.Bidirectional(L.LSTM(4, return_sequences=True)), L.Bidirectional(L.LSTM(3))],
-        4,
+        3,
     ),
     "autoencoder": ((7, 3), lambda: [L.LSTM(4), L.RepeatVector(7), L.LSTM(3, return_sequences=True)], 2),
     "gru": ((7, 3), lambda: [L.GRU(4, return_sequences=True), L.GRU(3), L.Dense(2)], 0),

@@ -188,7 +188,8 @@ def _hidden(draft: Draft, sources: dict[str, int], c: str, hidden: int, earlier:
         if origin(draft, name) in inputs and root in inputs and len(candidates) == 1:
             return name
     if len(candidates) > 1:
-        return min(candidates, key=lambda name: origin(draft, name) not in inputs)
+        # A state comes in as it is; what is picked from a sequence around a loop comes in, too.
+        return min(candidates, key=lambda name: (name not in inputs, origin(draft, name) not in inputs))
     others = len(sources) - 1
     return candidates[0] if candidates and others else ""
 

@@ -44,6 +44,8 @@ def _while(call: Call) -> list[str | None]:
         raise FormatError(f"expected subgraphs for {loop.count} tensors, found {sorted(counts)}")
     loop.classify()
     turns = turns_of(loop, condition)
+    if isinstance(turns, int) and turns < 1:
+        raise FormatError(f"expected a loop that runs, found {turns} turns")
     return _write(loop, turns)
 
 
@@ -181,8 +183,6 @@ def _result(loop: Loop, k: int, turns: int | str, finals: dict[int, str], stacks
     if k in loop.gathered:
         _expect_length(loop, k, turns)
         return stacks[k]
-    if isinstance(turns, int) and turns < 1:
-        return call.input(k)
     last = _last_shape(loop, body.ordered_outputs[k])
     if last is None:
         return call.op("Gather", stacks[k], call.constant(np.array(-1, np.int64)), axis=0)

@@ -95,7 +95,7 @@ class Reader:
         wanted = self._wanted(scope, outputs)
         reserved = [self.builder.fresh(scope.title(index)) for index in wanted]
         self.run(scope)
-        values = [self._named(scope.tensor(index), name) for index, name in zip(wanted, reserved)]
+        values = [self._output(scope, index, name) for index, name in zip(wanted, reserved)]
         values += [self._named(tensor, self.builder.fresh(name)) for name, tensor in self.variables.ends.items()]
         return self.builder.finish(values, scope.graph.title)
 
@@ -174,6 +174,14 @@ class Reader:
                 f"outputs: expected names of tensors ({', '.join(list(known)[:40])}), found {str(missing[0])[:80]!r}"
             )
         return [known[name] for name in outputs]
+
+    def _output(self, scope: Scope, index: int, name: str) -> Value:
+        """An output; what the file says of its shape serves where nothing else is known of it."""
+        tensor = scope.tensor(index)
+        value = self._named(tensor, name)
+        if tensor in self.builder.types or tensor in self.refused:
+            return value
+        return Value(name, dtype_of(scope.graph.kind(index)), tuple(None for _ in scope.graph.shape(index)))
 
     def _named(self, tensor: str, name: str) -> Value:
         """A tensor under another name, as an output."""
