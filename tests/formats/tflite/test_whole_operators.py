@@ -1,10 +1,14 @@
 """Each operator of TensorFlow Lite alone, with its options, against NumPy; LiteRT agrees where it is installed."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tflite_files import LITERT, File, agrees, random
 
 import fusedlstm as fl
+from fusedlstm.formats.tflite.whole.registry import OPERATORS
 from fusedlstm.formats.tflite.whole.schema import _NAMES
 
 
@@ -374,6 +378,14 @@ def test_slices():
 def test_strided_slices(begin, end, steps, masks, expected):
     options = (32, {field: ("i", value) for field, value in masks.items()})
     check("STRIDED_SLICE", [X, ints(*begin), ints(*end), ints(*steps)], np.ascontiguousarray(expected), options=options)
+
+
+def test_every_operator_is_in_the_docs():
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
+    section = text[text.index("## TensorFlow Lite") : text.index("## How")]
+    named = set(re.findall(r"\b(?:[A-Z][A-Z0-9_]{2,}|Flex\w+|IF)\b", section))
+    assert OPERATORS.keys() <= named
+    assert {one for one in named if one in _NAMES} - OPERATORS.keys() == {"IF"}
 
 
 @pytest.mark.skipif(not LITERT, reason="needs the schema")
