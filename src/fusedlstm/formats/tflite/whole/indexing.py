@@ -16,13 +16,12 @@ def _slice(call: Call) -> str:
     """From begin on, as many places as size says; -1 for all that are left."""
     rank = call.rank(0)
     begin, size = call.value(1), call.value(2)
-    axes = call.int_list(*range(rank))
     if begin is not None and size is not None:
         starts, sizes = call.ints(1, "begin"), call.ints(2, "size")
         if len(starts) != rank or len(sizes) != rank or min(starts, default=0) < 0 or min(sizes, default=0) < -1:
             raise FormatError(f"expected begin and size for {rank} axes, found {starts} and {sizes}")
         ends = [_FAR if count == -1 else start + count for start, count in zip(starts, sizes)]
-        return call.op("Slice", call.input(0), call.int_list(*starts), call.int_list(*ends), axes)
+        return _cut(call, call.input(0), list(zip(range(rank), starts, ends, [1] * rank)))
     starts_name, sizes_name = call.int64(1), call.int64(2)
     if size is not None and (size == -1).all():
         ends_name = call.int_list(*[_FAR] * rank)
@@ -32,7 +31,7 @@ def _slice(call: Call) -> str:
         rest = call.op("Less", sizes_name, call.int_list(0))
         far = call.int_list(_FAR)
         ends_name = call.op("Where", rest, far, call.op("Add", starts_name, sizes_name))
-    return call.op("Slice", call.input(0), starts_name, ends_name, axes)
+    return call.op("Slice", call.input(0), starts_name, ends_name, call.int_list(*range(rank)))
 
 
 @operator("STRIDED_SLICE", options=32, inputs=4)
@@ -89,10 +88,19 @@ def _strided_slice(call: Call) -> str:
                 stop = ends[k] if ends is not None else 0
             starts.append(start)
             stops.append(stop)
-        lists = (starts, stops, axes.values(), [steps[k] for k in axes])
-        x = call.op("Slice", x, *(call.int_list(*one) for one in lists))
+        x = _cut(call, x, list(zip(axes.values(), starts, stops, [steps[k] for k in axes])))
     x = call.squeeze(x, *squeezed)
     return call.unsqueeze(x, *unsqueezed) if unsqueezed else x
+
+
+def _cut(call: Call, x: str, parts: list[tuple[int, int, int, int]]) -> str:
+    """A slice along those axes of which it leaves something out: axis, start, stop, step."""
+    parts = [one for one in parts if one[1:] != (0, _FAR, 1)]
+    if not parts:
+        return x
+    axes, *ends = ([int(value) for value in one] for one in zip(*parts))
+    starts, stops, steps = (call.int_list(*one) for one in ends)
+    return call.op("Slice", x, starts, stops, call.int_list(*axes), steps)
 
 
 def _computed(
