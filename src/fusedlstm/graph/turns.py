@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from .graph import MAX_NODES, Graph, Node, Value, node
+from .graph import Graph, Node, Value, node
 from .operators import Array
 
 _LOOPS = ("Loop", "Scan")
+_MOST_NODES = 10_000  # planning takes longer than in proportion
 
 
 def unrolled(graph: Graph) -> Graph:
@@ -63,7 +64,7 @@ class _Writer:
     def fits(self, graph: Graph, turns: int) -> bool:
         """Whether so many copies of a body are few enough."""
         self.count += turns * (sum(1 for _ in graph.walk()) + 2)
-        return self.count <= MAX_NODES
+        return self.count <= _MOST_NODES
 
     def copied(self, graph: Graph, names: Mapping[str, str], turn: int) -> dict[str, str]:
         """Write the nodes of a body under new names; what they are called."""

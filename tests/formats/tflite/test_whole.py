@@ -62,7 +62,11 @@ def test_loops_of_an_lstm(collect, last):
 @pytest.mark.parametrize("last", [False, True])
 def test_loops_of_other_cells(kind, collect, last):
     weights, x = cell(kind, 3, 4), random(2, 5, 3)
-    made, h = fl.Model.load(loop(kind, weights, collect=collect, last=last).bytes())(x)
+    model = fl.Model.load(loop(kind, weights, collect=collect, last=last).bytes())
+    made, h = model(x)
+    assert [one.op for one in model.simplified.nodes if one.op in ("Loop", "GRU")] == [
+        "GRU" if kind == "gru" else "Loop"
+    ]
     y = run(kind, weights, x)
     close(made, y[:, -1:].swapaxes(0, 1) if last else y.swapaxes(0, 1))
     close(h, y[:, -1])

@@ -47,10 +47,12 @@ CASES = {
         3,
     ),
     "autoencoder": ((7, 3), lambda: [L.LSTM(4), L.RepeatVector(7), L.LSTM(3, return_sequences=True)], 2),
-    "gru": ((7, 3), lambda: [L.GRU(4, return_sequences=True), L.GRU(3), L.Dense(2)], 0),
-    "gru of any length": ((None, 3), lambda: [L.GRU(4, return_sequences=True)], 0),
-    "gru before": ((7, 3), lambda: [L.GRU(4, reset_after=False)], 0),
-    "simple": ((7, 3), lambda: [L.SimpleRNN(4)], 0),
+    "gru": ((7, 3), lambda: [L.GRU(4, return_sequences=True), L.GRU(3), L.Dense(2)], 2),
+    "gru of any length": ((None, 3), lambda: [L.GRU(4, return_sequences=True)], 1),
+    "gru backwards": ((6, 3), lambda: [L.GRU(4, go_backwards=True, return_sequences=True)], 1),
+    "unrolled gru": ((4, 3), lambda: [L.GRU(4, unroll=True, return_sequences=True)], 1),
+    "gru before": ((7, 3), lambda: [L.GRU(4, reset_after=False)], 1),
+    "simple": ((7, 3), lambda: [L.SimpleRNN(4)], 1),
     "convolutions": (
         (16, 3),
         lambda: [
@@ -78,10 +80,12 @@ CASES = {
 @pytest.mark.parametrize("batch", [None, 1, 3])
 @pytest.mark.parametrize("name", CASES)
 def test_layers(name, batch):
-    shape, layers, lstms = CASES[name]
+    shape, layers, cells = CASES[name]
     model = sequential(shape, *layers(), batch=batch)
     found = fl.Model.load(converted(model))
-    assert len(nodes(found, "fusedlstm.LSTM")) == lstms, nodes(found, "fusedlstm.LSTM", "Loop")
+    recognised = nodes(found, "fusedlstm.LSTM", "GRU", "Loop")
+    assert len(recognised) == cells
+    assert ("Loop" in recognised) == (name == "simple")
     for rows in (batch,) if batch else (1, 4):
         x = random(rows, *(5 if size is None else size for size in shape), seed=rows)
         close(found(x), model(x).numpy())
