@@ -10,7 +10,7 @@ from .graph import Graph, Node, Value, node
 from .operators import Array
 
 _LOOPS = ("Loop", "Scan")
-_MOST_NODES = 10_000  # planning takes longer than in proportion
+_MOST_NODES = 20_000  # planning takes longer than in proportion
 
 
 def unrolled(graph: Graph) -> Graph:
