@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import FormatError
-from .graph import Graph, check_shape
+from .graph import MAX_DEPTH, Graph, check_shape
 from .operators import OPERATORS, Array, TensorType
 from .passes import settle
 from .passes.constants import Folder
+from .turns import unrolled
 
 _ROOM = 1 << 20  # bytes of constants that the shapes of one call may make; the rest is computed when it runs
 
@@ -57,8 +58,14 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
         check_shape(f"input {value.name!r}", shape, value.dtype)
         inputs[value.name] = TensorType(shape, value.dtype)
     found = Folder(graph, inputs, values, _ROOM).run()
-    if any(one.op == "If" for one in graph.nodes):  # branches became part of the graph
-        found = settle(found)
+    written = found
+    for _ in range(MAX_DEPTH):  # loops inside loops
+        before, written = written, unrolled(written)
+        if written is before:
+            break
+        written = Folder(written, inputs, {}, _ROOM).run()
+    if written is not found or any(one.op == "If" for one in graph.nodes):  # bodies and branches became part of it
+        found = settle(written)
     types = {**inputs, **found.types}  # of inputs that nothing takes any more as well
     for one in found.nodes:
         if any(name in types for name in one.outputs):  # outputs that nothing takes have none
@@ -66,7 +73,10 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
         if one.refused:
             raise FormatError(f"{one.title}: {one.refused}")
         if one.op in ("Loop", "Scan"):
-            raise FormatError(f"{one.title}: a {one.op} that is no LSTM is not supported")
+            raise FormatError(
+                f"{one.title}: a {one.op} that is no LSTM is supported where shapes say how often it runs; this one "
+                "is not, or runs too often"
+            )
         if OPERATORS[one.op].shape_inputs or one.op == "NonZero":
             raise FormatError(f"{one.title}: its shape depends on values that are known only when it runs")
     return found.replace(types=types)

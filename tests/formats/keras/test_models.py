@@ -322,9 +322,7 @@ REFUSED = {
     "recurrent_activation: expected one of .*, found 'hard_silu'": lambda: layers.LSTM(
         2, recurrent_activation="hard_silu", name="bad"
     ),
-    "activation: expected .*, found .*(lambda|value)": lambda: layers.LSTM(
-        2, activation=lambda x: x, name="bad"
-    ),
+    "activation: expected .*, found .*(lambda|value)": lambda: layers.LSTM(2, activation=lambda x: x, name="bad"),
     "activation: expected a name, or one of Keras's layers .*, found 'Softmax'": lambda: layers.LSTM(
         2, activation=layers.Softmax(), name="bad"
     ),

@@ -15,6 +15,7 @@ from ...errors import FormatError
 from ...weights import FloatArray
 from ..containers.flatbuffer import Buffer, Table, Tables
 
+CUSTOM = 32
 DEQUANTIZE, LSTM, UNIDIRECTIONAL, BIDIRECTIONAL, REVERSE, WHILE = 6, 16, 44, 52, 105, 119
 
 _TYPES = (
@@ -34,6 +35,7 @@ class Operator:
     inputs: list[int]
     outputs: list[int]
     table: Table
+    custom: str = ""
 
     @property
     def options(self) -> Table | None:
@@ -54,6 +56,9 @@ class Graph:
     tensors: Tables
     inputs: set[int]
     outputs: set[int]
+    ordered_inputs: list[int] = field(default_factory=list)
+    ordered_outputs: list[int] = field(default_factory=list)
+    title: str = ""
     operators: list[Operator] = field(default_factory=list)
     producers: dict[int, Operator] = field(default_factory=dict)
     consumers: dict[int, list[Operator]] = field(default_factory=dict)
@@ -88,6 +93,20 @@ class Graph:
             raise FormatError(f"{self.name(index)}: expected a shape, found {found}")
         return found
 
+    def open_shape(self, index: int) -> tuple[int | None, ...]:
+        """A tensor's shape, None for sizes that are open."""
+        shape = self.shape(index)
+        signature = self.tensors[index].numbers(7, "<i4")
+        if signature is None or not len(signature):
+            return shape
+        if len(signature) != len(shape) or any(size < -1 for size in signature):
+            raise FormatError(f"{self.name(index)}: expected a signature for shape {shape}, found {signature[:8]}")
+        return tuple(None if size == -1 else int(size) for size in signature)
+
+    def has_data(self, index: int) -> bool:
+        """Whether a tensor's values are in the file."""
+        return self.model.bytes_of(self.tensors[index]) is not None
+
     def is_state(self, index: int) -> bool:
         """Whether a tensor is a variable, zero when the model is loaded."""
         return bool(self.tensors[index].number(5, "?", False)) and self.model.bytes_of(self.tensors[index]) is None
@@ -112,6 +131,25 @@ class Graph:
         if scale is None or self.kind(index) not in ("INT8", "UINT8"):
             raise FormatError(f"{self.name(index)}: expected floats or 8-bit integers, found {self.kind(index)}")
         return self._dequantized(index, stored, scale, by_operator)
+
+    def is_quantised(self, index: int) -> bool:
+        """Whether a tensor has a scale."""
+        how = self.tensors[index].table(4)
+        scale = None if how is None else how.numbers(2, "<f4")
+        return scale is not None and len(scale) > 0
+
+    def dequantised(self, index: int, by_operator: bool) -> FloatArray:
+        """A constant of 8-bit integers as floats: of any scales and zero points by DEQUANTIZE, else as operators do."""
+        how = self.tensors[index].table(4)
+        if how is None:
+            raise FormatError(f"{self.name(index)}: expected the scale of its integers, found none")
+        zero = how.numbers(3, "<i8")
+        if not by_operator and (self.kind(index) != "INT8" or (zero is not None and zero.any())):
+            raise FormatError(
+                f"{self.name(index)}: expected int8 with zero points of 0, which is all that operators honour, found "
+                f"{self.kind(index)}, zero points {None if zero is None else zero[:4]}"
+            )
+        return self._dequantized(index, self.stored(index), how, True)
 
     def stored(self, index: int) -> npt.NDArray[np.generic]:
         """A constant tensor as it lies in the file."""
@@ -183,12 +221,14 @@ class Model:
         return None if found is None or found[1] == 0 else found
 
     @staticmethod
-    def _code(one: Table) -> int:
+    def _code(one: Table) -> tuple[int, str]:
         """The newer field has room for more than 127 operators; the older one is as large as it gets then."""
-        return max(int(one.number(0, "b", 0)), int(one.number(3, "i", 0)))
+        code = max(int(one.number(0, "b", 0)), int(one.number(3, "i", 0)))
+        return code, one.string(1) if code == CUSTOM else ""
 
-    def _graph(self, one: Table, codes: list[int]) -> Graph:
-        graph = Graph(self, one.tables(0), set(one.integers(1)), set(one.integers(2)))
+    def _graph(self, one: Table, codes: list[tuple[int, str]]) -> Graph:
+        inputs, outputs = one.integers(1), one.integers(2)
+        graph = Graph(self, one.tables(0), set(inputs), set(outputs), inputs, outputs, one.string(4))
         places: set[int] = set()
         for operator in one.tables(3):
             if operator.position in places:
@@ -197,5 +237,6 @@ class Model:
             index = int(operator.number(0, "I", 0))
             if index >= len(codes):
                 raise FormatError(f"expected one of {len(codes)} operator codes, found index {index}")
-            graph.add(Operator(codes[index], operator.integers(1), operator.integers(2), operator))
+            code, custom = codes[index]
+            graph.add(Operator(code, operator.integers(1), operator.integers(2), operator, custom))
         return graph

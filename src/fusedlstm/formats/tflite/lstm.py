@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from ...errors import FormatError
 from ...weights import TANH, Activation, Cell, DirectionWeights, FloatArray, LSTMWeights
-from .graph import BIDIRECTIONAL, LSTM, REVERSE, UNIDIRECTIONAL, WHILE, Graph, Model, Operator
+from .graph import BIDIRECTIONAL, LSTM, REVERSE, UNIDIRECTIONAL, Graph, Model, Operator
 
 _OPERATORS = {
     LSTM: "LSTM",
@@ -34,11 +35,6 @@ _GATES = ("input", "forget", "cell", "output")
 def lstms(model: Model) -> dict[str, Callable[[], LSTMWeights]]:
     """Every fused LSTM, by the names of its output tensors."""
     found = [(graph, one) for graph in model.graphs for one in graph.operators if one.code in _OPERATORS]
-    if not found and any(one.code == WHILE for graph in model.graphs for one in graph.operators):
-        raise FormatError(
-            "expected a fused LSTM operator, found loops (WHILE) of plain ones, as Keras 3 is converted; "
-            "load the .keras file instead, or convert with tf_keras"
-        )
     owners = Counter(name for graph, one in found for name in _names(graph, one))
     listed: dict[str, Callable[[], LSTMWeights]] = {}
     others: dict[str, Callable[[], LSTMWeights]] = {}
@@ -60,29 +56,32 @@ def _build(name: str, graph: Graph, one: Operator) -> LSTMWeights:
     try:
         if one.code == LSTM:
             raise FormatError("expected an operator on sequences, found one on single steps, which is not supported")
-        return _unidirectional(graph, one) if one.code == UNIDIRECTIONAL else _bidirectional(graph, one)
+        return _unidirectional(graph, one) if one.code == UNIDIRECTIONAL else bidirectional(graph, one)
     except ValueError as error:
         raise FormatError(f"{where}: {error}") from error
 
 
 def _unidirectional(graph: Graph, one: Operator) -> LSTMWeights:
+    weights = unidirectional(graph, one)
+    # Behind a reversal in time the forward operator runs backward over what comes in before it.
+    axis = 1 if weights.batch_first else 0
+    turned = _is_reversal(graph, graph.producers.get(one.inputs[0]), axis)
+    return replace(weights, reverse=turned, flip_output=turned and not _turned_back(graph, one, axis))
+
+
+def unidirectional(graph: Graph, one: Operator) -> LSTMWeights:
+    """The operator itself, whatever stands around it."""
     if len(one.inputs) not in (20, 24):
         raise FormatError(f"expected 20 or 24 inputs, found {len(one.inputs)}")
     options = _Options(one, time_major=(3, False), merge=None, diagonal=5)
     _check_float(graph, one.inputs[0])
     _check_states(graph, one.inputs[18:20])
     inputs = _Inputs(graph, one.inputs[:18] + (one.inputs[20:] or [-1] * 4))
-    # Behind a reversal in time the forward operator runs backward over what comes in before it.
-    turned = _is_reversal(graph, graph.producers.get(one.inputs[0]), options.time_axis)
-    return LSTMWeights(
-        [[_direction(inputs, options)]],
-        batch_first=not options.time_major,
-        reverse=turned,
-        flip_output=turned and not _turned_back(graph, one, options.time_axis),
-    )
+    return LSTMWeights([[_direction(inputs, options)]], batch_first=not options.time_major)
 
 
-def _bidirectional(graph: Graph, one: Operator) -> LSTMWeights:
+def bidirectional(graph: Graph, one: Operator) -> LSTMWeights:
+    """The operator of both directions."""
     if len(one.inputs) != 48:
         raise FormatError(f"expected 48 inputs, found {len(one.inputs)}")
     options = _Options(one, time_major=(4, True), merge=3, diagonal=None)
@@ -115,11 +114,6 @@ class _Options:
         self.merge = merge is not None and bool(table.number(merge, "?", False))
         if diagonal is not None and table.number(diagonal, "?", False):
             raise FormatError("expected whole recurrent weights, found diagonal ones, which are not supported")
-
-    @property
-    def time_axis(self) -> int:
-        """Of x (…, …, features)."""
-        return 0 if self.time_major else 1
 
     @staticmethod
     def _clip(value: float) -> float:

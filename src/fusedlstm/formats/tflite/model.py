@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
+from ...graph import Graph
 from ...weights import LSTMWeights
 from ..containers.source import Source
 from ..contents import Contents
-from .graph import Model
+from .graph import WHILE, Model
 from .lstm import lstms
+from .whole.reader import read_graph
 
 NAME = "TensorFlow Lite"
+_LOOPS = (
+    "its loops (WHILE) of plain operators, as Keras 3 is converted, run as a whole model (Model.load); for the LSTM "
+    "alone load the .keras file, or convert with tf_keras"
+)
 
 
 def read(source: Source) -> Contents | None:
@@ -24,4 +31,9 @@ def read(source: Source) -> Contents | None:
         for index in reversed(range(len(graph.tensors)))
         if model.bytes_of(graph.tensors[index]) is not None
     }
-    return Contents(NAME, {LSTMWeights: lstms(model)}, tensors)
+
+    def whole(outputs: Sequence[str] | None, external_data: bool) -> Graph:
+        return read_graph(model, outputs)
+
+    loops = any(one.code == WHILE for graph in model.graphs for one in graph.operators)
+    return Contents(NAME, {LSTMWeights: lstms(model)}, tensors, hint=_LOOPS * loops, graph=whole)

@@ -34,7 +34,7 @@ def _if(a: Attributes, run: Run, condition: Array) -> list[Array]:
     return run(a["then_branch" if condition.reshape(()) else "else_branch"], [])
 
 
-@operator("Loop", _unknown, (0, MANY), (0, MANY), graphs=True, body=_GRAPH)
+@operator("Loop", _unknown, (0, MANY), (0, MANY), (0, 1), graphs=True, body=_GRAPH)
 def _loop(a: Attributes, run: Run, most: Array | None, go: Array | None, *state: Array) -> list[Array]:
     carried, collected = list(state), []
     turn, going = 0, go is None or bool(go.reshape(()))

@@ -11,6 +11,7 @@ from . import (
     activations,
     convolution,
     dense,
+    gru_cells,
     identities,
     loops,
     lstm_pairs,
@@ -31,6 +32,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     normalisation.rewrite,
     recurrent.rewrite,
     unrolled.rewrite,
+    gru_cells.rewrite,
     loops.rewrite,
     lstm_shapes.rewrite,
     lstm_pairs.rewrite,
@@ -76,6 +78,8 @@ def _settled(graph: Graph, passes: Sequence[Callable[[Draft], None]]) -> Graph:
         if not draft.changed:
             break
         graph = fold(draft.finish())
+        if any(one.op in ("Loop", "Scan") for one in graph.nodes):  # the loop before may have given them their shapes
+            graph = _inside(graph)
     return graph
 
 

@@ -27,7 +27,33 @@ def _is(value: float | None, wanted: float) -> bool:
 
 
 def _mul(draft: Draft, one: DraftNode) -> bool:
-    return any(_times(draft, one, x, y) for x, y in (one.inputs, one.inputs[::-1])) or _gelu(draft, one)
+    found = any(_times(draft, one, x, y) for x, y in (one.inputs, one.inputs[::-1]))
+    return found or _gelu(draft, one) or _hard_sigmoid(draft, one)
+
+
+def _scaled(draft: Draft, one: DraftNode) -> tuple[str, float] | None:
+    """What is multiplied or divided by a number, and the factor."""
+    if one.op == "Div":
+        number = draft.scalar(one.inputs[1])
+        return (one.inputs[0], 1 / number) if number else None
+    parts = draft.parts(one)
+    return None if parts is None or parts[1].size != 1 else (parts[0], float(parts[1].reshape(()).item()))
+
+
+def _hard_sigmoid(draft: Draft, one: DraftNode) -> bool:
+    """min(max(x + b, 0), 1 / a) a, as Keras 3 has it with a sixth."""
+    scaled = _scaled(draft, one)
+    clip = None if scaled is None else draft.made_by(scaled[0], "Clip")
+    if scaled is None or clip is None or scaled[1] <= 0:
+        return False
+    factor = scaled[1]
+    low, high = (draft.scalar(name) if name else None for name in (*clip.inputs[1:], "", "")[:2])
+    plus = draft.parts(draft.made_by(clip.inputs[0], "Add"))
+    if low != 0 or high is None or not _is(high * factor, 1) or plus is None or plus[1].size != 1:
+        return False
+    same = draft.types.get(plus[0]) == draft.types.get(one.output) is not None
+    beta = float(plus[1].reshape(()).item()) * factor
+    return same and replace(draft, one, "HardSigmoid", plus[0], alpha=factor, beta=beta)
 
 
 def _times(draft: Draft, one: DraftNode, x: str, y: str) -> bool:
@@ -108,6 +134,10 @@ def _cubic(draft: Draft, name: str, x: str) -> bool:
     )
 
 
+def _div(draft: Draft, one: DraftNode) -> bool:
+    return _reciprocal(draft, one) or _hard_sigmoid(draft, one)
+
+
 def _reciprocal(draft: Draft, one: DraftNode) -> bool:
     """1 / (1 + exp(-x))."""
     if one.op == "Div" and not _is(draft.scalar(one.inputs[0]), 1):
@@ -128,7 +158,15 @@ def _clip(draft: Draft, one: DraftNode) -> bool:
     kind = draft.types.get(one.output)
     if given[0] and limits[0] == 0 and no_end and kind is not None and kind.dtype.kind == "f":
         return replace(draft, one, "Relu", one.inputs[0])
-    return False
+    if limits != [0, 1] or kind is None or kind.dtype.kind != "f":
+        return False
+    # min(max(a x + b, 0), 1), as Keras 2 has its hard sigmoid.
+    plus = draft.parts(draft.made_by(one.inputs[0], "Add"))
+    times = draft.parts(draft.made_by(plus[0], "Mul")) if plus is not None else None
+    if plus is None or times is None or plus[1].size != 1 or times[1].size != 1 or draft.types.get(times[0]) != kind:
+        return False
+    alpha, beta = (float(part[1].reshape(()).item()) for part in (times, plus))
+    return alpha > 0 and replace(draft, one, "HardSigmoid", times[0], alpha=alpha, beta=beta)
 
 
 def _max(draft: Draft, one: DraftNode) -> bool:
@@ -148,4 +186,4 @@ def _log(draft: Draft, one: DraftNode) -> bool:
     return e is not None and replace(draft, one, "Softplus", e.inputs[0])
 
 
-_RULES = {"Mul": _mul, "Div": _reciprocal, "Reciprocal": _reciprocal, "Clip": _clip, "Max": _max, "Log": _log}
+_RULES = {"Mul": _mul, "Div": _div, "Reciprocal": _reciprocal, "Clip": _clip, "Max": _max, "Log": _log}

@@ -59,7 +59,7 @@ def find(draft: Draft) -> list[Found]:
     return found
 
 
-def _gate(draft: Draft, linear: Linear, name: str) -> tuple[Activation, Form] | None:
+def gate(draft: Draft, linear: Linear, name: str) -> tuple[Activation, Form] | None:
     """The activation and the form before it, of a gate that may be a part of several side by side."""
     parts: list[Any] = []
     for _ in range(4):
@@ -103,16 +103,16 @@ def _ends(draft: Draft, new_c: str) -> Iterator[tuple[DraftNode, DraftNode, str]
 
 def _cell(draft: Draft, linear: Linear, one: DraftNode, earlier: dict[str, Found]) -> Found | None:
     for squash, product, o in _ends(draft, one.output):
-        output_gate = _gate(draft, linear, o)
+        output_gate = gate(draft, linear, o)
         if output_gate is None:
             continue
         for keep, write in _products(draft, one):
             for f, c in (keep.inputs, keep.inputs[::-1]):
-                forget = _gate(draft, linear, f)
+                forget = gate(draft, linear, f)
                 if forget is None or forget[0] != output_gate[0]:
                     continue
                 for i, g in (write.inputs, write.inputs[::-1]):
-                    enter, candidate = _gate(draft, linear, i), _gate(draft, linear, g)
+                    enter, candidate = gate(draft, linear, i), gate(draft, linear, g)
                     if enter is None or candidate is None or enter[0] != forget[0]:
                         continue
                     ways = [enter, forget, candidate, output_gate]
@@ -188,7 +188,8 @@ def _hidden(draft: Draft, sources: dict[str, int], c: str, hidden: int, earlier:
         if origin(draft, name) in inputs and root in inputs and len(candidates) == 1:
             return name
     if len(candidates) > 1:
-        return min(candidates, key=lambda name: origin(draft, name) not in inputs)
+        # A state comes in as it is; what is picked from a sequence around a loop comes in, too.
+        return min(candidates, key=lambda name: (name not in inputs, origin(draft, name) not in inputs))
     others = len(sources) - 1
     return candidates[0] if candidates and others else ""
 

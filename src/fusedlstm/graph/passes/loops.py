@@ -1,4 +1,4 @@
-"""Scan and Loop whose body is one step of an LSTM become an LSTM over the whole sequence."""
+"""Scan and Loop whose body is one step of an LSTM or GRU become one over the whole sequence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ...weights import LSTMWeights
 from ..dims import Size
 from ..draft import Draft, DraftNode
 from ..graph import Graph, captures
+from ..operators import Array
 
 _VIEWS = ("Squeeze", "Unsqueeze", "Reshape", "Identity", "Cast")
 
@@ -28,20 +29,22 @@ class _Body:
     Parameters
     ----------
     step : DraftNode
-        The LSTM.
+        The LSTM or GRU.
     x : DraftNode or str
         What its input is, views aside: a name, or the node that picks it out of a sequence.
-    h, c : int
-        Places of its states among those that the loop carries.
+    places : list of int
+        Of its states, h and c, among those that the loop carries.
     outputs : list of int
-        Of what is handed out at each step, which output of the LSTM it is: 1 for h, 2 for c.
+        Of what is handed out at each step, which state it is: 1 for h, 2 for c.
+    constants : dict
+        Of the body.
     """
 
     step: DraftNode
     x: str
-    h: int
-    c: int
+    places: list[int]
     outputs: list[int]
+    constants: dict[str, Array]
 
 
 def _through(draft: Draft, name: str) -> str:
@@ -64,37 +67,41 @@ def _flat(draft: Draft, one: DraftNode) -> bool:
 def _body(graph: Graph, first: int, carried: int, known: dict[str, Any]) -> tuple[Draft, _Body] | None:
     """Recognise a body whose carried tensors are inputs and outputs from `first` on."""
     inside = Draft(graph.replace(constants=known))
-    steps = list(inside.of("fusedlstm.LSTM"))
-    if len(steps) != 1 or carried != 2:
+    steps = list(inside.of("fusedlstm.LSTM", "GRU"))
+    states = _states_of(inside, steps[0]) if len(steps) == 1 else None
+    if states is None or len(states) != carried:
         return None
     step = steps[0]
-    weights: LSTMWeights = step.attributes["weights"]
-    inputs = [*step.inputs, "", "", ""][:4]
-    if (
-        weights.num_layers != 1
-        or weights.bidirectional
-        or weights.reverse
-        or inputs[3]
-        or not (inputs[1] and inputs[2])
-    ):
-        return None
-    outputs = [*step.outputs, "", "", ""][:3]
-    places = {value.name: k for k, value in enumerate(graph.inputs[first:])}
-    h, c = (places.get(_through(inside, name)) for name in inputs[1:3])
-    if h is None or c is None or {h, c} != {0, 1}:
+    given = {value.name: k for k, value in enumerate(graph.inputs[first:])}
+    places = [given.get(_through(inside, name), -1) for name in states]
+    if sorted(places) != list(range(carried)):
         return None
     ends = [_through(inside, value.name) for value in graph.outputs[first - (len(graph.inputs) > 0 and first == 2) :]]
+    outputs = [*step.outputs, "", "", ""][:3]
     which = {name: max(k, 1) for k, name in enumerate(outputs) if name}  # y of one step is h
     kinds = [which.get(name, 0) for name in ends]
-    if 0 in kinds or (kinds[h], kinds[c]) != (1, 2):
+    if 0 in kinds or [kinds[place] for place in places] != list(range(1, carried + 1)):
         return None
-    return inside, _Body(step, _through(inside, inputs[0]), h, c, kinds[2:])
+    return inside, _Body(step, _through(inside, step.inputs[0]), places, kinds[carried:], inside.constants)
+
+
+def _states_of(inside: Draft, step: DraftNode) -> list[str] | None:
+    """The states that a step takes, if it is a plain one."""
+    inputs = [*step.inputs, *[""] * 6]
+    if step.op == "GRU":
+        plain = step.attributes["direction"] == "forward" and not step.attributes["layout"] and not inputs[4]
+        whole = all(not name or name in inside.constants for name in inputs[1:4])
+        return [inputs[5]] if plain and whole and inputs[5] else None
+    weights: LSTMWeights = step.attributes["weights"]
+    if weights.num_layers != 1 or weights.bidirectional or weights.reverse or inputs[3]:
+        return None
+    return inputs[1:3] if inputs[1] and inputs[2] else None
 
 
 def _states(draft: Draft, names: list[str], body: _Body) -> list[str] | None:
     """The initial states (batch, hidden) as the LSTM takes them."""
     found = []
-    for name in (names[body.h], names[body.c]):
+    for name in (names[place] for place in body.places):
         shape = draft.shape(name)
         if shape is None or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] != 1):
             return None
@@ -115,16 +122,20 @@ def _finish(
     axes: list[int],
 ) -> None:
     """Put the LSTM in the place of the loop."""
-    weights: LSTMWeights = body.step.attributes["weights"]
-    weights = LSTMWeights(weights.layers, reverse=reverse)
+    count = len(body.places)
     base = next(filter(None, one.outputs))
-    y = draft.fresh(f"{base}.y") if any(one.outputs[2:]) else ""
-    h, c = draft.fresh(f"{base}.h"), draft.fresh(f"{base}.c")
-    draft.add("fusedlstm.LSTM", [x, *states], [y, h, c], one.name, weights=weights, x_batch_first=axis)
-    for name, source in ((one.outputs[body.h], h), (one.outputs[body.c], c)):
+    y = draft.fresh(f"{base}.y") if any(one.outputs[count:]) else ""
+    last = [draft.fresh(f"{base}.{name}") for name in "hc"[:count]]
+    if body.step.op == "GRU":
+        y = _gru(draft, body, [x, *states], [y, *last], axis, reverse)
+    else:
+        weights = LSTMWeights(body.step.attributes["weights"].layers, reverse=reverse)
+        draft.add("fusedlstm.LSTM", [x, *states], [y, *last], one.name, weights=weights, x_batch_first=axis)
+    for place, source in zip(body.places, last):
+        name = one.outputs[place]
         if name:
             _shaped(draft, source, name, len(draft.types[_initial(one, name)].shape) == 2)
-    for k, name in enumerate(one.outputs[2:]):
+    for k, name in enumerate(one.outputs[count:]):
         if not name:
             continue
         source = y
@@ -136,6 +147,21 @@ def _finish(
         else:
             draft.add("Identity", [source], [name])
     draft.remove(one)
+
+
+def _gru(draft: Draft, body: _Body, given: list[str], made: list[str], axis: int, reverse: bool) -> str:
+    """Write the GRU; its outputs (time, batch, units)."""
+    x, state = given
+    y, last = made
+    if axis:
+        x = draft.between("Transpose", [x], x, perm=(1, 0, 2))
+    weights = [draft.add_constant(body.constants[name], name) if name else "" for name in body.step.inputs[1:4]]
+    whole = draft.fresh(f"{last}.whole") if y else ""
+    attributes = {**body.step.attributes, "direction": "reverse" if reverse else "forward"}
+    draft.add("GRU", [x, *weights, "", state], [whole, last], body.step.name, **attributes)
+    if y:
+        draft.add("Squeeze", [whole, draft.add_constant(np.array([1], np.int64), y)], [y])
+    return y
 
 
 def _initial(one: DraftNode, name: str) -> str:
@@ -167,7 +193,7 @@ def _scan(draft: Draft, one: DraftNode) -> None:
         return
     axis = (a["scan_input_axes"] or (0,))[0]
     shape = draft.shape(one.inputs[carried])
-    states = _states(draft, one.inputs[:2], body)
+    states = _states(draft, one.inputs[:carried], body)
     count = len(body.outputs)
     axes = [k % 3 for k in a["scan_output_axes"] or (0,) * count]
     if shape is None or len(shape) != 3 or axis % 3 > 1 or states is None or any(k > 1 for k in axes):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from ...errors import FormatError
@@ -13,6 +16,10 @@ from ..graph import Graph, Value, node
 from .cells import Found, find
 from .identities import picked
 from .recurrent import is_zero
+
+
+class _Step(Protocol):
+    x: list[str]
 
 
 def rewrite(draft: Draft) -> None:
@@ -116,7 +123,7 @@ def _flat(value: np.ndarray) -> np.ndarray:
     return value.reshape(1, -1, value.shape[-1])
 
 
-def _step(draft: Draft, name: str) -> str:
+def as_step(draft: Draft, name: str) -> str:
     """A tensor (..., features) as one step (1, batch, features)."""
     shape = draft.types[name].shape
     if len(shape) == 3 and shape[0] == 1:
@@ -127,7 +134,7 @@ def _step(draft: Draft, name: str) -> str:
     return draft.between("Reshape", [name, draft.add_constant(wanted, name)], name)
 
 
-def _back(draft: Draft, name: str, like: str) -> None:
+def as_before(draft: Draft, name: str, like: str) -> None:
     """One step (1, batch, features) under the name and in the shape of `like`."""
     shape = draft.types[like].shape
     if len(shape) == 2:
@@ -157,8 +164,8 @@ def _replace(draft: Draft, chain: list[Found]) -> None:
     elif count == 1 and not first.h and not is_zero(draft, first.c):
         return
     zero = "" if all(states) or not any(states) else _zeros(draft, next(filter(None, states)))
-    states = [_step(draft, name) if name else zero and _step(draft, zero) for name in states]
-    x, how = _sequence(draft, chain)
+    states = [as_step(draft, name) if name else zero and as_step(draft, zero) for name in states]
+    x, how = sequence(draft, chain)
     if how.pop("reverse", 0):
         weights = LSTMWeights(weights.layers, reverse=True)
     base = last.new_h
@@ -171,10 +178,10 @@ def _replace(draft: Draft, chain: list[Found]) -> None:
         if len(draft.types[cell.new_h].shape) == 2:
             draft.add("Gather", [y, step], [cell.new_h], axis=0)
         else:
-            _back(draft, draft.between("Gather", [y, _row(draft, step)], cell.new_h, axis=0), cell.new_h)
+            as_before(draft, draft.between("Gather", [y, _row(draft, step)], cell.new_h, axis=0), cell.new_h)
     if count == 1:
-        _back(draft, h, last.new_h)
-    _back(draft, c, last.new_c)
+        as_before(draft, h, last.new_h)
+    as_before(draft, c, last.new_c)
     draft.remove(*old)
 
 
@@ -187,10 +194,10 @@ def _zeros(draft: Draft, like: str) -> str:
     return draft.between("Mul", [like, zero], like)
 
 
-def _sequence(draft: Draft, chain: list[Found]) -> tuple[str, dict[str, int]]:
+def sequence(draft: Draft, chain: Sequence[_Step]) -> tuple[str, dict[str, int]]:
     """The inputs of a chain as one sequence, and its layout."""
     if len(chain) == 1:
-        parts = [_step(draft, name) for name in chain[0].x]
+        parts = [as_step(draft, name) for name in chain[0].x]
         return (parts[0] if len(parts) == 1 else draft.between("Concat", parts, parts[0], axis=2)), {}
     columns = []
     for k in range(len(chain[0].x)):
@@ -198,7 +205,7 @@ def _sequence(draft: Draft, chain: list[Found]) -> tuple[str, dict[str, int]]:
         whole = _whole(draft, names)
         if whole is not None and len(chain[0].x) == 1:
             return whole
-        columns.append(draft.between("Concat", [_step(draft, name) for name in names], names[-1], axis=0))
+        columns.append(draft.between("Concat", [as_step(draft, name) for name in names], names[-1], axis=0))
     return (columns[0] if len(columns) == 1 else draft.between("Concat", columns, columns[0], axis=2)), {}
 
 

@@ -1,0 +1,1 @@
+"""Whole TensorFlow Lite models as graphs: one entry for each operator, by family."""

@@ -1,0 +1,110 @@
+"""Loops that are no LSTM: their bodies one after the other, against what Loop and Scan mean."""
+
+import numpy as np
+import pytest
+
+import fusedlstm as fl
+from fusedlstm.graph import Graph, Node, Value, evaluate, node
+
+FLOAT = np.dtype(np.float32)
+
+
+def inner(inputs, outputs, nodes):
+    """A graph inside a node."""
+    made = Graph.__new__(Graph)
+    made.__dict__.update(
+        inputs=tuple(map(Value, inputs)),
+        outputs=tuple(map(Value, outputs)),
+        nodes=tuple(nodes),
+        constants={},
+        name="",
+        types={},
+    )
+    return made
+
+
+def leaky(turn="turn", extra=()):
+    """s' = 0.5 s + x[turn], which is handed out as well."""
+    return [
+        node("Gather", ["x", turn], "now"),
+        node("Mul", ["s", "half"], "less"),
+        node("Add", ["less", "now"], "new"),
+        *extra,
+    ]
+
+
+def loop(count, body=None, condition="go"):
+    """A model that walks x (time, 3) so many times; of each turn it gives the state."""
+    body = inner(["turn", "go", "s"], [condition, "new", "new"], body or leaky())
+    return Graph(
+        [Value("x", FLOAT, ("time", 3)), Value("first", FLOAT, (3,))],
+        [Value("last"), Value("all")],
+        [
+            node("Shape", ["x"], "length", start=0, end=1),
+            node("Loop", [count, "", "first"], ["last", "all"], "walk", body=body),
+        ],
+        {"half": np.array(0.5, np.float32), "three": np.array(3, np.int64)},
+    )
+
+
+def agrees(graph, **inputs):
+    model = fl.Model(graph)
+    assert any(one.op in ("Loop", "Scan") for one in model.simplified.nodes)
+    found, expected = model.run(inputs), evaluate(graph, inputs)
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def arrays(time):
+    rng = np.random.default_rng(time)
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in (("x", (time, 3)), ("first", (3,)))}
+
+
+@pytest.mark.parametrize("time", [1, 4, 7])
+def test_the_length_of_a_call_says_how_often(time):
+    agrees(loop("length"), **arrays(time))
+
+
+def test_a_constant_number_of_turns():
+    agrees(loop("three"), **arrays(5))
+
+
+def test_loops_inside_loops():
+    again = inner(["t2", "go2", "u"], ["go2", "u2"], [node("Mul", ["u", "half"], "u2")])
+    inside = node("Loop", ["three", "", "new"], ["least"], body=again)
+    body = inner(["turn", "go", "s"], ["go", "least", "new"], leaky(extra=[inside]))
+    graph = loop("length")
+    nodes = [graph.nodes[0], node("Loop", ["length", "", "first"], ["last", "all"], body=body)]
+    agrees(Graph(graph.inputs, graph.outputs, nodes, graph.constants), **arrays(4))
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_scans(turned, axis):
+    body = inner(["s", "now"], ["new", "new"], leaky()[1:])
+    shape = ("time", 3) if axis == 0 else (3, "time")
+    options = {"scan_input_axes": (axis,), "scan_input_directions": (turned,), "scan_output_axes": (1,)}
+    scan = node("Scan", ["first", "x"], ["last", "all"], body=body, num_scan_inputs=1, **options)
+    inputs = [Value("x", FLOAT, shape), Value("first", FLOAT, (3,))]
+    graph = Graph(inputs, [Value("last"), Value("all")], [scan], {"half": np.array(0.5, np.float32)})
+    given = arrays(5)
+    given["x"] = given["x"] if axis == 0 else given["x"].T.copy()
+    agrees(graph, **given)
+
+
+def test_what_decides_while_it_runs_is_refused():
+    small = [node("ReduceMax", ["new"], "most", keepdims=0), node("Less", ["most", "half"], "still")]
+    model = fl.Model(loop("length", leaky(extra=small), "still"))
+    with pytest.raises(ValueError, match="Loop node 'walk': a Loop that is no LSTM is supported where shapes say"):
+        model.run(arrays(4))
+
+
+def test_too_many_turns_are_refused():
+    with pytest.raises(ValueError, match="or runs too often"):
+        fl.Model(loop("length")).run(arrays(10_000))
+
+
+def test_a_node_that_is_refused_inside():
+    body = [*leaky(), Node("Mystery", ("new",), ("found",), {}, "", "this operator is not supported")]
+    with pytest.raises(fl.FormatError, match="Mystery node 'found': this operator is not supported"):
+        fl.Model(loop("length", body))
