@@ -79,7 +79,7 @@ def _settled(graph: Graph, passes: Sequence[Callable[[Draft], None]]) -> Graph:
             break
         graph = fold(draft.finish())
         if any(one.op in ("Loop", "Scan") for one in graph.nodes):  # the loop before may have given them their shapes
-            graph = _inside(graph)
+            graph = _inside(graph, passes)
     return graph
 
 
