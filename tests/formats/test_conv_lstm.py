@@ -202,7 +202,7 @@ def test_hard_sigmoid_by_version(tmp_path, version, slope):
         ({"filters": True}, "expected filters and use_bias, found True"),
         ({"use_bias": False}, "expected variables of the shapes"),
         ({"go_backwards": "yes"}, "go_backwards: expected true or false"),
-        ({"activation": "mish"}, "activation: expected one of .* found 'mish'"),
+        ({"activation": "softmax"}, "activation: expected one of .* found 'softmax'"),
         ({"recurrent_activation": {"class_name": "function"}}, "recurrent_activation: expected one of"),
     ],
 )
