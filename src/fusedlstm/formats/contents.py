@@ -87,7 +87,8 @@ class Contents:
             if self.graph is None:
                 found = self.format.removesuffix(" file")
                 raise FormatError(
-                    f"expected a whole model, found a {found} file; its weights alone are read (LSTM.load)"
+                    f"expected a whole model, found a {found} file; its weights alone are read (LSTM.load), "
+                    "and layers by their names (Sequential)"
                 )
             return self.graph(outputs, external_data)
 

@@ -116,7 +116,7 @@ def put(*path_and_value):
         (put("cells", 0, 0, "coupled", []), "coupled: expected a str"),
         (put("cells", 0, 0, "attention", 1), "cell l0: expected one of .*found 'attention'"),
         (put("cells", 0, 0, "gate", "tanh"), "cell l0, gate: expected an object, found 'tanh'"),
-        (put("cells", 0, 0, "candidate", "name", "softmax"), "l0: activation: expected one of .*found 'softmax'"),
+        (put("cells", 0, 0, "candidate", "name", "swoosh"), "l0: activation: expected one of .*found 'swoosh'"),
         (put("cells", 0, 0, "candidate", "alpha", None), "candidate: expected a name, alpha and beta"),
         (put("cells", 0, 0, "candidate", "gamma", 1), "candidate: expected one of alpha, beta, name, found 'gamma'"),
         (put("cells", 0, 0, "candidate", "beta", float("inf")), "expected a finite beta"),

@@ -57,6 +57,7 @@ def whole():
         "tied": kernel,
         "turned": kernel.T,  # other numbers in the same memory
         "some": kernel[::2],
+        "upper": kernel[:2],
         "factor": np.array(2.5, np.float32),
         "wide": np.array([1e-3, -1, 1, 2], np.float64),
         "__metadata__": np.array([0]),
