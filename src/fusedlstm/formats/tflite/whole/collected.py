@@ -70,7 +70,7 @@ def _first_of(body: Graph, index: int) -> int | None:
     first = one.inputs[0]
     for _ in range(4):
         view = body.producers.get(first)
-        if view is None or name_of(view.code) not in ("RESHAPE", "EXPAND_DIMS"):
+        if view is None or name_of(view.code) not in ("RESHAPE", "EXPAND_DIMS") or not view.inputs:
             break
         first = view.inputs[0]
     return first

@@ -154,6 +154,10 @@ class Reader:
         least, most = entry.inputs
         if not least <= len(one.inputs) <= most:
             raise FormatError(f"expected {least}{f' to {most}' * (most != least)} inputs, found {len(one.inputs)}")
+        if not one.outputs and kind not in ("ASSIGN_VARIABLE", "CALL_ONCE"):
+            return []
+        if any(index < 0 for index in one.outputs):
+            raise FormatError("expected tensors as outputs, found none in a place")
         made = entry.write(Call(scope, kind, one, entry.options))
         several = [made] if isinstance(made, str) or made is None else list(made)
         if len(several) < len(one.outputs):

@@ -56,6 +56,8 @@ class Scope:
         """What a tensor is called in the graph; constants are entered when they are first asked for."""
         found = self.names.get(index)
         if found is None:
+            if index < 0:
+                raise FormatError("expected a tensor, found none")
             if index in self.things:
                 raise FormatError(f"{self.graph.name(index)}: expected an array, found a variable or a list")
             found = self.names[index] = self.reader.builder.constant(self._constant(index), self.title(index))
