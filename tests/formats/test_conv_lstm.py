@@ -203,7 +203,7 @@ def test_hard_sigmoid_by_version(tmp_path, version, slope):
         ({"use_bias": False}, "expected variables of the shapes"),
         ({"go_backwards": "yes"}, "go_backwards: expected true or false"),
         ({"activation": "softmax"}, "activation: expected one of .* found 'softmax'"),
-        ({"recurrent_activation": {"class_name": "function"}}, "recurrent_activation: expected one of"),
+        ({"recurrent_activation": {"class_name": "function"}}, "recurrent_activation: expected a name, or one of"),
     ],
 )
 def test_configurations_that_are_refused(tmp_path, options, message):
