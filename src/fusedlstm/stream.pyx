@@ -7,7 +7,7 @@ from libc.stdint cimport uintptr_t
 
 from .capi cimport (
     FUSEDLSTM_BUSY, FUSEDLSTM_CLOSED, FUSEDLSTM_NO_MEMORY, FUSEDLSTM_OK, FUSEDLSTM_TORN, FUSEDLSTM_UNSUPPORTED,
-    fusedlstm_api, fusedlstm_lstm, fusedlstm_sizes,
+    fusedlstm_api, fusedlstm_lstm, fusedlstm_sizes, fusedlstm_stream,
 )
 
 import numpy as np
@@ -285,12 +285,13 @@ cdef int adopt(Stream self, lstm, core, size_t rows) except -1:
 
 
 cdef int run_step(Stream self, const float* x, float* y, const unsigned char* active) except -1:
+    cdef fusedlstm_stream* stream = self.stream  # with the GIL: close may be called meanwhile
     cdef int status
     if self.releases:
         with nogil:
-            status = self.api.step(self.stream, x, y, active)
+            status = self.api.step(stream, x, y, active)
     else:
-        status = self.api.step(self.stream, x, y, active)
+        status = self.api.step(stream, x, y, active)
     return check(status)
 
 
@@ -298,18 +299,19 @@ cdef int run_chunk(Stream self, const Py_buffer* x, float* y) except -1:
     cdef Py_ssize_t time = x.shape[0] if x.ndim == 2 or self.time_first else x.shape[1]
     cdef Py_ssize_t x_row = self.sizes.input_size, y_row = self.sizes.output_size, x_time = x_row, y_time = y_row
     cdef const float* data = <const float*>x.buf
+    cdef fusedlstm_stream* stream = self.stream
     cdef int status
     if time == 0:
-        return refuse_closed() if self.stream == NULL else 0
+        return refuse_closed() if stream == NULL else 0
     if self.time_first:
         x_time, y_time = x_row * self.rows, y_row * self.rows
     else:
         x_row, y_row = x_row * time, y_row * time
     if self.sizes.multiplications * self.rows * time >= worth_releasing:
         with nogil:
-            status = self.api.process(self.stream, time, data, x_row, x_time, y, y_row, y_time)
+            status = self.api.process(stream, time, data, x_row, x_time, y, y_row, y_time)
     else:
-        status = self.api.process(self.stream, time, data, x_row, x_time, y, y_row, y_time)
+        status = self.api.process(stream, time, data, x_row, x_time, y, y_row, y_time)
     return check(status)
 
 
