@@ -134,6 +134,8 @@ def test_single_steps_are_shared_out(threads, batch, directions):
 @pytest.mark.skipif(CPUS < 2, reason="needs two CPUs")
 def test_a_call_after_a_pause_is_no_slower_than_with_one_thread(threads, wide):
     """Linux wakes a sleeping worker on its caller's CPU, if it is not told otherwise: three times slower."""
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.25 * (os.cpu_count() or 1):
+        pytest.skip("others are using the CPUs, and a team waits for its slowest member")
     lstm, x = wide
 
     def seconds(count):
