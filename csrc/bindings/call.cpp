@@ -11,8 +11,6 @@ using namespace fusedlstm;
 
 namespace {
 
-constexpr int whole = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-
 const py::detail::PyArray_Proxy* as_array(const py::handle& given) {
   return Py_TYPE(given.ptr()) == py::detail::npy_api::get().PyArray_Type_ ? py::detail::array_proxy(given.ptr()) : nullptr;
 }

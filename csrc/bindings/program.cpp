@@ -8,7 +8,6 @@
 
 #include "bindings.hpp"
 #include "cell.hpp"
-#include "gil.hpp"
 
 using namespace fusedlstm;
 
@@ -16,7 +15,6 @@ namespace {
 
 using Floats = py::array_t<float, py::array::c_style>;
 
-constexpr int whole = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
 constexpr std::size_t most_rank = 64;  // NumPy's
 
 Element element_from(const std::string& code) {

@@ -13,6 +13,9 @@
 #include "../program/steps.hpp"
 #include "bindings.hpp"
 
+// Flags of arrays that are read where they lie.
+constexpr int whole = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+
 std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
 // ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect", "nearest" or "wrap")
 fusedlstm::Windowing windowing(const py::handle& said);

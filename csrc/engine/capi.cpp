@@ -7,13 +7,9 @@
 #include <new>
 #include <stdexcept>
 
+#include "fork.hpp"
 #include "handles.hpp"
 #include "stream.hpp"
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#define FL_HAS_FORK 1
-#endif
 
 namespace fusedlstm {
 

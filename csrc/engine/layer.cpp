@@ -34,14 +34,11 @@ void Pass::take_memory() {
   lay_out(deal);
 }
 
-bool Layer::worth_sharing(const Call& call) const {
-  const Load work = load(call);
-  return work.total >= worth_a_team && (work.step >= worth_meeting || work.directions > 1);
-}
+bool Load::worth_sharing() const { return total >= worth_a_team && (step >= worth_meeting || directions > 1); }
 
 void Layer::run(const Call& call) const {
   const Load work = load(call);
-  TeamLease team(worth_sharing(call) ? num_threads() : 1);
+  TeamLease team(work.worth_sharing() ? num_threads() : 1);
 
   // Many rows: each thread takes its share of them, and they never meet. As many threads as directions do better with one
   // direction each.

@@ -75,6 +75,8 @@ struct Load {
   double step, total;
   std::size_t directions;  // that run beside each other
   std::size_t full_rows;   // rows that a thread needs for itself, if rows may be split among threads; else 0
+
+  bool worth_sharing() const;  // enough for several threads
 };
 
 class Layer {
@@ -87,8 +89,6 @@ class Layer {
   virtual std::unique_ptr<Pass> pass(const Call& call, std::vector<std::size_t> rows, std::size_t members,
                                      bool lasting = false) const = 0;
 
-  // Whether a call does enough for several threads.
-  bool worth_sharing(const Call& call) const;
   void run(const Call& call) const;
 };
 

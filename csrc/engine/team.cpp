@@ -17,10 +17,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#define FL_HAS_FORK 1
-#endif
+
+#include "fork.hpp"
 
 namespace fusedlstm {
 

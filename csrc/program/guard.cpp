@@ -1,9 +1,6 @@
 #include "guard.hpp"
 
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#define FL_HAS_FORK 1
-#endif
+#include "../engine/fork.hpp"
 
 namespace fusedlstm {
 

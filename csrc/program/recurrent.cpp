@@ -104,7 +104,7 @@ class LstmStep : public Step {
       std::vector<std::size_t> rows(step.batch_);
       std::iota(rows.begin(), rows.end(), std::size_t{0});
       pass = step.lstm_->pass(call, std::move(rows), 1, true);
-      worth_sharing = step.lstm_->worth_sharing(call);
+      worth_sharing = step.lstm_->load(call).worth_sharing();
     }
     bool worth_sharing;
     std::vector<std::int64_t> lengths;
