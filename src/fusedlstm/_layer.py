@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from . import formats
 from ._assumed import settled, tell_axes, untold
-from ._files import expect_no_other_format
 from .formats import Config, Given
 from .weights import ConvLSTMWeights, LSTMWeights
 from .weights.checked import expect_type
@@ -70,7 +68,6 @@ class Layer(Generic[Weights]):
         """
         from .formats.native.safetensors import save
 
-        expect_no_other_format(Path(os.fsdecode(path)))
         tell_axes(self._untold)
         save(self.weights, path)
 

@@ -6,14 +6,12 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core, formats
-from ._files import expect_no_other_format
 from ._memory import ModelFromMemory
 from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
@@ -259,7 +257,6 @@ class Model(ModelFromMemory):
         """
         from .formats.native.safetensors import save
 
-        expect_no_other_format(Path(os.fsdecode(path)))
         save(self.graph, path)
 
     def __reduce__(self) -> Any:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..._files import replacing
+from ..._files import expect_no_other_format, replacing
 from ...weights import ConvLSTMWeights, FloatArray, LSTMWeights
 from ..containers.safetensors import opened, serialise
 from ..containers.source import Source
@@ -59,8 +60,9 @@ def save(what: LSTMWeights | ConvLSTMWeights | Graph, path: str | os.PathLike[st
     OSError
         It cannot be written.
     ValueError
-        A graph that is too large to describe.
+        The name has the suffix of another format, or a graph is too large to describe.
     """
+    expect_no_other_format(Path(os.fsdecode(path)))
     content = serialised(what)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
