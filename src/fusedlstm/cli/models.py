@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -22,6 +22,7 @@ from .options import MODEL, Piped, printable
 from .runfile import open_array
 
 Array = npt.NDArray[Any]
+Command = TypeVar("Command", bound=Callable[..., Any])
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 _RANDOM = np.random.default_rng(0)
 
@@ -33,22 +34,14 @@ def _pairs(context: click.Context, option: click.Parameter, values: Sequence[str
     return values
 
 
-input_option = click.option(
-    "--input",
-    "inputs",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=_pairs,
-    help="An input of a whole model: a .npy file, or a number such as 16000. Once for each input.",
-)
-shape_option = click.option(
-    "--input",
-    "inputs",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=_pairs,
-    help="An input: a .npy file, a number such as 16000, or a shape such as [1,576] to make it up. Default: made up, "
-    "where the file says its shape.",
+def _inputs(what: str) -> Callable[[Command], Command]:
+    return click.option("--input", "inputs", metavar="NAME=VALUE", multiple=True, callback=_pairs, help=what)
+
+
+input_option = _inputs("An input of a whole model: a .npy file, or a number such as 16000. Once for each input.")
+shape_option = _inputs(
+    "An input: a .npy file, a number such as 16000, or a shape such as [1,576] to make it up. Default: made up, "
+    "where the file says its shape."
 )
 
 
