@@ -15,9 +15,10 @@ using fusedlstm::Recurrence;
 
 // Half of a small L2.
 constexpr std::size_t set_bytes = 512 * 1024;
-// More than L1 holds beside all else. One row that goes through so much in each step, from either end in turn, does it in
-// three parts or more, of which the last one then is in L1: a sequence at H = 64 became 1 to 4 % faster.
-constexpr std::size_t near_bytes = 48 * 1024;
+// More than an L1 of 32 KB holds beside all else. One row that goes through so much in each step, from either end in turn,
+// does it in three parts or more, of which the last one then is in L1: sequences at H = 64 became 1 to 4 % faster, a
+// stream's step of 40 units 13 %.
+constexpr std::size_t near_bytes = 28 * 1024;
 
 // What one block computes and what it fetches meanwhile. Where the weights are larger than L2, those of the next set of
 // panels are brought in while this one is multiplied, dealt out among the groups of rows: one line for each k, since a burst
@@ -376,7 +377,7 @@ void recur(const Recurrence& a) noexcept {
   if (a.rows == 0 || a.first_panel == a.last_panel) return;
   const std::size_t inputs = a.input_size + a.recurrent_size;
   const std::size_t bytes = fusedlstm::panel_bytes(Kind::precision, inputs, panel_width) * (a.last_panel - a.first_panel);
-  const std::size_t fewest = a.rows == 1 && a.steps > 1 && bytes > near_bytes ? 3 : 1;
+  const std::size_t fewest = a.rows == 1 && bytes > near_bytes ? 3 : 1;
   const Plan<Kind> plan(a.rows, inputs, a.first_panel, a.last_panel, fewest);
   for (std::size_t step = 0; step < a.steps; ++step) {
     if constexpr (Kind::rounds)
