@@ -4,8 +4,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -120,8 +118,8 @@ def test_a_session_is_a_process_of_its_own(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     peers = [peer for peer in bench.PEERS if peer.name == "keras" and bench.installed(peer)]
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    with bench.Session([Stub, *peers], 1, 0) as own:
-        row = own.measure(SMALL[2])
+    with bench.Session(1) as own:
+        row = own.run(runner.measure, "small", SMALL[2], [Stub, *peers], 1, 0)
     assert list(row.engines) == ["fusedlstm", "stub", *(peer.name for peer in peers)], row.left_out
     assert "XLA_FLAGS" not in os.environ
     if before is not None:
@@ -217,25 +215,3 @@ def test_waits_for_threads_that_spin():
     waited_until = time.perf_counter()
     thread.join()
     assert stop <= waited_until < stop + 0.5
-
-
-def test_whole_models_beside_onnx_runtime(tmp_path):
-    models = pytest.importorskip("fusedlstm.bench.models")
-    for case in models.MADE:
-        path = tmp_path / "model.onnx"
-        path.write_bytes(case.make())
-        row = models.measure(case, path, 0.0)
-        assert row.error < 1e-5
-        assert row.ours > 0 and row.peer > 0
-
-
-def test_models_have_a_report(tmp_path):
-    pytest.importorskip("onnxruntime")
-    models = pytest.importorskip("fusedlstm.bench.models")
-    row = models.ModelRow(models.MADE[0], 2.0, 9.0, 1e-7)
-    text = models.markdown([row], "a title")
-    assert "a title, one thread" in text
-    assert "| step of 2 x LSTM 64 + dense | **2.00** | 9.00 | 4.50 | 6 | 1e-07 |" in text
-    command = [sys.executable, "-c", "from fusedlstm.cli import main; main()", "bench", "--models", "--seconds", "0"]
-    subprocess.run([*command, "--report", tmp_path / "report"], check=True)  # elsewhere, since it pins its process
-    assert (tmp_path / "report" / "models.md").read_text().count("\n| ") >= 1 + len(models.MADE)

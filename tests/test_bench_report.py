@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from fusedlstm.bench import BLOCKS, CASES, Figures, Limits, Report, Row, command, compare, report
+from fusedlstm.bench import BLOCKS, CASES, Figures, Limits, Report, Row, compare, report
 from fusedlstm.bench.markdown import markdown
 from fusedlstm.cli import cli
 
@@ -98,7 +98,7 @@ class FakeSession:
 
     rows: list[Row]
 
-    def __init__(self, peers, threads, duration):
+    def __init__(self, threads):
         self.threads = threads
 
     def __enter__(self):
@@ -107,14 +107,14 @@ class FakeSession:
     def __exit__(self, *error):
         pass
 
-    def measure(self, case):
+    def run(self, measure, name, case, *rest):
         return replace(self.rows.pop(0), case=case, threads=self.threads)
 
 
 @pytest.fixture
 def run(monkeypatch):
     def run(*args, rows):
-        monkeypatch.setattr(command, "Session", FakeSession)
+        monkeypatch.setattr("fusedlstm.cli.benchmark.Session", FakeSession)
         FakeSession.rows = list(rows)
         return CliRunner().invoke(cli, ["bench", *map(str, args)])
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -335,3 +336,17 @@ def test_large_memory_of_other_shapes_is_given_back():
     for k in range(1, 9):
         model(np.ones((1, 1, 100_000 - k), f4))
     assert resident() - before < 100 << 20  # of 26 MB each
+
+
+def test_arrays_that_were_pickled_cost_no_more(monkeypatch):
+    """Their types are equal to NumPy's own, but not the same objects."""
+    model = summing()
+    x, state = (pickle.loads(pickle.dumps(np.ones((1, n), f4))) for n in (3, 1))
+    assert x.dtype is not np.dtype(f4)
+    expected = model(x, state)
+    monkeypatch.setattr(fl.Model, "_run", None)  # the way for what does not fit as it is
+    for given in ((x, state), (x.astype(f4), state)):
+        for one, other in zip(model(*given), expected, strict=True):
+            assert np.array_equal(one, other)
+    with pytest.raises(TypeError):
+        model(x.astype(">f4"), state)  # would be told of by _run

@@ -15,6 +15,13 @@ const py::detail::PyArray_Proxy* as_array(const py::handle& given) {
   return Py_TYPE(given.ptr()) == py::detail::npy_api::get().PyArray_Type_ ? py::detail::array_proxy(given.ptr()) : nullptr;
 }
 
+// Mostly one object; arrays that were pickled have types of their own.
+bool is_type(PyObject* found, const py::dtype& wanted) {
+  if (found == wanted.ptr()) return true;
+  const auto type = py::reinterpret_borrow<py::dtype>(found);
+  return type.num() == wanted.num() && type.byteorder() == wanted.byteorder();
+}
+
 // A run that is given back, whatever happens.
 struct Taken {
   explicit Taken(const Program& of) : program(of), run(of.take()) {}
@@ -33,7 +40,7 @@ bool fits(const py::handle& given, const Model::Slot& slot) {
 
 bool fits(const py::handle& given, const Model::Slot& slot, py::ssize_t last) {
   const auto* const array = as_array(given);
-  return array != nullptr && array->descr == slot.dtype.ptr() && (array->flags & whole) == whole &&
+  return array != nullptr && is_type(array->descr, slot.dtype) && (array->flags & whole) == whole &&
          static_cast<std::size_t>(array->nd) == slot.shape.size() &&
          (array->nd == 0 || (std::equal(slot.shape.begin(), slot.shape.end() - 1, array->dimensions) &&
                              array->dimensions[array->nd - 1] == last));

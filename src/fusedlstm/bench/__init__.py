@@ -2,7 +2,7 @@
 
 `cases` says what is measured, `peers` how each engine is called, `oracle` what is right, `runner` times a case,
 `session` gives it a process of its own, `bound` tells the machine's limit, `report`, `markdown`, `plots` and `terminal`
-tell the result, `compare` holds it against an earlier one, `command` is the command line.
+tell the result, `compare` holds it against an earlier one, `whole` does all of it with whole models.
 """
 
 from .bound import Limits

@@ -13,6 +13,7 @@ from .markdown import number, size
 from .peers import FusedLSTM
 from .report import Report
 from .runner import Row
+from .whole.runner import ModelRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 INK, FAINT, GRID, OURS, OTHER = "#22303c", "#8d99a3", "#e8ecef", "#e4572e", "#3a7ca5"
 HEADINGS = {"step": "single steps", "sequence": "sequences", "batch": "batches", "block": "blocks of 4,800 steps"}
+PEER_COLOURS = ("#3a7ca5", "#7fb069", "#e6aa68", "#8e6c8a", "#5f7a86", "#c1666b")
 BY_THREADS = (OURS, "#f5b29c", "#3a7ca5", "#a9c7da")
 
 
@@ -255,6 +257,31 @@ def _levels(reads: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
         plateaus[-1].append((reach, speed))
     long = [some for some in plateaus if len(some) >= 3] or plateaus
     return [(f"to {size(some[-1][0])}", float(np.median([speed for _, speed in some]))) for some in long]
+
+
+def whole_models(rows: Sequence[ModelRow], title: str) -> Figure:
+    """Bars of every engine's time by ours, a group for each model: what is right of 1 takes longer than we do."""
+    peers = list(dict.fromkeys(name for row in rows for name in row.engines))[1:]
+    figure = _figure(10, 1.6 + 0.22 * sum(len(row.engines) for row in rows) + 0.25 * len(rows))
+    axes = figure.subplots()
+    y, places = 0.0, {}
+    for row in rows:
+        of_peers = [(name, one.microseconds / row.ours.microseconds) for name, one in row.engines.items()][1:]
+        name = f"{row.name}{', stream' if row.stream else ''}\n{number(row.ours.microseconds)} µs, {row.threads} thr."
+        places[name] = y + max(len(of_peers) - 1, 0) / 2
+        for peer, ratio in sorted(of_peers, key=lambda pair: pair[1]):
+            axes.barh(y, ratio - 1, 0.85, left=1, color=PEER_COLOURS[peers.index(peer) % len(PEER_COLOURS)])
+            end, words = (max(ratio, 1), y), f"{ratio:.2f}× {peer}"
+            axes.annotate(words, end, (5, 0), textcoords="offset points", va="center", fontsize=7)
+            y += 1
+        y += 1
+    axes.set_xscale("log")
+    axes.axvline(1, color=INK, lw=1.2)
+    axes.set_yticks(list(places.values()), list(places), fontsize=7)
+    axes.set_ylim(y - 0.6, -0.8)
+    _title(axes, "How many times as long as fusedlstm", f"The line is fusedlstm; left of it is faster.  {title}")
+    _clean(axes, "x")
+    return figure
 
 
 def _marks(low: float, high: float, digits: Sequence[float]) -> list[float]:

@@ -15,7 +15,7 @@ from ..weights import FloatArray, LSTMWeights
 from . import oracle
 from .cases import Case, State
 from .peers import Engine, FusedLSTM
-from .peers.base import calls_in, fastest, seconds
+from .peers.base import Timeable, calls_in, fastest, seconds
 
 ROUND_SECONDS = 2e-3
 MIN_ROUNDS = 5
@@ -119,14 +119,14 @@ def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, duratio
         else:
             left_out[kind.name] = f"wrong: off by {error[0]:.1e}"
 
-    times, steps = _times(engines, threads, duration, one_by_one=case.kind == "step")
+    times, steps = times_in_turn(engines, threads, duration, one_by_one=case.kind == "step")
     figures: dict[str, Figures] = {}
     low_precision: dict[str, Figures] = {}
     for engine, error, record, calls in zip(engines, errors, times, steps, strict=True):
         setting = f"{engine.setting} ({engine.note})" if engine.note else engine.setting
-        low, median, high = np.quantile(record, (0.25, 0.5, 0.75))
+        low, median, high = quartiles(record)
         (low_precision if engine.low_precision else figures)[engine.name] = Figures(
-            float(median), (float(low), float(high)), *error, setting=setting, latency=_quantiles(calls)
+            median, (low, high), *error, setting=setting, latency=_quantiles(calls)
         )
     return Row(case, threads, figures, left_out, low_precision)
 
@@ -143,8 +143,14 @@ def _make(kind: type[Engine], weights: LSTMWeights, x: FloatArray, state: State 
     return engines[best]
 
 
-def _times(
-    engines: Sequence[Engine], threads: int, duration: float, one_by_one: bool
+def quartiles(record: Sequence[float]) -> tuple[float, float, float]:
+    """The three of them, the median in the middle."""
+    low, median, high = np.quantile(record, (0.25, 0.5, 0.75))
+    return float(low), float(median), float(high)
+
+
+def times_in_turn(
+    engines: Sequence[Timeable], threads: int, duration: float, one_by_one: bool = False
 ) -> tuple[list[list[float]], list[list[int]]]:
     """Microseconds a call of each engine, round by round; and nanoseconds of single calls, if asked for."""
     # With several threads an engine may still be waking its own up, and quantiles need many calls: longer rounds.

@@ -7,42 +7,42 @@ one-thread figures are not helped by a second core and do not wander.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
-from .cases import Case
-from .peers import Engine
-from .runner import Row, measure
+Measured = TypeVar("Measured")
 
 
 class Session:
-    """Measure cases with a number of threads, in another process.
+    """A process with a number of threads for every engine, in which cases are measured.
 
     Parameters
     ----------
-    peers : sequence of Engine classes
-        Whom to run beside fusedlstm.
     threads : int
         Threads for every engine.
-    duration : float
-        About how many seconds to time each case.
     """
 
-    def __init__(self, peers: Sequence[type[Engine]], threads: int, duration: float) -> None:
-        self._arguments = peers, threads, duration
+    def __init__(self, threads: int) -> None:
         self._pool = ProcessPoolExecutor(1, get_context("spawn"), prepare, (threads,))
 
-    def measure(self, case: Case) -> Row:
-        """Measure one case, as `runner.measure` does."""
+    def run(self, measure: Callable[..., Measured], name: str, *arguments: Any) -> Measured:
+        """Measure something there.
+
+        Raises
+        ------
+        ImportError
+            An engine crashed, and the process with it.
+        """
         try:
-            return self._pool.submit(measure, case, *self._arguments).result()
+            return self._pool.submit(measure, *arguments).result()
         except BrokenProcessPool as crash:
-            raise ImportError(f"{case.name}: an engine crashed; find which with --peers, and leave it out") from crash
+            raise ImportError(f"{name}: an engine crashed; find which with --peers, and leave it out") from crash
 
     def __enter__(self) -> Session:
         """Start."""
@@ -57,6 +57,7 @@ class Session:
 
 def prepare(threads: int) -> None:
     """Pin this process and set what engines read when they start; to be called before they are imported."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # words on stderr that say nothing here
     if find_spec("jax") is not None:
         os.environ["KERAS_BACKEND"] = "jax"
     if threads == 1:  # read by JAX when it starts; with more it takes as many as there are CPUs to run on

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from .compare import Change
 from .markdown import number, percent
-from .models import ModelRow
 from .report import Report
 from .runner import Row
+from .whole.runner import ModelRow
 
 
 def results(report: Report, threads: int) -> Table:
@@ -83,14 +83,42 @@ def changes(found: Sequence[Change]) -> Table:
 
 
 def models(rows: Sequence[ModelRow]) -> Table:
-    """One line a whole model: our time, ONNX Runtime's, their ratio, the aim, and the largest relative difference."""
+    """One line a whole model: our time, the best peer's, their ratio, the aim, and how far apart the outputs are."""
     shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("model", "µs", "onnxruntime", "faster", "target", "difference"):
-        shown.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    for name in ("model", "thr", "µs", "best peer", "µs", "faster", "target", "difference"):
+        shown.add_column(name, justify="left" if name in ("model", "best peer") else "right", no_wrap=name != "model")
     for row in rows:
-        style = "red" if row.ratio < 1 else "yellow" if row.ratio < row.case.ratio else "bold green"
-        ratio = Text(f"{row.ratio:.2f}×", style)
+        best, ratio = row.best_peer, row.speedup
+        name = row.name + (", stream" if row.stream else "")
+        if best is None or ratio is None:
+            shown.add_row(name, str(row.threads), number(row.ours.microseconds))
+            continue
+        peer = row.engines[best]
+        style = "red" if ratio < 1 else "yellow" if ratio < (row.aim or 0) else "bold green"
         shown.add_row(
-            row.case.name, number(row.ours), number(row.peer), ratio, f"{row.case.ratio:g}×", f"{row.error:.0e}"
+            *(name, str(row.threads), number(row.ours.microseconds), best, number(peer.microseconds)),
+            Text(f"{ratio:.2f}×", style),
+            "" if row.aim is None else f"{row.aim:g}×",
+            f"{peer.difference:.0e}",
+        )
+    return shown
+
+
+def model(row: ModelRow) -> Table:
+    """One line an engine: median and quartiles, its time by ours, difference, how it came to the model."""
+    shown = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("engine", "µs", "quartiles", "takes", "difference", "by"):
+        shown.add_column(name, justify="left" if name in ("engine", "by") else "right", no_wrap=name != "by")
+    for name, one in sorted(row.engines.items(), key=lambda pair: pair[1].microseconds):
+        ours = name == next(iter(row.engines))
+        low, high = map(number, one.quartiles)
+        ratio = one.microseconds / row.ours.microseconds
+        shown.add_row(
+            Text(name, "bold" if ours else ""),
+            number(one.microseconds),
+            f"{low} - {high}",
+            "" if ours else Text(f"{ratio:.2f}×", "red" if ratio < 1 else "green"),
+            "" if ours else f"{one.difference:.0e}",
+            one.how,
         )
     return shown

@@ -18,11 +18,11 @@ from rich.table import Table
 from .. import LSTM, __version__
 from .._files import expect_no_other_format
 from .._progress import progress_bar
-from ..bench.command import bench
 from ..errors import AssumptionWarning
 from ..model import Model
 from ..weights import DTYPES, PRODUCTS
 from . import models
+from .benchmark import bench
 from .info import info
 from .options import FILE, MODEL, STATED_BY, Piped, config_option, layout_option, prefix_option, products_option
 from .runfile import open_array, read_state, run_file, write_state

@@ -56,9 +56,8 @@ def profile(file: Path | Piped, inputs: Sequence[str], runs: int) -> None:
     free are 1.
     """
     model = Model.load(file)
-    feed = {name: _given(model, name, text) for name, text in _named(model, inputs).items()}
-    made = {name: _made_up(model, name) for name in model.inputs if name not in feed}
-    arrays = {name: {**feed, **made}[name] for name in model.inputs}
+    arrays = feed_for(model, inputs)
+    made = {name: one for name, one in arrays.items() if name not in _named(model, inputs)}
     try:
         times = model.profile(*arrays.values(), runs=runs)
     except ValueError as error:
@@ -74,6 +73,12 @@ def profile(file: Path | Piped, inputs: Sequence[str], runs: int) -> None:
     for one in times:
         bar = "█" * round(12 * one.share)
         click.echo(f"{one.microseconds:10,.2f} {one.share:7.1%} {bar:12} {one.operator:{width}} {printable(one.name)}")
+
+
+def feed_for(model: Model, inputs: Sequence[str]) -> dict[str, Array]:
+    """Every input in the model's order: what was written, and the rest made up."""
+    given = _named(model, inputs)
+    return {name: _given(model, name, given[name]) if name in given else _made_up(model, name) for name in model.inputs}
 
 
 def run_model(file: Path | Piped, inputs: Sequence[str], output: Path) -> None:

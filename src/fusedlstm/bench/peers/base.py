@@ -14,12 +14,31 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from itertools import repeat
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ...weights import FloatArray, LSTMWeights
 from ..cases import State
 
 Key = TypeVar("Key")
+
+
+class Timeable(Protocol):
+    """What is timed: an engine that is ready to run, of an LSTM or of a whole model."""
+
+    @property
+    def call(self) -> Callable[[], Any]:
+        """One call, and nothing else."""
+
+    def session(self) -> AbstractContextManager[Any]:
+        """What calls are made inside of."""
+
+
+class Needs(Protocol):
+    """A kind of engine that may be installed or not."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Modules to import."""
 
 
 class Engine(ABC):
@@ -70,7 +89,7 @@ class Engine(ABC):
         return nullcontext()
 
 
-def installed(engine: type[Engine]) -> bool:
+def installed(engine: Needs) -> bool:
     """Whether everything that an engine needs can be imported."""
     return all(find_spec(module) is not None for module in engine.needs)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib.metadata import version
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import click
 from rich.console import Console
 
 from .. import _progress
-from . import bound, compare, plots, report
-from .cases import BLOCKS, CASES, Case
-from .markdown import markdown
-from .peers import LOW_PRECISION, PEERS, Engine, FusedLSTM, installed
-from .report import Report
-from .runner import Row
-from .session import Session, prepare
+from ..bench import bound, compare, plots, report, terminal
+from ..bench.cases import BLOCKS, CASES, Case
+from ..bench.markdown import markdown
+from ..bench.peers import LOW_PRECISION, PEERS, Engine, FusedLSTM, installed
+from ..bench.report import Report
+from ..bench.runner import Row, measure
+from ..bench.session import Session
+from .models import shape_option
 
 FILE = click.Path(path_type=Path)
 TRIES = 3
@@ -46,7 +46,9 @@ def _peers(context: click.Context, option: click.Parameter, value: str) -> list[
     return [known[name] for name in value.split(",")]
 
 
-def _threads(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+def _threads(context: click.Context, option: click.Parameter, value: str | None) -> list[int]:
+    if value is None:
+        return [] if context.params.get("file") is not None else [1]
     try:
         numbers = [int(number) for number in value.split(",")]
     except ValueError:
@@ -57,6 +59,8 @@ def _threads(context: click.Context, option: click.Parameter, value: str) -> lis
 
 
 @click.command()
+@click.argument("file", type=FILE, required=False)
+@shape_option
 @click.option("--cases", metavar="NAME,...", callback=_cases, help="Which cases. Default: all twenty.")
 @click.option(
     "--peers", metavar="NAME,...", default="all", callback=_peers,
@@ -66,8 +70,9 @@ def _threads(context: click.Context, option: click.Parameter, value: str) -> lis
     "--low-precision", is_flag=True, help="Time float16, bfloat16 and int8 weights too, ours and the peers'.",
 )  # fmt: skip
 @click.option(
-    "--threads", metavar="N,...", default="1", callback=_threads,
-    help="How many threads for every engine; several numbers are measured one after the other. Default: 1.",
+    "--threads", metavar="N,...", callback=_threads,
+    help="How many threads for every engine; several numbers are measured one after the other. Default: 1, with FILE "
+    "one and all.",
 )  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="Time for each case.")
 @click.option(
@@ -87,9 +92,11 @@ def _threads(context: click.Context, option: click.Parameter, value: str) -> lis
 )  # fmt: skip
 @click.option(
     "--models", metavar="[DIR]", is_flag=False, flag_value="", default=None,
-    help="Whole models beside ONNX Runtime instead: made on the spot, and the real files that DIR has.",
+    help="Whole models instead: made on the spot, and the real files that DIR has.",
 )  # fmt: skip
 def bench(
+    file: Path | None,
+    inputs: Sequence[str],
     cases: list[Case],
     peers: list[type[Engine]],
     low_precision: bool,
@@ -102,11 +109,19 @@ def bench(
 ) -> None:
     """Time fusedlstm beside the engines installed here.
 
+    With FILE: that whole model, beside whatever of ONNX Runtime, OpenVINO, LiteRT, tract, PyTorch and Keras can run
+    it; outputs are compared first. Without: LSTMs of twenty shapes.
+
     Every engine's output is checked against float64 first. FUSEDLSTM_ISA=avx2 holds fusedlstm to AVX2, and
     ONEDNN_MAX_CPU_ISA=AVX2 does it with PyTorch and OpenVINO.
     """
-    if models is not None:
-        _bench_models(Path(models) if models else None, seconds, folder)
+    if file is not None or models is not None:
+        from . import bench_models
+
+        if file is not None:
+            bench_models.one_file(file, inputs, threads or bench_models.one_and_all(), seconds, folder)
+        else:
+            bench_models.all_models(Path(models) if models else None, threads, seconds, folder)
         return
     about = report.about(peers, seconds)
     if low_precision:
@@ -143,35 +158,6 @@ def bench(
         raise ValueError(f"not timed, because the output is wrong: {', '.join(wrong)}")
 
 
-def _bench_models(folder: Path | None, seconds: float, target: Path | None) -> None:
-    from tempfile import TemporaryDirectory
-
-    from . import models, terminal
-
-    for module in ("onnx", "onnxruntime"):
-        if find_spec(module) is None:
-            raise ImportError(f"--models needs {module}: pip install {module}")
-    rows = []
-    with TemporaryDirectory() as made, _progress.progress_bar("timing") as progress:
-        prepare(1)
-        found = models.cases_in(folder)
-        for k, case in enumerate(models.MADE):
-            path = Path(made) / f"{k}.onnx"
-            assert case.make is not None
-            path.write_bytes(case.make())
-            found.append((case, path))
-        for k, (case, path) in enumerate(found):
-            progress(k, len(found))
-            rows.append(models.measure(case, path, seconds))
-        progress(len(found), len(found))
-    Console(highlight=False).print(terminal.models(rows))
-    if target is not None:
-        about = report.about([], seconds)
-        title = f"`fusedlstm bench --models` on {about['cpu']} ({about['isa']}), onnxruntime {version('onnxruntime')}"
-        target.mkdir(parents=True, exist_ok=True)
-        (target / "models.md").write_text(models.markdown(rows, title))
-
-
 def _measure(
     cases: list[Case],
     peers: list[type[Engine]],
@@ -189,18 +175,18 @@ def _measure(
     total = len(threads) * len(cases)
     progress(0, total)
     for number in threads:
-        with Session(peers, number, seconds) as session:
+        with Session(number) as session:
             for case in cases:
-                tries = [session.measure(case)]
+                once = partial(session.run, measure, case.name, case, peers, number, seconds)
+                tries = [once()]
                 while len(tries) < TRIES and factor(tries[-1]) > compare.TOLERANCE:
-                    tries.append(session.measure(case))  # a noisy moment, or true?
+                    tries.append(once())  # a noisy moment, or true?
                 rows.append(min(tries, key=factor))
                 progress(len(rows), total)
     return rows
 
 
 def _tell(found: Report, console: Console) -> None:
-    from . import terminal  # here, as rich.table is slow to import
 
     for threads in found.threads:
         rows = [row for row in found.rows if row.threads == threads]
@@ -223,7 +209,6 @@ def _tell(found: Report, console: Console) -> None:
 
 
 def _hold_against(stored: Report, found: Report, console: Console) -> None:
-    from . import terminal
 
     pairs: list[Any] = [compare.change(row, stored, found.about["versions"]) for row in found.rows]
     changes = [change for change in pairs if change is not None]

@@ -1,0 +1,284 @@
+"""The engines that run whole models: each behind one small adapter, its package imported when it is made."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .engine import Array, Feed, Pairs, WholeEngine, matched
+
+
+class Ours(WholeEngine):
+    """fusedlstm: `Model` and, along time, `Model.stream`."""
+
+    name = "fusedlstm"
+    needs = ("fusedlstm",)
+    install = "fusedlstm"
+    reads = ("onnx", "keras", "tflite", "pt2", "native")
+    chooses_threads = False
+
+    def __init__(self, path: Path, feed: Feed, threads: int) -> None:
+        from ... import set_num_threads
+        from ...model import Model
+
+        set_num_threads(threads)
+        self.model, self._feed = Model.load(path), feed
+        self.call = partial(self.model, *feed.values())
+
+    def outputs(self) -> list[Array]:
+        """Call once."""
+        return list(self.model.run(self._feed).values())
+
+    def stream(self, pairs: Pairs) -> None:
+        """Let a stream own the states, and step on its buffers."""
+        names = list(self._feed)
+        fixed = {name: self._feed[name] for k, name in enumerate(names) if k not in pairs and not self._feed[name].ndim}
+        stream = self.model.stream(fixed=fixed)
+        rest = [self._feed[name] for k, name in enumerate(names) if k not in pairs and name not in fixed]
+        stream.step(*rest)  # into its buffers
+        stream.state = {names[k]: self._feed[names[k]] for k in pairs}
+        self.call = stream.step
+
+
+class OnnxRuntime(WholeEngine):
+    """Every input and output bound to NumPy's memory."""
+
+    name = "onnxruntime"
+    needs = ("onnxruntime",)
+    install = "onnxruntime"
+    reads = ("onnx",)
+
+    def __init__(self, path: Path, feed: Feed, threads: int) -> None:
+        onnxruntime = import_module("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        inputs = session.get_inputs()
+        self._in = matched(feed, [one.name for one in inputs], [one.shape for one in inputs])
+        arrays = {one.name: array for one, array in zip(inputs, self._in, strict=True)}
+        self._out = [np.ascontiguousarray(one) for one in session.run(None, arrays)]
+        binding, share = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
+        self._in = [np.array(one) for one in self._in]  # states are handed over in them
+        for one, array in zip(inputs, self._in, strict=True):
+            binding.bind_ortvalue_input(one.name, share(array))
+        for one, array in zip(session.get_outputs(), self._out, strict=True):
+            binding.bind_ortvalue_output(one.name, share(array))
+        self.call = partial(session.run_with_iobinding, binding)
+
+    def outputs(self) -> list[Array]:
+        """Call once."""
+        self.call()
+        return self._out
+
+    def stream(self, pairs: Pairs) -> None:
+        """Copy states from the outputs' memory to the inputs'."""
+        self.call = _handing_over(self.call, [(self._in[to], self._out[at]) for to, at in pairs.items()])
+
+
+class OpenVINO(WholeEngine):
+    """One infer request in float32, inputs and outputs in NumPy's memory; shapes are those of the call."""
+
+    name = "openvino"
+    needs = ("openvino",)
+    install = "openvino"
+    reads = ("onnx", "tflite")
+
+    def __init__(self, path: Path, feed: Feed, threads: int) -> None:
+        openvino = import_module("openvino")
+        core = openvino.Core()
+        model = core.read_model(path)
+        names = [next(iter(one.get_names()), "") for one in model.inputs]
+        shapes = [[d.get_length() if d.is_static else -1 for d in one.get_partial_shape()] for one in model.inputs]
+        self._in = [np.array(one) for one in matched(feed, names, shapes)]
+        model.reshape({k: openvino.PartialShape(list(one.shape)) for k, one in enumerate(self._in)})
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+        }  # fmt: skip
+        request = core.compile_model(model, "CPU", options).create_infer_request()
+        for k, array in enumerate(self._in):
+            request.set_input_tensor(k, openvino.Tensor(array, shared_memory=True))
+        request.infer()
+        self._out = [request.get_output_tensor(k).data for k in range(len(model.outputs))]
+        self.call = request.infer
+
+    def outputs(self) -> list[Array]:
+        """Call once."""
+        self.call()
+        return [np.array(one) for one in self._out]
+
+    def stream(self, pairs: Pairs) -> None:
+        """Copy states from the outputs' memory to the inputs'."""
+        self.call = _handing_over(self.call, [(self._in[to], self._out[at]) for to, at in pairs.items()])
+
+
+class LiteRT(WholeEngine):
+    """The interpreter with XNNPACK; it does not let go of its memory, so arrays are copied in and out."""
+
+    name = "litert"
+    needs = ("ai_edge_litert",)
+    install = "ai-edge-litert"
+    reads = ("tflite",)
+
+    def __init__(self, path: Path, feed: Feed, threads: int) -> None:
+        interpreter = import_module("ai_edge_litert.interpreter").Interpreter(str(path), num_threads=threads)
+        inputs = interpreter.get_input_details()
+        self._in = matched(feed, [one["name"] for one in inputs], [one["shape_signature"].tolist() for one in inputs])
+        for one, array in zip(inputs, self._in, strict=True):
+            if tuple(one["shape"]) != array.shape:
+                interpreter.resize_tensor_input(one["index"], array.shape)
+        interpreter.allocate_tensors()
+        self._interpreter, self._handed = interpreter, list[tuple[int, int]]()
+        self._into = [one["index"] for one in inputs]
+        self._from = [one["index"] for one in interpreter.get_output_details()]
+        self._in = [
+            np.ascontiguousarray(array, one["dtype"]) for one, array in zip(inputs, self._in, strict=True)
+        ]  # the file's own types
+        self.call = self._call
+
+    def _call(self) -> list[Array]:
+        for index, array in zip(self._into, self._in, strict=True):
+            self._interpreter.set_tensor(index, array)
+        self._interpreter.invoke()
+        found = [self._interpreter.get_tensor(index) for index in self._from]
+        for to, at in self._handed:
+            self._in[to] = found[at]
+        return found
+
+    def outputs(self) -> list[Array]:
+        """Call once, from zeros."""
+        self._interpreter.reset_all_variables()
+        return self._call()
+
+    def stream(self, pairs: Pairs) -> None:
+        """Give the outputs of a call to the next one."""
+        self._handed = list(pairs.items())
+
+
+class Tract(WholeEngine):
+    """The ONNX model, optimised for its shapes. Arrays are copied in and out; one thread."""
+
+    name = "tract"
+    needs = ("tract",)
+    install = "tract"
+    reads = ("onnx",)
+    chooses_threads = False
+
+    def __init__(self, path: Path, feed: Feed, threads: int) -> None:
+        tract = import_module("tract")
+        model = tract.onnx().load(path)
+        names = [model.input_name(k) for k in range(model.input_count())]
+        self._in: list[Any] = matched(feed, names, [one.shape for one in feed.values()])
+        for k, array in enumerate(self._in):
+            model.set_input_fact(k, f"{','.join(map(str, array.shape))}{',' * bool(array.ndim)}{_tract_type(array)}")
+        self._run, self._handed = model.into_model().into_runnable().run, list[tuple[int, int]]()
+        self.call = self._call
+
+    def _call(self) -> list[Array]:
+        made = self._run(self._in)
+        found = [one.to_numpy() for one in made]
+        for to, at in self._handed:
+            self._in[to] = found[at]
+        return found
+
+    def outputs(self) -> list[Array]:
+        """Call once."""
+        return self._call()
+
+    def stream(self, pairs: Pairs) -> None:
+        """Give the outputs of a call to the next one."""
+        self._handed = list(pairs.items())
+
+
+def _tract_type(array: Array) -> str:
+    kind = array.dtype.kind
+    return "bool" if kind == "b" else f"{kind}{8 * array.dtype.itemsize}"
+
+
+class Torch(WholeEngine):
+    """The exported program as a module, in inference mode; tensors share NumPy's memory."""
+
+    name = "torch"
+    needs = ("torch",)
+    install = "torch"
+    reads = ("pt2",)
+
+    def __init__(self, path: Path, feed: Feed, threads: int) -> None:
+        torch = import_module("torch")
+        torch.set_num_threads(threads)
+        self._torch, self._module = torch, torch.export.load(path).module()
+        self._in = [torch.from_numpy(np.array(one)) for one in feed.values()]
+        self._handed = list[tuple[int, int]]()
+        self.call = self._call
+
+    def _call(self) -> list[Any]:
+        found = self._module(*self._in)
+        flat: list[Any] = self._torch.utils._pytree.tree_leaves(found)
+        for to, at in self._handed:
+            self._in[to] = flat[at]
+        return flat
+
+    def outputs(self) -> list[Array]:
+        """Call once."""
+        with self.session():
+            return [one.numpy() for one in self._call()]
+
+    def stream(self, pairs: Pairs) -> None:
+        """Give the outputs of a call to the next one."""
+        self._handed = list(pairs.items())
+
+    def session(self) -> AbstractContextManager[Any]:
+        """Inference mode."""
+        mode: AbstractContextManager[Any] = self._torch.inference_mode()
+        return mode
+
+
+class Keras(WholeEngine):
+    """The framework itself: jitted on JAX where that is its backend, else `predict_on_batch`."""
+
+    name = "keras"
+    needs = ("keras",)
+    install = "keras jax"
+    reads = ("keras",)
+    chooses_threads = False
+
+    def __init__(self, path: Path, feed: Feed, threads: int) -> None:
+        keras = import_module("keras")
+        model = keras.saving.load_model(path, compile=False)
+        arrays = list(feed.values())
+        given: Any = arrays if len(arrays) > 1 else arrays[0]
+        self.call = partial(model.predict_on_batch, given)
+        if keras.backend.backend() == "jax":
+            jax = import_module("jax")
+            jax.config.update("jax_cpu_enable_async_dispatch", False)
+            model(given)  # builds it
+            variables = [[v.value for v in some] for some in (model.trainable_variables, model.non_trainable_variables)]
+            run = jax.jit(lambda x: model.stateless_call(*variables, x)[0])
+            self.call, self.setting = lambda: jax.block_until_ready(run(given)), "jitted on JAX"
+        self._flat = keras.tree.flatten
+
+    def outputs(self) -> list[Array]:
+        """Call once."""
+        return [np.asarray(one) for one in self._flat(self.call())]
+
+    def stream(self, pairs: Pairs) -> None:
+        """Not by hand: models that keep their states have no inputs for them."""
+        raise NotImplementedError("has no states to hand over")
+
+
+def _handing_over(call: Any, pairs: list[tuple[Array, Array]]) -> Any:
+    def step() -> None:
+        call()
+        for to, made in pairs:
+            np.copyto(to, made)
+
+    return step
+
+
+PEERS: tuple[type[WholeEngine], ...] = (OnnxRuntime, OpenVINO, LiteRT, Tract, Torch, Keras)

@@ -1,0 +1,179 @@
+"""Compare the outputs of one model in every engine, then time them in turn, calls or steps of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ..peers.base import fastest, installed
+from ..runner import quartiles, times_in_turn
+from .convert import Converted, forms
+from .engine import Array, Feed, Pairs, WholeEngine, difference
+from .engines import PEERS, Ours
+
+SAME = 1e-3
+"""The largest difference from our outputs, of the largest number, that is rounding; more is another function."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One engine's figures."""
+
+    microseconds: float
+    """Median time of a call."""
+    quartiles: tuple[float, float]
+    difference: float
+    """Largest difference from our outputs, of the largest number in each; of ours: 0."""
+    how: str = ""
+    """How the model came to it, and other notes."""
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """What was measured of one model with one number of threads."""
+
+    name: str
+    threads: int
+    stream: bool
+    """Steps of a stream, states handed over; else calls."""
+    engines: dict[str, Timed]
+    """By name; fusedlstm's first."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    aim: float | None = None
+
+    @property
+    def ours(self) -> Timed:
+        """fusedlstm's."""
+        return self.engines[Ours.name]
+
+    @property
+    def best_peer(self) -> str | None:
+        """The fastest peer; None without peers."""
+        peers = [name for name in self.engines if name != Ours.name]
+        return min(peers, key=lambda name: self.engines[name].microseconds, default=None)
+
+    @property
+    def speedup(self) -> float | None:
+        """The best peer's time by ours; None without peers."""
+        best = self.best_peer
+        return None if best is None else self.engines[best].microseconds / self.ours.microseconds
+
+
+def measure(
+    name: str,
+    path: Path,
+    feed: Feed,
+    threads: int,
+    seconds: float,
+    aim: float | None = None,
+    aim_of_stream: float | None = None,
+) -> list[ModelRow]:
+    """Measure one file: a row for calls, and one for a stream's steps where the file has states.
+
+    Raises
+    ------
+    ValueError, ImportError
+        We cannot run the file ourselves.
+    """
+    ours = Ours(path, feed, threads)
+    wanted = ours.outputs()
+    pairs = states(ours)
+    with TemporaryDirectory() as folder:
+        found, left_out = forms(path, feed, Path(folder))
+        rows = [_row(name, [ours], found, feed, wanted, threads, seconds, None, dict(left_out), aim)]
+        if pairs:
+            ours = Ours(path, feed, threads)
+            rows.append(_row(name, [ours], found, feed, wanted, threads, seconds, pairs, dict(left_out), aim_of_stream))
+    return rows
+
+
+def states(ours: Ours) -> Pairs:
+    """Which outputs are the states that the next call takes, by their places; none where the model has no such."""
+    from ...pairing import pair_states
+
+    try:
+        paired = pair_states(ours.model.inputs, ours.model.outputs)
+    except ValueError:
+        return {}
+    inputs, made = list(ours.model.inputs), list(ours.model.made)
+    return {inputs.index(to): made.index(at) for to, at in paired.items()}
+
+
+def _row(
+    name: str,
+    engines: list[WholeEngine],
+    found: Sequence[Converted],
+    feed: Feed,
+    wanted: Sequence[Array],
+    threads: int,
+    seconds: float,
+    pairs: Pairs | None,
+    left_out: dict[str, str],
+    aim: float | None,
+) -> ModelRow:
+    apart = {Ours.name: 0.0}
+    if pairs is not None:
+        engines[0].stream(pairs)
+    for kind in PEERS:
+        ways, error = _ways(kind, found, feed, wanted, threads, pairs, left_out)
+        if ways:
+            best = _fastest(ways)
+            engines.append(ways[best])
+            apart[kind.name] = error[best]
+    times, _ = times_in_turn(engines, threads, seconds)
+    figures = {}
+    for engine, record in zip(engines, times, strict=True):
+        low, median, high = quartiles(record)
+        how = ", ".join(filter(None, (engine.setting, engine.note)))
+        figures[engine.name] = Timed(median, (low, high), apart[engine.name], how)
+    return ModelRow(name, threads, pairs is not None, figures, left_out, aim)
+
+
+def _reason(problem: Exception) -> str:
+    """The first line that says something: OpenVINO's begin with places in its sources."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception from")]
+    return (told or lines or [type(problem).__name__])[0][:200]
+
+
+def _fastest(ways: Sequence[WholeEngine]) -> int:
+    return fastest({k: one.call for k, one in enumerate(ways)}, lambda k: ways[k].session())
+
+
+def _ways(
+    kind: type[WholeEngine],
+    found: Sequence[Converted],
+    feed: Feed,
+    wanted: Sequence[Array],
+    threads: int,
+    pairs: Pairs | None,
+    left_out: dict[str, str],
+) -> tuple[list[WholeEngine], list[float]]:
+    """An engine on every form of the model that it reads, with one thread and with all; their differences from us."""
+    ways: list[WholeEngine] = []
+    errors: list[float] = []
+    forms_of_it = [form for form in found if form.kind in kind.reads]
+    if not installed(kind):
+        left_out[kind.name] = f"not installed: pip install {kind.install}"
+        return ways, errors
+    if not forms_of_it:
+        left_out[kind.name] = f"reads {' and '.join(kind.reads)}, and nothing here made that of the file"
+    for form in forms_of_it:
+        for count in dict.fromkeys((threads, 1) if kind.chooses_threads else (threads,)):
+            try:
+                engine = kind(form.path, feed, count)
+                apart, which = difference(wanted, engine.outputs())
+                if apart > SAME:
+                    raise ValueError(f"other outputs than ours: off by {apart:.1e}")
+                if pairs is not None:
+                    engine.stream({to: which[at] for to, at in pairs.items()})
+            except Exception as problem:  # a peer's, of any kind: it must not end the run
+                left_out[" on ".join(filter(None, (kind.name, form.how)))] = _reason(problem)
+                break
+            engine.setting = engine.setting or form.how
+            engine.note = f"{count} thread" if count != threads else ""
+            ways.append(engine)
+            errors.append(apart)
+    return ways, errors

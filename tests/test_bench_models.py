@@ -1,0 +1,167 @@
+"""`fusedlstm bench FILE` and `--models`: whole models beside other engines."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+
+import fusedlstm as fl
+from fusedlstm.bench.whole import cases, convert, engine, engines, runner
+
+f4 = np.float32
+
+
+def case_file(case, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(case.make())
+    return path, case.feed({name: one.dtype for name, one in fl.Model.load(path).inputs.items()})
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A step with states, and its inputs."""
+    pytest.importorskip("onnx")
+    return case_file(cases.MADE[0], tmp_path)
+
+
+def test_inputs_are_matched_by_names_and_shapes():
+    feed = {"x": np.zeros((1, 4), f4), "h": np.ones((1, 8), f4), "c": np.full((1, 8), 2, f4)}
+    matched = partial(engine.matched, feed)
+    for names in (["c", "x", "h"], ["serving_default_c:0", "serving_default_x:0", "serving_default_h:0"]):
+        found = matched(names, [(1, 8), (-1, 4), ("batch", 8)])
+        assert [one.flat[0] for one in found] == [2, 0, 1]
+    found = matched(["args_1", "args_0", "args_2"], [(1, 8), (1, 4), (1, 8)])  # nothing but shapes: in order
+    assert [one.flat[0] for one in found] == [1, 0, 2]
+    with pytest.raises(ValueError, match="expected 3 inputs, found a, b"):
+        matched(["a", "b"], [(1, 4), (1, 8)])
+    with pytest.raises(ValueError, match="expected an input for c"):
+        matched(["x", "h", "z"], [(1, 4), (1, 8), (1, 9)])
+
+
+def test_outputs_may_be_in_another_order_and_shape():
+    rng = np.random.default_rng(0)
+    a, b, c = rng.standard_normal((3, 2, 5)).astype(f4)
+    assert engine.difference([a, b, c], [c, a + 1e-7, b.reshape(1, 2, 5)]) == (pytest.approx(1e-7, rel=1), [1, 2, 0])
+    assert engine.difference([a], [b])[0] > 0.1
+    assert engine.difference([a], [b[:1]]) == (float("inf"), [])
+    assert engine.difference([a], [np.full_like(a, np.nan)])[0] == float("inf")
+
+
+@pytest.mark.parametrize("case", cases.MADE, ids=lambda case: case.name)
+def test_models_beside_onnx_runtime(case, tmp_path):
+    pytest.importorskip("onnxruntime")
+    path, feed = case_file(case, tmp_path)
+    rows = runner.measure(case.name, path, feed, 1, 0.0, case.aim, case.aim_of_stream)
+    assert [row.stream for row in rows] == [False, True][: 1 + ("h0" in feed)]
+    for row in rows:
+        peer = row.engines["onnxruntime"]
+        assert peer.difference < 1e-5
+        assert (
+            row.ours.microseconds > 0 and row.speedup == row.engines[row.best_peer].microseconds / row.ours.microseconds
+        )
+        assert "not installed" in row.left_out.get("openvino", "not installed") or "openvino" in row.engines
+        assert row.left_out["keras"] == "reads keras, and nothing here made that of the file" or not row.left_out
+
+
+def test_states_are_handed_over(made):
+    """Three steps of every engine's stream are ours."""
+    pytest.importorskip("onnxruntime")
+    path, feed = made
+    ours = engines.Ours(path, feed, 1)
+    pairs = runner.states(ours)
+    assert pairs == {1: 1, 2: 2, 3: 3, 4: 4}
+    state = dict(feed)
+    for _ in range(3):
+        found = ours.model.run(state)
+        state |= dict(zip(list(feed)[1:], list(found.values())[1:], strict=True))
+    for kind in (engines.OnnxRuntime, engines.OpenVINO, engines.Tract):
+        if not runner.installed(kind):
+            continue
+        peer = kind(path, feed, 1)
+        _, which = engine.difference(list(ours.model.run(feed).values()), peer.outputs())
+        peer.stream({to: which[at] for to, at in pairs.items()})
+        if kind is engines.Tract:
+            last = [peer.call() for _ in range(3)][-1]
+        else:
+            for _ in range(3):
+                peer.call()
+            last = peer._out
+        assert np.allclose(last[which[0]], next(iter(found.values())), rtol=1e-4, atol=1e-6), kind.name
+    ours.stream(pairs)
+    for _ in range(2):
+        ours.call()
+    assert np.allclose(ours.call(), next(iter(found.values())), rtol=1e-5, atol=1e-7)
+
+
+class Wrong(engines.OnnxRuntime):
+    """Computes another function."""
+
+    name = "wrong"
+
+    def outputs(self):
+        return [one + 1 for one in super().outputs()]
+
+
+class Absent(engines.OnnxRuntime):
+    name, needs, install = "absent", ("no_such_module",), "no-such-package"
+
+
+def test_who_is_wrong_is_not_timed(made, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(runner, "PEERS", (Wrong, Absent))
+    for row in runner.measure("step", *made, 1, 0.0):
+        assert list(row.engines) == ["fusedlstm"]
+        assert row.best_peer is None and row.speedup is None
+        assert row.left_out["wrong"].startswith("other outputs than ours: off by ")
+        assert row.left_out["absent"] == "not installed: pip install no-such-package"
+
+
+def test_kinds_of_files(tmp_path):
+    assert convert.kind_of(tmp_path / "a.H5") == "keras"
+    with pytest.raises(ValueError, match=r"a\.txt: expected a file that ends with \.onnx, "):
+        convert.kind_of(tmp_path / "a.txt")
+
+
+def bench(*arguments):
+    command = [sys.executable, "-c", "from fusedlstm.cli import main; main()", "bench", "--seconds", "0", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
+
+
+def test_one_file_on_the_command_line(made, tmp_path):
+    pytest.importorskip("onnxruntime")
+    told = bench(made[0], "--threads", "1", "--input", "x=[1,1,64]", "--report", tmp_path / "report")
+    assert told.returncode == 0, told.stderr
+    assert "a step of a stream" in told.stdout and "onnxruntime" in told.stdout
+    kept = json.loads((tmp_path / "report" / "models.json").read_text())
+    assert [row["stream"] for row in kept["models"]] == [False, True]
+    assert "| model.onnx, stream | 1 | **" in (tmp_path / "report" / "models.md").read_text()
+    if runner.installed(type("Plots", (), {"needs": ("matplotlib",)})):
+        assert (tmp_path / "report" / "models.png").stat().st_size > 10_000
+    assert bench(tmp_path / "none.onnx").stderr.startswith("Error: ")
+    assert "expected one of x, h0" in bench(made[0], "--input", "z=1").stderr
+
+
+@pytest.mark.slow
+def test_made_models_on_the_command_line(tmp_path):
+    pytest.importorskip("onnxruntime")
+    told = bench("--models", "--report", tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert (tmp_path / "models.md").read_text().count("\n| ") >= 1 + len(cases.MADE)
+
+
+@pytest.mark.slow
+def test_keras_files_are_converted(tmp_path):
+    keras, _ = pytest.importorskip("keras"), pytest.importorskip("tensorflow")
+    model = keras.Sequential([keras.Input((7, 3), name="x"), keras.layers.LSTM(5), keras.layers.Dense(2)])
+    model.save(tmp_path / "model.keras")
+    feed = {"x": np.random.default_rng(0).standard_normal((1, 7, 3)).astype(f4)}
+    found, failed = convert.forms(tmp_path / "model.keras", feed, tmp_path)
+    assert "TFLiteConverter" in [one.how for one in found], failed
+    (row,) = runner.measure("model", tmp_path / "model.keras", feed, 1, 0.0)
+    if runner.installed(engines.LiteRT):
+        assert row.engines["litert"].how.startswith("TFLiteConverter")
+        assert row.engines["litert"].difference < 1e-5
