@@ -15,7 +15,7 @@ from ..weights import FloatArray, LSTMWeights
 from . import oracle
 from .cases import Case, State
 from .peers import Engine, FusedLSTM
-from .peers.base import Timeable, calls_in, fastest, seconds
+from .peers.base import Beside, Timeable, calls_in, fastest, seconds
 
 ROUND_SECONDS = 2e-3
 MIN_ROUNDS = 5
@@ -45,7 +45,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Beside):
     """One case, measured with one number of threads."""
 
     case: Case
@@ -61,18 +61,6 @@ class Row:
     def ours(self) -> Figures:
         """fusedlstm's."""
         return self.engines[FusedLSTM.name]
-
-    @property
-    def best_peer(self) -> str | None:
-        """The fastest peer; None without peers."""
-        peers = [name for name in self.engines if name != FusedLSTM.name]
-        return min(peers, key=lambda name: self.engines[name].microseconds, default=None)
-
-    @property
-    def speedup(self) -> float | None:
-        """The best peer's time by ours; None without peers."""
-        best = self.best_peer
-        return None if best is None else self.engines[best].microseconds / self.ours.microseconds
 
 
 def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, duration: float = 1.0) -> Row:

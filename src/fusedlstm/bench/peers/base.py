@@ -41,6 +41,25 @@ class Needs(Protocol):
         """Modules to import."""
 
 
+class Beside:
+    """What was measured of ours, and of peers beside it."""
+
+    engines: Mapping[str, Any]
+    """Figures with their `microseconds`, by name; ours first."""
+
+    @property
+    def best_peer(self) -> str | None:
+        """The fastest peer; None without peers."""
+        _, *peers = self.engines
+        return min(peers, key=lambda name: float(self.engines[name].microseconds), default=None)
+
+    @property
+    def speedup(self) -> float | None:
+        """The best peer's time by ours; None without peers."""
+        ours, best = next(iter(self.engines.values())), self.best_peer
+        return None if best is None else float(self.engines[best].microseconds / ours.microseconds)
+
+
 class Engine(ABC):
     """One LSTM with its input in one engine, at the engine's best setting, ready to run.
 

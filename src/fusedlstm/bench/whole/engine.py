@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,8 @@ class WholeEngine(ABC):
     """Kinds of file, as `convert.kind_of` names them."""
     chooses_threads: ClassVar[bool] = True
 
+    pairs: Pairs = MappingProxyType({})
+    """States that a call hands over to the next one."""
     setting: str = ""
     """How the model came to it, where that is not from its own file."""
     note: str = ""
@@ -52,9 +55,9 @@ class WholeEngine(ABC):
     def outputs(self) -> list[Array]:
         """Call once."""
 
-    @abstractmethod
     def stream(self, pairs: Pairs) -> None:
         """Hand states over from each call to the next from now on, as a caller would by hand."""
+        self.pairs = pairs
 
     def session(self) -> AbstractContextManager[Any]:
         """What calls are made inside of, such as an inference mode."""

@@ -45,7 +45,30 @@ class Ours(WholeEngine):
         self.call = stream.step
 
 
-class OnnxRuntime(WholeEngine):
+class InNumPy(WholeEngine):
+    """An engine that is bound to NumPy's memory: states are copied from outputs to inputs after each call."""
+
+    _in: list[Array]
+    _out: list[Array]
+
+    def outputs(self) -> list[Array]:
+        """Call once."""
+        self.call()
+        return [np.array(one) for one in self._out]
+
+    def stream(self, pairs: Pairs) -> None:
+        """Copy states from now on."""
+        run, states = self.call, [(self._in[to], self._out[at]) for to, at in pairs.items()]
+
+        def step() -> None:
+            run()
+            for to, made in states:
+                np.copyto(to, made)
+
+        self.call = step
+
+
+class OnnxRuntime(InNumPy):
     """Every input and output bound to NumPy's memory."""
 
     name = "onnxruntime"
@@ -71,17 +94,8 @@ class OnnxRuntime(WholeEngine):
             binding.bind_ortvalue_output(one.name, share(array))
         self.call = partial(session.run_with_iobinding, binding)
 
-    def outputs(self) -> list[Array]:
-        """Call once."""
-        self.call()
-        return self._out
 
-    def stream(self, pairs: Pairs) -> None:
-        """Copy states from the outputs' memory to the inputs'."""
-        self.call = _handing_over(self.call, [(self._in[to], self._out[at]) for to, at in pairs.items()])
-
-
-class OpenVINO(WholeEngine):
+class OpenVINO(InNumPy):
     """One infer request in float32, inputs and outputs in NumPy's memory; shapes are those of the call."""
 
     name = "openvino"
@@ -108,15 +122,6 @@ class OpenVINO(WholeEngine):
         self._out = [request.get_output_tensor(k).data for k in range(len(model.outputs))]
         self.call = request.infer
 
-    def outputs(self) -> list[Array]:
-        """Call once."""
-        self.call()
-        return [np.array(one) for one in self._out]
-
-    def stream(self, pairs: Pairs) -> None:
-        """Copy states from the outputs' memory to the inputs'."""
-        self.call = _handing_over(self.call, [(self._in[to], self._out[at]) for to, at in pairs.items()])
-
 
 class LiteRT(WholeEngine):
     """The interpreter with XNNPACK; it does not let go of its memory, so arrays are copied in and out."""
@@ -134,7 +139,7 @@ class LiteRT(WholeEngine):
             if tuple(one["shape"]) != array.shape:
                 interpreter.resize_tensor_input(one["index"], array.shape)
         interpreter.allocate_tensors()
-        self._interpreter, self._handed = interpreter, list[tuple[int, int]]()
+        self._interpreter = interpreter
         self._into = [one["index"] for one in inputs]
         self._from = [one["index"] for one in interpreter.get_output_details()]
         self._in = [
@@ -147,7 +152,7 @@ class LiteRT(WholeEngine):
             self._interpreter.set_tensor(index, array)
         self._interpreter.invoke()
         found = [self._interpreter.get_tensor(index) for index in self._from]
-        for to, at in self._handed:
+        for to, at in self.pairs.items():
             self._in[to] = found[at]
         return found
 
@@ -155,10 +160,6 @@ class LiteRT(WholeEngine):
         """Call once, from zeros."""
         self._interpreter.reset_all_variables()
         return self._call()
-
-    def stream(self, pairs: Pairs) -> None:
-        """Give the outputs of a call to the next one."""
-        self._handed = list(pairs.items())
 
 
 class Tract(WholeEngine):
@@ -177,23 +178,19 @@ class Tract(WholeEngine):
         self._in: list[Any] = matched(feed, names, [one.shape for one in feed.values()])
         for k, array in enumerate(self._in):
             model.set_input_fact(k, f"{','.join(map(str, array.shape))}{',' * bool(array.ndim)}{_tract_type(array)}")
-        self._run, self._handed = model.into_model().into_runnable().run, list[tuple[int, int]]()
+        self._run = model.into_model().into_runnable().run
         self.call = self._call
 
     def _call(self) -> list[Array]:
         made = self._run(self._in)
         found = [one.to_numpy() for one in made]
-        for to, at in self._handed:
+        for to, at in self.pairs.items():
             self._in[to] = found[at]
         return found
 
     def outputs(self) -> list[Array]:
         """Call once."""
         return self._call()
-
-    def stream(self, pairs: Pairs) -> None:
-        """Give the outputs of a call to the next one."""
-        self._handed = list(pairs.items())
 
 
 def _tract_type(array: Array) -> str:
@@ -214,13 +211,12 @@ class Torch(WholeEngine):
         torch.set_num_threads(threads)
         self._torch, self._module = torch, torch.export.load(path).module()
         self._in = [torch.from_numpy(np.array(one)) for one in feed.values()]
-        self._handed = list[tuple[int, int]]()
         self.call = self._call
 
     def _call(self) -> list[Any]:
         found = self._module(*self._in)
         flat: list[Any] = self._torch.utils._pytree.tree_leaves(found)
-        for to, at in self._handed:
+        for to, at in self.pairs.items():
             self._in[to] = flat[at]
         return flat
 
@@ -228,10 +224,6 @@ class Torch(WholeEngine):
         """Call once."""
         with self.session():
             return [one.numpy() for one in self._call()]
-
-    def stream(self, pairs: Pairs) -> None:
-        """Give the outputs of a call to the next one."""
-        self._handed = list(pairs.items())
 
     def session(self) -> AbstractContextManager[Any]:
         """Inference mode."""
@@ -270,15 +262,6 @@ class Keras(WholeEngine):
     def stream(self, pairs: Pairs) -> None:
         """Not by hand: models that keep their states have no inputs for them."""
         raise NotImplementedError("has no states to hand over")
-
-
-def _handing_over(call: Any, pairs: list[tuple[Array, Array]]) -> Any:
-    def step() -> None:
-        call()
-        for to, made in pairs:
-            np.copyto(to, made)
-
-    return step
 
 
 PEERS: tuple[type[WholeEngine], ...] = (OnnxRuntime, OpenVINO, LiteRT, Tract, Torch, Keras)

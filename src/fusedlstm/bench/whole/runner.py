@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..peers.base import fastest, installed
+from ..peers.base import Beside, fastest, installed
 from ..runner import quartiles, times_in_turn
 from .convert import Converted, forms
 from .engine import Array, Feed, Pairs, WholeEngine, difference
@@ -31,7 +31,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class ModelRow:
+class ModelRow(Beside):
     """What was measured of one model with one number of threads."""
 
     name: str
@@ -47,18 +47,6 @@ class ModelRow:
     def ours(self) -> Timed:
         """fusedlstm's."""
         return self.engines[Ours.name]
-
-    @property
-    def best_peer(self) -> str | None:
-        """The fastest peer; None without peers."""
-        peers = [name for name in self.engines if name != Ours.name]
-        return min(peers, key=lambda name: self.engines[name].microseconds, default=None)
-
-    @property
-    def speedup(self) -> float | None:
-        """The best peer's time by ours; None without peers."""
-        best = self.best_peer
-        return None if best is None else self.engines[best].microseconds / self.ours.microseconds
 
 
 def measure(
