@@ -163,5 +163,37 @@ def test_convert_writes_whole_models(path, tmp_path):
     assert "12 parameters" in invoke("info", out)
     assert "expected another file" in invoke("convert", out, out, "--whole", code=1)
     assert "--force" in invoke("convert", path, out, "--whole", code=1)
-    assert "expected no other option" in invoke("convert", path, out, "--whole", "--dtype", "int8", code=1)
+    assert "expected no --prefix" in invoke("convert", path, out, "--whole", "--prefix", "a", code=1)
+    invoke("convert", path, out, "--whole", "--dtype", "int8", "--force")
+    assert fl.Model.load(out).dtype == "int8"
     assert "it holds a whole model" in invoke("convert", out, tmp_path / "b.safetensors", code=1)
+
+
+def test_check_tells_of_every_output(path, tmp_path):
+    """Against the same runs by hand."""
+    text = invoke("check", path, "--dtype", "int8", "--input", "x=[5,3]", "--input", "times=3")
+    assert "int8 by int16 against float32" in text and "times as fast" in text and "50 runs" in text
+    for name in fl.Model.load(path).outputs:
+        assert any(line.startswith(f"{name} ") for line in text.splitlines())
+    assert "expected a node with weights" in invoke("check", path, "--dtype", "int8", "--keep", "none", code=1)
+    weights = [fl.DirectionWeights(np.ones((8, 3), np.float32), np.ones((8, 2), np.float32))]
+    fl.LSTM(fl.LSTMWeights([weights])).save(tmp_path / "lstm.safetensors")
+    assert "expected a whole model" in invoke(
+        "check", tmp_path / "lstm.safetensors", "--dtype", "int8", "--keep", "a", code=1
+    )
+
+
+def test_check_of_a_model(path):
+    from fusedlstm.check_model import check_model
+
+    model, rng = fl.Model.load(path), np.random.default_rng(0)
+    feeds = [{"x": rng.standard_normal((5, 3)).astype(np.float32), "times": np.array(2)} for _ in range(4)]
+    found = check_model(model, "int8", None, feeds)
+    low = model.astype("int8")
+    for one in found.outputs:
+        errors = [low.run(feed)[one.name].astype(float) - model.run(feed)[one.name] for feed in feeds]
+        assert one.max_error == np.abs(errors).max()
+        assert one.rms_error == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+    assert found.seconds_before > 0 < found.seconds_after and not found.states
+    with pytest.raises(ValueError, match="expected finite numbers in float32"):
+        check_model(model, "int8", None, [{**feeds[0], "x": np.full((5, 3), np.nan, np.float32)}])

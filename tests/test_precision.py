@@ -8,6 +8,7 @@ import reference
 from conftest import ISAS, random_case, random_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import product, round_matrix
 
 import fusedlstm as fl
 from fusedlstm import _core
@@ -23,17 +24,6 @@ def as_bytes(result):
     return y.tobytes(), h.tobytes(), c.tobytes()
 
 
-def round_matrix(matrix, dtype):
-    """The rounding by itself, written apart from precision.py."""
-    if dtype == "float16":
-        return matrix.astype(np.float16).astype(float)
-    if dtype == "bfloat16":
-        torch = pytest.importorskip("torch")
-        return torch.tensor(matrix).to(torch.bfloat16).to(torch.float64).numpy()
-    scale = np.abs(matrix).max(axis=1, keepdims=True).astype(float) / 127
-    return np.rint(matrix / np.where(scale > 0, scale, 1)) * scale
-
-
 def with_rounded(weights, dtype):
     """Every matrix rounded, for the oracle."""
     layers = []
@@ -44,22 +34,6 @@ def with_rounded(weights, dtype):
             matrices = [round_matrix(m, dtype) for m in (one.weight_ih, one.weight_hh)]
             layers[-1].append(fl.DirectionWeights(*matrices, one.bias, hr))
     return fl.LSTMWeights(layers)
-
-
-def product(matrix, v, products):
-    """matrix @ v as a scheme computes it: for int8, v is rounded to whole numbers up to a limit."""
-    if products is None:
-        return matrix.astype(float) @ v
-    if products == "bfloat16":
-        return matrix.astype(float) @ round_matrix(np.float32(v), "bfloat16")
-    limit = {"int16": 32767, "int8": 127}[products]
-    largest = np.abs(v).max()
-    factor = np.float32(limit) / np.float32(largest) if largest > 0 else 0.0
-    scale = np.float32(largest) / np.float32(limit)
-    numbers = np.rint(v.astype(float) * factor).astype(np.int64)
-    row_scale = np.abs(matrix).max(axis=1).astype(float) / 127
-    whole = np.rint(matrix / np.where(row_scale > 0, row_scale, 1)[:, None]).astype(np.int64)
-    return (whole @ numbers) * float(scale) * row_scale
 
 
 def model_step(one, x, h, c, products):

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, formats
+from ._in_precision import InPrecision
 from ._memory import ModelFromMemory
 from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
@@ -23,7 +24,7 @@ PLANS = 64
 """Plans that a model keeps, the least recently used going first; a plan is for one set of shapes."""
 
 
-class Model(ModelFromMemory):
+class Model(ModelFromMemory, InPrecision):
     """A whole model, packed and ready to run. Immutable; any number of threads may call it at once.
 
     Use `load`. What a call computes is planned when its shapes are first seen, and kept.
@@ -61,7 +62,7 @@ class Model(ModelFromMemory):
         self.outputs = {one.name: spec_of(one, self.simplified) for one in self.simplified.outputs}
         self.made = tuple(one.name for one in self.simplified.outputs)
         self._looks = bool(self.inputs.narrow)  # at the values of each call
-        self._packed = Packed()
+        self._packed = Packed(graph.precision)
         # Without a lock, which a fork may leave locked: what is done to it is one operation each time.
         self._plans: OrderedDict[Any, Planned] = OrderedDict()
         self._last: Planned | None = None  # most calls are like the one before

@@ -13,16 +13,16 @@ import click
 from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
 
 from .. import LSTM, __version__
 from .._files import expect_no_other_format
 from .._progress import progress_bar
 from ..errors import AssumptionWarning
 from ..model import Model
-from ..weights import DTYPES, PRODUCTS
+from ..weights import DTYPES
 from . import models
 from .benchmark import bench
+from .checking import check
 from .info import info
 from .options import FILE, MODEL, STATED_BY, Piped, config_option, layout_option, prefix_option, products_option
 from .runfile import open_array, read_state, run_file, write_state
@@ -113,9 +113,10 @@ def convert(
     """
     expect_no_other_format(target)
     if whole:
-        if prefix or config or dtype or products or batch_first is not None:
-            raise ValueError("--whole: expected no other option but --force; the others are for one LSTM")
+        if prefix or config or batch_first is not None:
+            raise ValueError("--whole: expected no --prefix, --config or layout, which are for one LSTM")
         model = Model.load(source)
+        model = model if dtype is None and products is None else model.astype(dtype or "float32", products)
         found: Model | LSTM = model
         parameters = models.parameters(model)
     else:
@@ -128,62 +129,6 @@ def convert(
             raise ValueError(f"{target}: exists already; --force overwrites it")
     found.save(target)
     click.echo(f"{target}: {found}, {parameters:,} parameters, {decimal(target.stat().st_size)}")
-
-
-@cli.command()
-@click.argument("file", type=MODEL)
-@click.option("--dtype", type=click.Choice(DTYPES[1:]), required=True, help="The precision to try.")
-@products_option
-@click.option(
-    "--data", metavar="X.npy", type=FILE, help="Inputs. Default: standard normal ones, 4 rows of 2,000 steps."
-)
-@prefix_option
-@layout_option
-@config_option
-@click.option("--png", type=FILE, help="Draw how the error goes on in time; needs matplotlib.")
-def check(
-    file: Path | Piped,
-    dtype: str,
-    products: str | None,
-    data: Path | None,
-    prefix: str | None,
-    batch_first: bool | None,
-    config: Any,
-    png: Path | None,
-) -> None:
-    """Tell what a lower precision does to the outputs of an LSTM.
-
-    The error is that of y against the same model in float32.
-    """
-    from .. import check as checking
-    from .._arguments import float32
-
-    if png is not None and find_spec("matplotlib") is None:
-        raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
-    # Random inputs have no order of axes to be wrong about.
-    lstm = LSTM.load(file, prefix, batch_first=True if data is None else batch_first, config=config)
-    x = checking.random_inputs(lstm) if data is None else float32("x", open_array(data))
-    found = checking.check(lstm, dtype, products, x)
-    what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
-    console.print(f"weights        {decimal(found.bytes_after)} for {decimal(found.bytes_before)}")
-    before, after = found.seconds_before * 1e3, found.seconds_after * 1e3
-    console.print(f"time           {after:.3g} ms for {before:.3g} ms, {before / max(after, 1e-6):.2f} times as fast")
-    console.print(f"largest error  {found.max_error:.2e}")
-    console.print(
-        f"RMS error      {found.rms_error:.2e}, {found.share:.3%} of the outputs' RMS of {found.output_rms:.2g}"
-    )
-    if data is None:
-        console.print("(inputs: standard normal; --data takes your own)")
-    table = Table("time", "RMS error", "largest", "", box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for start, stop, rms, largest in zip(found.edges, found.edges[1:], found.rms_by_span, found.max_by_span):
-        bar = "█" * round(24 * float(rms / max(found.rms_by_span.max(), 1e-300)))
-        table.add_row(f"{start}–{stop}", f"{rms:.2e}", f"{largest:.2e}", bar)
-    console.print(table)
-    if png is not None:
-        checking.draw(found, png)
-        console.print(f"The picture: [bold]{escape(str(png))}[/]", soft_wrap=True)
 
 
 def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> list[int] | None:
@@ -274,3 +219,4 @@ def demo(png: Path | None) -> None:
 cli.add_command(info)
 cli.add_command(models.profile)
 cli.add_command(bench)
+cli.add_command(check)

@@ -5,18 +5,22 @@ from .graph import OPSET, Graph, Node, Value, node
 from .listing import type_text
 from .operators import OPERATORS, Operator, TensorType
 from .passes import simplify, single
+from .precision import FLOAT32, Precision, expect_names
 from .specialise import deciding_inputs, specialise
 
 __all__ = [
+    "FLOAT32",
     "OPERATORS",
     "OPSET",
     "Graph",
     "Node",
     "Operator",
+    "Precision",
     "TensorType",
     "Value",
     "deciding_inputs",
     "evaluate",
+    "expect_names",
     "node",
     "simplify",
     "single",

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import FormatError
 from .dims import Dim, Size
 from .operators import OPERATORS, Array, DType, TensorType
+from .precision import FLOAT32, Precision
 
 OPSET = 22
 """The operator set of ONNX whose names and meaning are used. Readers bring older ones up to it; operators that a newer
@@ -124,6 +125,8 @@ class Graph:
         As the file has it.
     types : dict
         What is known of tensors by name; filled by `passes.fold`.
+    precision : Precision
+        What the weights of a model are held in; of a graph inside another the outer one's counts.
 
     Raises
     ------
@@ -138,6 +141,7 @@ class Graph:
     constants: Mapping[str, Array] = field(default_factory=dict)
     name: str = ""
     types: Mapping[str, TensorType] = field(default_factory=dict, repr=False)
+    precision: Precision = FLOAT32
 
     def __post_init__(self) -> None:
         for part in ("inputs", "outputs", "nodes"):
@@ -235,7 +239,8 @@ def cut(graph: Graph, outputs: Sequence[str]) -> Graph:
     known, used = {one.name: one for one in graph.outputs}, set(outputs)
     nodes = prune(graph.nodes, used)
     constants = {name: value for name, value in graph.constants.items() if name in used}
-    return Graph(graph.inputs, [known.get(name, Value(name)) for name in outputs], nodes, constants, graph.name)
+    made = [known.get(name, Value(name)) for name in outputs]
+    return Graph(graph.inputs, made, nodes, constants, graph.name, precision=graph.precision)
 
 
 def _constant(name: str, value: Any) -> Array:

@@ -13,6 +13,7 @@ from .. import _core
 from ..errors import FormatError
 from .graph import Graph, Node
 from .operators import OPERATORS, Array
+from .precision import FLOAT32, Precision
 from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of, order_of, place, same_place
 
 MOST_PLACES = 1 << 26
@@ -21,9 +22,16 @@ _NUMPY = {"f": np.float32, "i": np.int64, "b": np.bool_}
 
 
 class Packed:
-    """Weights that were packed for one model; all its plans share them."""
+    """Weights that were packed for one model; all its plans share them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    precision : Precision, optional
+        What they are held in.
+    """
+
+    def __init__(self, precision: Precision = FLOAT32) -> None:
+        self.precision = precision
         self._made: dict[Any, Any] = {}
 
     def get(self, key: Any, make: Callable[..., Any]) -> Any:
@@ -85,6 +93,11 @@ class Plan:
     def value(self, name: str) -> Array | None:
         """The array of a constant."""
         return self.constants.get(name)
+
+    def weights(self, node: Node, key: tuple[Any, ...], rows: Callable[[], tuple[Array, Array | None]]) -> Any:
+        """The weights of a node, rows (outputs, inputs) and a bias, in panels; `key` says which they are."""
+        precision = self.packed.precision
+        return self.packed.get((*key, *precision.of(node)), lambda: precision.pack(node, *rows()))
 
     def shape(self, name: str) -> Sizes:
         """The shape of a tensor."""

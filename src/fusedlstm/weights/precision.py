@@ -42,9 +42,7 @@ def rounded(weights: LSTMWeights, dtype: npt.DTypeLike, products: str | None = N
     ValueError
         A name that does not exist, or weights that are NaN, infinite or too large.
     """
-    dtype = _name(dtype)
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
+    dtype = dtype_name(dtype)
     products = checked_products(dtype, products)
     if dtype == weights.dtype == "float32":
         return weights
@@ -57,14 +55,41 @@ def rounded(weights: LSTMWeights, dtype: npt.DTypeLike, products: str | None = N
     return replace(weights, layers=layers, dtype=dtype, products=products)
 
 
-def _name(dtype: npt.DTypeLike) -> str:
-    """A dtype's name: ``numpy.float16`` is the same as ``"float16"``."""
-    if isinstance(dtype, str):
-        return dtype
+def dtype_name(dtype: npt.DTypeLike) -> str:
+    """A precision's name: ``numpy.float16`` is the same as ``"float16"``.
+
+    Raises
+    ------
+    ValueError
+        There is no such precision.
+    """
     try:
-        return np.dtype(dtype).name
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     except TypeError:
-        return repr(dtype)
+        name = repr(dtype)
+    if name not in DTYPES:
+        raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, found {name!r}")
+    return name
+
+
+def rounded_matrix(name: str, matrix: FloatArray, dtype: str) -> FloatArray:
+    """A matrix of rows of weights (outputs, inputs), rounded; `name` is what messages call it.
+
+    Raises
+    ------
+    ValueError
+        Weights that are NaN, infinite or too large.
+    """
+    if dtype == "float32":
+        return matrix
+    _expect_finite_weights(name, matrix, dtype)
+    return _ROUND[dtype](name, matrix)
+
+
+def _expect_finite_weights(name: str, array: FloatArray, dtype: str) -> None:
+    if not np.isfinite(array).all():
+        at = ", ".join(str(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name}[{at}]: expected a finite number for {dtype} weights, found NaN or inf")
 
 
 def split_int8(matrix: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
@@ -83,9 +108,7 @@ def nbytes(weights: LSTMWeights) -> int:
 
 def _direction(one: DirectionWeights, dtype: str, where: str) -> DirectionWeights:
     for name, array in one.arrays.items():
-        if not np.isfinite(array).all():
-            at = ", ".join(str(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise ValueError(f"{where} {name}[{at}]: expected a finite number for {dtype} weights, found NaN or inf")
+        _expect_finite_weights(f"{where} {name}", array, dtype)
     values = {name: _ROUND[dtype](f"{where} {name}", array) for name, array in one.arrays.items() if name in MATRICES}
     return replace(one, **values)  # type: ignore[arg-type]
 

@@ -266,7 +266,8 @@ def nested(depth):
 
 
 CHANGES = {
-    "a newer version": (at("version")(2), "written by a later"),
+    "a newer version": (at("version")(3), "written by a later"),
+    "a version with a precision, and none": (at("version")(2), "precision"),
     "no version": (at("version")(None), "expected version 1"),
     "another operator set": (at("opset")(99), "operator set 22"),
     "an unknown entry": (at("more")(1), "expected inputs, outputs, nodes, name"),

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError
-from ...graph import OPERATORS, OPSET, Graph, Node, Value, node
+from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Precision, Value, node
 from ...graph.graph import MAX_NODES, check_shape
 from ...graph.operators import Array, Attribute, DType
-from ...weights import Activation, LSTMWeights
+from ...weights import PRODUCTS, Activation, LSTMWeights
 from ..containers.json import parse
 from ..containers.safetensors import NUMBERS, Safetensors
 from . import lstm
 from .stored import MODEL_KEY, Part, lstms
 
-VERSION = 1
-"""Raised when an older reader would get other numbers from it."""
+VERSION = 2
+"""Raised when an older reader would get other numbers from it; 1 has no precision."""
 
 _FIELDS = ("inputs", "outputs", "nodes", "name")
 FIELDS_OF_NODE = ("op", "inputs", "outputs", "attributes", "name")
@@ -48,9 +48,12 @@ class Reader:
         version = said.pop("version", None)
         if type(version) is not int or version > VERSION or version < 1:
             later = " (written by a later fusedlstm?)" if type(version) is int and version > VERSION else ""
-            raise FormatError(f"metadata {MODEL_KEY!r}: expected version {VERSION}, found {_short(version)}{later}")
+            raise FormatError(
+                f"metadata {MODEL_KEY!r}: expected version 1 or {VERSION}, found {_short(version)}{later}"
+            )
         if (opset := said.pop("opset", None)) != OPSET:
             raise FormatError(f"metadata {MODEL_KEY!r}: expected operator set {OPSET}, found {_short(opset)}")
+        precision = FLOAT32 if version == 1 else _precision(said.pop("precision", None))
         constants = _object(said.pop("constants", None), "constants")
         self._said = _list(said.pop("lstms", None), "lstms")
         inside = self._graph(said)
@@ -60,6 +63,7 @@ class Reader:
             inside.nodes,
             {name: self._tensor(stored, f"constant {name!r}") for name, stored in constants.items()},
             inside.name,
+            precision=precision,
         )
 
     def _graph(self, said: Any) -> Graph:
@@ -202,3 +206,11 @@ def _fields(said: Any, names: Sequence[str], where: str) -> dict[str, Any]:
 
 def _short(said: Any) -> str:
     return ascii(said[:99] if isinstance(said, str) else said)[:99]
+
+
+def _precision(said: Any) -> Precision:
+    said = _fields(said, ("dtype", "products", "keep"), "precision")
+    dtype, products = _text(said["dtype"], "dtype"), _text(said["products"], "products")
+    if products not in PRODUCTS.get(dtype, ()):
+        raise FormatError(f"metadata {MODEL_KEY!r}: expected a precision, found {_short(dtype)} by {_short(products)}")
+    return Precision(dtype, products, tuple(_text(one, "keep") for one in _list(said["keep"], "keep")))

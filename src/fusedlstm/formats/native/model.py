@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ...errors import FormatError
-from ...graph import OPERATORS, OPSET, Graph, Node, Value, simplify, single
+from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Value, simplify, single
 from ...graph.graph import cut
 from ...graph.operators import Array, Attribute
 from ...weights import Activation, LSTMWeights
@@ -32,8 +32,10 @@ _RESERVED = "__metadata__"  # by the container
 def described(graph: Graph) -> tuple[dict[str, Stored], dict[str, str]]:
     """The tensors and the metadata of a file that holds a graph."""
     writer = _Writer()
-    said: dict[str, Any] = {"version": VERSION, "opset": OPSET, **writer.graph(graph)}
+    said: dict[str, Any] = {"version": 1, "opset": OPSET, **writer.graph(graph)}
     said |= {"constants": writer.constants, "lstms": writer.lstms}
+    if graph.precision != FLOAT32:
+        said |= {"version": VERSION, "precision": asdict(graph.precision)}
     return writer.tensors, {MODEL_KEY: json.dumps(said, allow_nan=False, ensure_ascii=False, separators=(",", ":"))}
 
 

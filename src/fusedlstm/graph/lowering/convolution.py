@@ -40,7 +40,7 @@ def _conv(plan: Plan, node: Node) -> None:
     axes, keep = [], []
     for k, size in enumerate(kernel):
         first, last = 0, size
-        if padding == "constant":
+        if padding == "constant" and plan.packed.precision.of(node)[0] != "int8":  # whose scales are of whole rows
             first, last = _taps_that_meet_data(
                 x.shape[2 + k], y.shape[2 + k], (size, strides[k], dilations[k], before[k])
             )
@@ -59,9 +59,10 @@ def _conv(plan: Plan, node: Node) -> None:
         groups = 0
     for g in range(groups):
         part = weights[g * each : (g + 1) * each][(slice(None), slice(None), *keep)]
-        packed = plan.packed.get(
+        packed = plan.weights(
+            node,
             ("conv", names[1], names[2], g, tuple((one.start, one.stop) for one in keep)),
-            partial(_pack, part, None if bias is None else bias[g * each : (g + 1) * each]),
+            partial(_rows, part, None if bias is None else bias[g * each : (g + 1) * each]),
         )
         plan.emit(
             "product",
@@ -81,18 +82,14 @@ def _beside_each_other(plan: Plan, y: Tensor) -> Tensor:
     return plan.scratch("f", y.shape) if many and y.strides[-1] != 1 and y.shape[-1] > 1 else y
 
 
-def _pack(weights: Array, bias: Array | None) -> Any:
+def _taps(weights: Array) -> tuple[Array, None]:
+    """(channels, outputs, *kernel) to rows of channels, for each tap and output."""
+    return np.moveaxis(weights, (0, 1), (-1, -2)).reshape(-1, len(weights)), None
+
+
+def _rows(weights: Array, bias: Array | None) -> tuple[Array, Array | None]:
     """(outputs, channels, *kernel) to rows of taps and channels."""
-    return _pack_rows(np.moveaxis(weights, 1, -1).reshape(len(weights), -1), bias)
-
-
-def _pack_rows(rows: Array, bias: Array | None = None) -> Any:
-    return _core.PackedWeights(
-        np.ascontiguousarray(rows, np.float32),
-        None if bias is None else np.ascontiguousarray(bias, np.float32),
-        "float32",
-        "float32",
-    )
+    return np.moveaxis(weights, 1, -1).reshape(len(weights), -1), bias
 
 
 def _by_channel(weights: Array, bias: Array | None) -> Any:
@@ -169,9 +166,10 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
     else:
         for g in range(groups):
             part = weights[g * channels : (g + 1) * channels]
-            packed = plan.packed.get(
+            packed = plan.weights(
+                node,
                 ("taps", names[1], g),
-                lambda part=part: _pack_rows(np.moveaxis(part, (0, 1), (-1, -2)).reshape(-1, channels)),
+                partial(_taps, part),
             )
             columns = plan.scratch("f", (*x.shape[:-1], taps * each))
             plan.emit("product", packed, x.sliced(n + 1, g * channels, channels), columns, None, None)

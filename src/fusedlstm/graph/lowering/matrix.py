@@ -6,25 +6,13 @@ import math
 
 import numpy as np
 
-from ... import _core
 from ...errors import FormatError
 from ..graph import Node
-from ..operators import Array
 from ..operators.lowers import lowers
 from ..operators.matrix import einsum_labels
 from ..plan import Plan
 from ..tensors import Sizes, Tensor
 from .elementwise import emit_map, narrow
-
-
-def packed(weights: Array, bias: Array | None = None) -> _core.PackedWeights:
-    """A matrix (inputs, outputs) in panels."""
-    return _core.PackedWeights(
-        np.ascontiguousarray(weights.T, np.float32),
-        None if bias is None else np.ascontiguousarray(bias, np.float32),
-        "float32",
-        "float32",
-    )
 
 
 @lowers("fusedlstm.Dense")
@@ -39,7 +27,7 @@ def _dense(plan: Plan, node: Node) -> None:
         if node.attributes["activation"] is not None:
             plan.emit("activate", node.attributes["activation"], y, y)
         return
-    made = plan.packed.get(("dense", names[1], names[2]), lambda: packed(weights, bias))
+    made = plan.weights(node, ("dense", names[1], names[2]), lambda: (weights.T, bias))
     plan.emit("product", made, plan.read(names[0]), y, None, node.attributes["activation"])
 
 
@@ -59,7 +47,7 @@ def _matmul(plan: Plan, node: Node) -> None:
     x, w = map(plan.read, node.inputs)
     weights, y = plan.value(node.inputs[1]), plan.write(node.outputs[0])
     if weights is not None and weights.ndim == 2 and x.element == "f" and len(x.shape) > 1 and weights.size:
-        made = plan.packed.get(("dense", node.inputs[1], ""), lambda: packed(weights))
+        made = plan.weights(node, ("dense", node.inputs[1], ""), lambda: (weights.T, None))
         plan.emit("product", made, x, y, None, None)
         return
     if len(x.shape) == 1:
@@ -80,7 +68,7 @@ def _gemm(plan: Plan, node: Node) -> None:
     x = x.transposed((1, 0)) if a["transA"] else x
     if weights is not None and x.element == "f" and weights.size:
         turned = a["transB"]
-        made = plan.packed.get(("dense", names[1], turned), lambda: packed(weights.T if turned else weights))
+        made = plan.weights(node, ("dense", names[1], turned), lambda: (weights if turned else weights.T, None))
         plan.emit("product", made, x, y, None, None)
     else:
         plan.emit("matmul", x, w.transposed((1, 0)) if a["transB"] else w, y)

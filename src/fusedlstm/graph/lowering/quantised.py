@@ -22,7 +22,7 @@ from ..operators.quantised import shifted
 from ..plan import Plan
 from ..tensors import Sizes, Tensor
 from .elementwise import emit_map, narrow
-from .matrix import multiply, packed
+from .matrix import multiply
 
 _EXACT = 256  # products of two numbers up to 255 whose sum is below 2^24
 _ADVICE = 'load the float file and model.astype("int8")'
@@ -199,6 +199,11 @@ def _convolution(plan: Plan, node: Node, names: tuple[str, str, str, str], y: Te
 
 def _windows(w: Array) -> _core.PackedWeights:
     return packed(np.moveaxis(w, 1, -1).reshape(len(w), -1).T)
+
+
+def packed(weights: Array) -> _core.PackedWeights:
+    """Whole numbers (inputs, outputs), whose sums float32 holds exactly."""
+    return _core.PackedWeights(np.ascontiguousarray(weights.T, np.float32), None, "float32", "float32")
 
 
 @lowers("MatMulInteger", "ConvInteger")

@@ -16,13 +16,16 @@ from ..operators import Array
 from ..operators.lowers import lowers
 from ..operators.recurrent import activations_of
 from ..plan import Plan
+from ..precision import Precision
 from ..tensors import Tensor
 
 
 @lowers("fusedlstm.LSTM")
 def _lstm(plan: Plan, node: Node) -> None:
     weights: LSTMWeights = node.attributes["weights"]
-    core = plan.packed.get(("lstm", id(weights)), lambda: (pack(weights), weights))[0]
+    precision = plan.packed.precision
+    key = ("lstm", id(weights), *precision.of(node))
+    core = plan.packed.get(key, lambda: (pack(precision.lstm(node, weights)), weights))[0]
     names = (*node.inputs, "", "", "")[:4]
     x = _features_beside(plan, plan.read(names[0]))
     x = x if node.attributes["x_batch_first"] else x.transposed((1, 0, 2))
@@ -61,8 +64,11 @@ def _gru(plan: Plan, node: Node) -> None:
     """With the axes that ONNX has; what moves them afterwards is a view."""
     x, w, r, b, lengths, h_0 = (*node.inputs, "", "", "")[:6]
     a = node.attributes
-    key = ("gru", w, r, b, a["direction"], a.get("linear_before_reset"), a["activations"], a["clip"])
-    layer = plan.packed.get(key, lambda: _pack(node, [plan.value(name) if name else None for name in (w, r, b)]))
+    precision = plan.packed.precision
+    options = (a["direction"], a.get("linear_before_reset"), a["activations"], a["clip"])
+    key = ("gru", w, r, b, *options, *precision.of(node))
+    arrays = [plan.value(name) if name else None for name in (w, r, b)]
+    layer = plan.packed.get(key, lambda: _pack(node, arrays, precision))
 
     def turned(one: Tensor) -> Tensor:
         return one.transposed((1, 0, 2)) if a["layout"] else one
@@ -90,7 +96,7 @@ def _gru(plan: Plan, node: Node) -> None:
         plan.copy(*one)
 
 
-def _pack(node: Node, arrays: list[Array | None]) -> _core.Gru:
+def _pack(node: Node, arrays: list[Array | None], precision: Precision) -> _core.Gru:
     a, kind = node.attributes, node.op.lower()
     w, r, b = arrays
     if w is None or r is None or (b is None and len(node.inputs) > 3 and node.inputs[3]):
@@ -100,11 +106,12 @@ def _pack(node: Node, arrays: list[Array | None]) -> _core.Gru:
     for d, functions in enumerate(activations_of(a, usual)):
         half = len(r[d])
         biases = (None, None) if b is None else (b[d, :half], b[d, half:])
-        held = (None if one is None else np.ascontiguousarray(one, np.float32) for one in (w[d], r[d], *biases))
-        directions.append((*held, functions[0], functions[-1]))
+        matrices = (precision.gru(node, one) for one in (w[d], r[d]))
+        held = (None if one is None else np.ascontiguousarray(one, np.float32) for one in biases)
+        directions.append((*matrices, *held, functions[0], functions[-1]))
     if a.get("linear_before_reset"):
         kind = "gru_linear"
-    return _core.Gru(kind, directions, a["direction"] == "reverse", a["clip"] or math.inf, "float32", "float32")
+    return _core.Gru(kind, directions, a["direction"] == "reverse", a["clip"] or math.inf, *precision.of(node))
 
 
 def _features_beside(plan: Plan, x: Tensor) -> Tensor:

@@ -1,0 +1,136 @@
+"""`fusedlstm check`: what a lower precision does to the outputs of an LSTM, or of a whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from .. import LSTM, formats
+from ..model import Model
+from ..weights import DTYPES, PRODUCTS
+from .models import feed_for, shape_option
+from .options import FILE, MODEL, Piped, config_option, layout_option, prefix_option, products_option
+from .runfile import open_array
+
+RUNS = 50
+"""Of a whole model on inputs that are made up."""
+
+
+@click.command()
+@click.argument("file", type=MODEL)
+@click.option("--dtype", type=click.Choice(DTYPES[1:]), required=True, help="The precision to try.")
+@products_option
+@click.option(
+    "--keep", metavar="NAME", multiple=True, help="A node of a whole model that stays in float32. Once for each."
+)
+@shape_option
+@click.option(
+    "--data", metavar="X.npy", type=FILE, help="An LSTM's inputs. Default: standard normal, 4 rows of 2,000 steps."
+)
+@prefix_option
+@layout_option
+@config_option
+@click.option("--png", type=FILE, help="Draw the errors; needs matplotlib.")
+def check(
+    file: Path | Piped,
+    dtype: str,
+    products: str | None,
+    keep: Sequence[str],
+    inputs: Sequence[str],
+    data: Path | None,
+    prefix: str | None,
+    batch_first: bool | None,
+    config: Any,
+    png: Path | None,
+) -> None:
+    """Tell what a lower precision does to the outputs.
+
+    Of the whole model, where FILE holds one; else, or with --prefix or --data, of an LSTM. Errors are those against the
+    same model in float32.
+    """
+    if png is not None and find_spec("matplotlib") is None:
+        raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
+    of_one = prefix is not None or data is not None or config is not None or batch_first is not None
+    if not of_one and formats.open(file).graph is not None:
+        _check_model(file, dtype, products, keep, inputs, png)
+        return
+    if keep or inputs:
+        raise ValueError("--keep, --input: expected a whole model, found an LSTM alone; --data is for its inputs")
+    _check_lstm(file, dtype, products, data, prefix, batch_first, config, png)
+
+
+def _check_model(
+    file: Path | Piped,
+    dtype: str,
+    products: str | None,
+    keep: Sequence[str],
+    inputs: Sequence[str],
+    png: Path | None,
+) -> None:
+    from .. import check_model as checking
+
+    model = Model.load(file)
+    feeds = [feed_for(model, inputs) for _ in range(RUNS)]
+    found = checking.check_model(model, dtype, products, feeds, keep)
+    console = Console(highlight=False)
+    what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
+    console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
+    before, after = found.seconds_before * 1e6, found.seconds_after * 1e6
+    console.print(f"time  {after:,.4g} µs for {before:,.4g} µs a call, {before / max(after, 1e-6):.2f} times as fast")
+    table = Table("output", "largest error", "RMS error", "of RMS", "share", box=None, padding=(0, 1, 0, 0))
+    for one in found.outputs:
+        numbers = f"{one.max_error:.2e}", f"{one.rms_error:.2e}", f"{one.output_rms:.2e}", f"{one.share:.3%}"
+        table.add_row(escape(one.name), *numbers)
+    console.print(table)
+    runs = "steps, each model with its own states" if found.states else "runs"
+    console.print(f"({RUNS} {runs}; what --input does not give is made up: standard normal, zeros for whole numbers)")
+    if png is not None:
+        checking.draw(found, png)
+        console.print(f"The picture: [bold]{escape(str(png))}[/]", soft_wrap=True)
+
+
+def _check_lstm(
+    file: Path | Piped,
+    dtype: str,
+    products: str | None,
+    data: Path | None,
+    prefix: str | None,
+    batch_first: bool | None,
+    config: Any,
+    png: Path | None,
+) -> None:
+    from .. import check as checking
+    from .._arguments import float32
+
+    # Random inputs have no order of axes to be wrong about.
+    lstm = LSTM.load(file, prefix, batch_first=True if data is None else batch_first, config=config)
+    x = checking.random_inputs(lstm) if data is None else float32("x", open_array(data))
+    found = checking.check(lstm, dtype, products, x)
+    what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
+    console.print(f"weights        {decimal(found.bytes_after)} for {decimal(found.bytes_before)}")
+    before, after = found.seconds_before * 1e3, found.seconds_after * 1e3
+    console.print(f"time           {after:.3g} ms for {before:.3g} ms, {before / max(after, 1e-6):.2f} times as fast")
+    console.print(f"largest error  {found.max_error:.2e}")
+    console.print(
+        f"RMS error      {found.rms_error:.2e}, {found.share:.3%} of the outputs' RMS of {found.output_rms:.2g}"
+    )
+    if data is None:
+        console.print("(inputs: standard normal; --data takes your own)")
+    table = Table("time", "RMS error", "largest", "", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for start, stop, rms, largest in zip(found.edges, found.edges[1:], found.rms_by_span, found.max_by_span):
+        bar = "█" * round(24 * float(rms / max(found.rms_by_span.max(), 1e-300)))
+        table.add_row(f"{start}–{stop}", f"{rms:.2e}", f"{largest:.2e}", bar)
+    console.print(table)
+    if png is not None:
+        checking.draw(found, png)
+        console.print(f"The picture: [bold]{escape(str(png))}[/]", soft_wrap=True)

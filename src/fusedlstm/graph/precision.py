@@ -1,0 +1,86 @@
+"""In which precision a model's weights are held. They are rounded when they are packed, after all that is folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import _core
+from ..weights import LSTMWeights
+from ..weights.precision import rounded, rounded_matrix
+
+if TYPE_CHECKING:
+    from .graph import Graph, Node
+    from .operators import Array
+
+WEIGHTED = frozenset(
+    {"fusedlstm.Dense", "fusedlstm.Conv", "fusedlstm.LSTM", "MatMul", "Gemm", "Conv", "ConvTranspose", "GRU", "RNN"}
+)
+"""Operators whose weights are held so: products, convolutions of more than a few channels each, recurrent layers."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What `Model.astype` was given."""
+
+    dtype: str = "float32"
+    products: str = "float32"
+    """What the inputs of products are rounded to; the first of `PRODUCTS[dtype]` adds no error."""
+    keep: tuple[str, ...] = ()
+    """Nodes that stay in float32."""
+
+    def of(self, node: Node) -> tuple[str, str]:
+        """A node's precision: of its weights, and of what they are multiplied by."""
+        kept = any(fits(one, node) for one in self.keep)
+        return ("float32", "float32") if kept else (self.dtype, self.products)
+
+    def pack(self, node: Node, matrix: Array, bias: Array | None) -> _core.PackedWeights:
+        """Rows of weights (outputs, inputs) in panels."""
+        dtype, products = self.of(node)
+        held = rounded_matrix("weights", np.ascontiguousarray(matrix, np.float32), dtype)
+        bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
+        return _core.PackedWeights(held, bias, dtype, products)
+
+    def lstm(self, node: Node, weights: LSTMWeights) -> LSTMWeights:
+        """An LSTM's; one that is held in less already stays as it is."""
+        dtype, products = self.of(node)
+        return weights if dtype == "float32" or weights.dtype != "float32" else rounded(weights, dtype, products)
+
+    def gru(self, node: Node, matrix: Array) -> Array:
+        """A matrix of a GRU or a simple RNN, rounded."""
+        return rounded_matrix("weights", np.ascontiguousarray(matrix, np.float32), self.of(node)[0])
+
+
+FLOAT32 = Precision()
+
+
+def fits(pattern: str, node: Node) -> bool:
+    """Whether a node is meant: by its name (else its output's), parts of it between slashes or dots, or a glob."""
+    name = node.name or next(filter(None, node.outputs), "")
+    parts = name.replace(".", "/").split("/")
+    wanted = pattern.replace(".", "/").strip("/").split("/")
+    inside = any(parts[k : k + len(wanted)] == wanted for k in range(len(parts)))
+    return inside or fnmatchcase(name, pattern)
+
+
+def expect_names(graph: Graph, keep: Iterable[str]) -> None:
+    """Refuse names that mean no node with weights.
+
+    Raises
+    ------
+    ValueError
+        Such a name; the message says which there are.
+    """
+    nodes = list(_weighted(graph))
+    for one in keep:
+        if not any(fits(one, node) for node in nodes):
+            names = ", ".join(repr(node.name or node.outputs[0]) for node in nodes)
+            raise ValueError(f"keep: expected a node with weights, of {names or 'none'}; found {one!r}")
+
+
+def _weighted(graph: Graph) -> Iterator[Node]:
+    return (node for _, node in graph.walk() if node.op in WEIGHTED)
