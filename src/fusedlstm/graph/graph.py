@@ -126,7 +126,7 @@ class Graph:
     types : dict
         What is known of tensors by name; filled by `passes.fold`.
     precision : Precision
-        What the weights of a model are held in; of a graph inside another the outer one's counts.
+        What the weights are held in; that of the outermost graph counts.
 
     Raises
     ------
@@ -226,21 +226,6 @@ def prune(nodes: Sequence[Node], used: set[str]) -> list[Node]:
                 prune(graph.nodes, used)
     kept.reverse()
     return kept
-
-
-def cut(graph: Graph, outputs: Sequence[str]) -> Graph:
-    """What leads to some tensors, which become the outputs.
-
-    Raises
-    ------
-    FormatError
-        One that the graph does not compute.
-    """
-    known, used = {one.name: one for one in graph.outputs}, set(outputs)
-    nodes = prune(graph.nodes, used)
-    constants = {name: value for name, value in graph.constants.items() if name in used}
-    made = [known.get(name, Value(name)) for name in outputs]
-    return Graph(graph.inputs, made, nodes, constants, graph.name, precision=graph.precision)
 
 
 def _constant(name: str, value: Any) -> Array:

@@ -97,7 +97,13 @@ class Plan:
     def weights(self, node: Node, key: tuple[Any, ...], rows: Callable[[], tuple[Array, Array | None]]) -> Any:
         """The weights of a node, rows (outputs, inputs) and a bias, in panels; `key` says which they are."""
         precision = self.packed.precision
-        return self.packed.get((*key, *precision.of(node)), lambda: precision.pack(node, *rows()))
+
+        def pack() -> _core.PackedWeights:
+            matrix, bias = rows()
+            bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
+            return _core.PackedWeights(precision.rows(node, matrix), bias, *precision.of(node))
+
+        return self.packed.get((*key, *precision.of(node)), pack)
 
     def shape(self, name: str) -> Sizes:
         """The shape of a tensor."""

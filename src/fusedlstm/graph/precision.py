@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import _core
 from ..weights import LSTMWeights
 from ..weights.precision import rounded, rounded_matrix
 
@@ -38,20 +37,13 @@ class Precision:
         kept = any(fits(one, node) for one in self.keep)
         return ("float32", "float32") if kept else (self.dtype, self.products)
 
-    def pack(self, node: Node, matrix: Array, bias: Array | None) -> _core.PackedWeights:
-        """Rows of weights (outputs, inputs) in panels."""
-        dtype, products = self.of(node)
-        held = rounded_matrix("weights", np.ascontiguousarray(matrix, np.float32), dtype)
-        bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
-        return _core.PackedWeights(held, bias, dtype, products)
-
     def lstm(self, node: Node, weights: LSTMWeights) -> LSTMWeights:
         """An LSTM's; one that is held in less already stays as it is."""
         dtype, products = self.of(node)
         return weights if dtype == "float32" or weights.dtype != "float32" else rounded(weights, dtype, products)
 
-    def gru(self, node: Node, matrix: Array) -> Array:
-        """A matrix of a GRU or a simple RNN, rounded."""
+    def rows(self, node: Node, matrix: Array) -> Array:
+        """Rows of weights (outputs, inputs) of any other node, rounded."""
         return rounded_matrix("weights", np.ascontiguousarray(matrix, np.float32), self.of(node)[0])
 
 

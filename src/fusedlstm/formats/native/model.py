@@ -17,7 +17,7 @@ import numpy as np
 
 from ...errors import FormatError
 from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Value, simplify, single
-from ...graph.graph import cut
+from ...graph.graph import prune
 from ...graph.operators import Array, Attribute
 from ...weights import Activation, LSTMWeights
 from ..containers.safetensors import NUMBERS, Safetensors, Stored
@@ -146,7 +146,7 @@ class Whole:
 
     def graph(self, outputs: Sequence[str] | None, external_data: bool = False) -> Graph:
         """The model, cut at `outputs` where they are given; no other file belongs to it."""
-        return self.complete if outputs is None else cut(self.complete, outputs)
+        return self.complete if outputs is None else _cut(self.complete, outputs)
 
 
 class _Inside(Mapping[str, Callable[[], LSTMWeights]]):
@@ -181,3 +181,18 @@ class _Inside(Mapping[str, Callable[[], LSTMWeights]]):
 def _reader(one: Node) -> Callable[[], LSTMWeights]:
     weights: LSTMWeights = one.attributes["weights"]
     return lambda: replace(weights, batch_first=bool(one.attributes["x_batch_first"]))
+
+
+def _cut(graph: Graph, outputs: Sequence[str]) -> Graph:
+    """What leads to some tensors, which become the outputs.
+
+    Raises
+    ------
+    FormatError
+        One that the graph does not compute.
+    """
+    known, used = {one.name: one for one in graph.outputs}, set(outputs)
+    nodes = prune(graph.nodes, used)
+    constants = {name: value for name, value in graph.constants.items() if name in used}
+    made = [known.get(name, Value(name)) for name in outputs]
+    return Graph(graph.inputs, made, nodes, constants, graph.name, precision=graph.precision)

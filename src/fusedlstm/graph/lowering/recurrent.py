@@ -106,7 +106,7 @@ def _pack(node: Node, arrays: list[Array | None], precision: Precision) -> _core
     for d, functions in enumerate(activations_of(a, usual)):
         half = len(r[d])
         biases = (None, None) if b is None else (b[d, :half], b[d, half:])
-        matrices = (precision.gru(node, one) for one in (w[d], r[d]))
+        matrices = (precision.rows(node, one) for one in (w[d], r[d]))
         held = (None if one is None else np.ascontiguousarray(one, np.float32) for one in biases)
         directions.append((*matrices, *held, functions[0], functions[-1]))
     if a.get("linear_before_reset"):
