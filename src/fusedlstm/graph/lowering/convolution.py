@@ -170,7 +170,7 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
         for g in range(groups):
             part = weights[g * channels : (g + 1) * channels]
             packed = plan.packed.get(
-                ("taps", names[1], g),
+                ("taps", names[1], groups, g),
                 lambda part=part: _pack_rows(np.moveaxis(part, (0, 1), (-1, -2)).reshape(-1, channels)),
             )
             columns = plan.scratch("f", (*x.shape[:-1], taps * each))

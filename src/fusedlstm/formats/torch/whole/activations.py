@@ -41,14 +41,14 @@ def _hard_sigmoid(call: Call) -> str:
     return call.op("HardSigmoid", call.tensor("self"), alpha=1 / 6, beta=0.5)
 
 
-@operator("leaky_relu.default", "rrelu.default")
-def _leaky_relu(call: Call) -> str:
+@operator("leaky_relu.default", "rrelu.default", "rrelu_with_noise_functional.default")
+def _leaky_relu(call: Call) -> list[str | None]:
     if call.kind.startswith("rrelu"):
         call.only("training", False)
         slope = (call.number("lower", 0.125) + call.number("upper", 1 / 3)) / 2
     else:
         slope = call.number("negative_slope", 0.01)
-    return call.op("LeakyRelu", call.tensor("self"), alpha=slope)
+    return [call.op("LeakyRelu", call.tensor("self"), alpha=slope), None]
 
 
 @operator("elu.default")

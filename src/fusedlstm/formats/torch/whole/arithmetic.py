@@ -27,10 +27,7 @@ def _scaled(op: str, call: Call) -> str:
     dtype = promoted(call, left, right)
     x, y = given(call, dtype, left, right)
     if alpha != 1:
-        if call.kind.startswith("rsub"):
-            x = computed(call, "Mul", dtype, [x, *given(call, dtype, alpha)])
-        else:
-            y = computed(call, "Mul", dtype, [y, *given(call, dtype, alpha)])
+        y = computed(call, "Mul", dtype, [y, *given(call, dtype, alpha)])
     return computed(call, op, dtype, [x, y])
 
 

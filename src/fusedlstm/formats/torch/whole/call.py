@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ....errors import FormatError
-from ....graph.builder import Builder
 from ....graph.dims import Size
 from ....graph.operators import Array, Shape
 from .schema import Kind, Meta, Other, Ref
 
 if TYPE_CHECKING:
     from .reader import Reader
+    from .writer import Writer
 
 BOOL, INT32, INT64 = np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.int64)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -48,7 +48,7 @@ class Call:
     module: str = ""
 
     @property
-    def builder(self) -> Builder:
+    def builder(self) -> Writer:
         """Where nodes are written."""
         return self.reader.builder
 
@@ -189,12 +189,12 @@ class Call:
         return kind.dtype
 
     def known(self, name: str) -> Array | None:
-        """The value of a tensor that constants settle, or None."""
-        return self.reader.known(name)
+        """The value of a tensor, if it is small and constants settle it."""
+        return self.builder.value(name)
 
     def array(self, name: str, tensor: str) -> Array:
         """The value of a tensor that constants have to settle."""
-        found = self.known(tensor)
+        found = self.builder.settled(tensor)
         if found is None:
             raise FormatError(f"{name}: expected numbers of the file, found ones that are computed")
         return found
@@ -255,7 +255,7 @@ class Call:
 
     def reshape_to(self, x: str, sizes: str) -> str:
         """The shape that a tensor of sizes says."""
-        known = self.builder.constants.get(sizes)
+        known = self.known(sizes)
         zeros = known is not None and 0 in known and -1 not in known
         return self.op("Reshape", x, sizes, allowzero=int(known is None or zeros))
 

@@ -99,9 +99,9 @@ def _index(call: Call) -> str:
     rest = [axis for axis in range(call.rank(x)) if axis not in axes]
     wide, rank = _broadcast(call, [one for _, one in found])
     made = call.op("GatherND", call.transpose(x, *axes, *rest), wide)
-    if axes != list(range(axes[0], axes[0] + len(axes))) or not axes[0]:
+    if not _together(axes):
         return made
-    before = axes[0]  # axes side by side: what the indices pick stays there
+    before = axes[0]
     perm = [*range(rank, rank + before), *range(rank), *range(rank + before, rank + len(rest))]
     return call.transpose(made, *perm)
 
@@ -119,16 +119,23 @@ def _index_put(call: Call) -> str:
         return call.op("Where", mask, values, x)
     axes = [axis for axis, _ in found]
     rest = [axis for axis in range(call.rank(x)) if axis not in axes]
-    if axes[0] and axes == list(range(axes[0], axes[0] + len(axes))) and call.rank(values) > 1:
-        raise FormatError("indices: expected those of the first dimensions, found others")
     wide, rank = _broadcast(call, [one for _, one in found])
-    turned = call.transpose(x, *axes, *rest)
-    shape = call.op("Shape", wide, start=0, end=rank)
-    if rest:
-        shape = call.op("Concat", shape, call.op("Shape", turned, start=len(axes)), axis=0)
-    made = call.op("ScatterND", turned, wide, call.op("Expand", values, shape), reduction="add" if adds else "none")
+    turned, shape = call.transpose(x, *axes, *rest), call.op("Shape", wide, start=0, end=rank)
+    before = axes[0] if _together(axes) else 0  # dimensions that stand in front of what the indices pick
+    parts = [call.op("Shape", turned, start=len(axes), end=len(axes) + before)] if before else []
+    parts.append(shape)
+    if before < len(rest):
+        parts.append(call.op("Shape", turned, start=len(axes) + before))
+    values = call.op("Expand", values, call.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0])
+    values = call.transpose(values, *range(before, before + rank), *range(before), *range(before + rank, rank + len(rest)))
+    made = call.op("ScatterND", turned, wide, values, reduction="add" if adds else "none")
     perm = [*axes, *rest]
     return call.transpose(made, *(perm.index(axis) for axis in range(len(perm))))
+
+
+def _together(axes: list[int]) -> bool:
+    """Whether axes stand side by side: what indices pick stays in their place then, and comes first otherwise."""
+    return axes == list(range(axes[0], axes[0] + len(axes)))
 
 
 @operator("select_scatter.default", "slice_scatter.default")

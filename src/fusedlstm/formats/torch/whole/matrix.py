@@ -60,6 +60,20 @@ def _einsum(call: Call) -> str:
     return call.op("Einsum", *tensors, equation=equation.replace(" ", ""))
 
 
+@operator("_trilinear.default")
+def _trilinear(call: Call) -> str:
+    """A product of three with sums over some axes; axes are put in where `expand` says."""
+    parts = []
+    for k in range(1, 4):
+        x = call.tensor(f"i{k}")
+        for axis in call.ints(f"expand{k}"):
+            x = call.unsqueeze(x, call.axis(axis, call.rank(x) + 1))
+        parts.append(x)
+    product = call.op("Mul", call.op("Mul", parts[0], parts[2]), parts[1])
+    axes = call.ints("sumdim")
+    return call.op("ReduceSum", product, call.int_list(*axes), keepdims=0) if axes else product
+
+
 @operator("bilinear.default")
 def _bilinear(call: Call) -> str:
     tensors = [call.tensor(name) for name in ("input1", "weight", "input2")]

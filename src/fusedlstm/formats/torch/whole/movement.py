@@ -12,7 +12,7 @@ _FAR = (1 << 63) - 1
 
 
 @operator("clone.default", "contiguous.default", "detach.default", "alias.default", "lift_fresh.default")
-@operator("lift_fresh_copy.default", "detach_copy.default", "alias_copy.default", "to.device", "positive.default")
+@operator("lift_fresh_copy.default", "detach_copy.default", "alias_copy.default", "positive.default")
 @operator("resolve_conj.default", "resolve_neg.default", "_conj.default", "conj.default", "cpu.default")
 def _same(call: Call) -> str:
     return call.tensor("self")
@@ -26,7 +26,7 @@ def _dropout(call: Call) -> list[str | None]:
     return [call.tensor("input"), None]
 
 
-@operator("to.dtype", "to.dtype_layout", "to.other", "_to_copy.default", "type_as.default")
+@operator("to.dtype", "to.dtype_layout", "to.device", "to.other", "_to_copy.default", "type_as.default")
 def _to(call: Call) -> str:
     x = call.tensor("self")
     if call.has("other"):
@@ -301,6 +301,39 @@ def _stack(call: Call) -> str:
     axis = call.axis(call.whole("dim", 0), call.rank(tensors[0]) + 1)
     wide = [call.unsqueeze(call.cast(one, call.made().dtype), axis) for one in tensors]
     return wide[0] if len(wide) == 1 else call.op("Concat", *wide, axis=axis)
+
+
+@operator("hstack.default", "vstack.default")
+def _beside(call: Call) -> str:
+    """Along the second dimension, of vectors the first; or along the first, vectors as rows."""
+    tensors = [call.cast(one, call.made().dtype) for one in call.tensors("tensors")]
+    if call.kind.startswith("vstack"):
+        return call.op("Concat", *(one if call.rank(one) > 1 else call.reshape(one, 1, -1) for one in tensors), axis=0)
+    wide = [one if call.rank(one) else call.reshape(one, 1) for one in tensors]
+    return call.op("Concat", *wide, axis=min(call.rank(wide[0]) - 1, 1))
+
+
+@operator("meshgrid.default", "meshgrid.indexing")
+def _meshgrid(call: Call) -> list[str]:
+    """Each of several vectors along an axis of its own; "xy" turns the first two."""
+    tensors = [call.reshape(one, -1) for one in call.tensors("tensors")]
+    order = list(range(len(tensors)))
+    if call.value("indexing", "ij") == "xy" and len(order) > 1:
+        order[:2] = [1, 0]
+    wide = [call.unsqueeze(x, *(k for k in order if k != order[axis])) for axis, x in enumerate(tensors)]
+    shape = call.op("Concat", *(call.op("Shape", tensors[order.index(k)]) for k in range(len(order))), axis=0)
+    return [call.op("Expand", one, shape) for one in wide]
+
+
+@operator("diff.default")
+def _diff(call: Call) -> str:
+    x = call.tensor("self")
+    axis, times = call.axis(call.whole("dim", -1), call.rank(x)), call.whole("n", 1)
+    if not 0 <= times <= 100 or call.has("prepend") or call.has("append"):
+        raise FormatError(f"n: expected up to 100 and nothing in front or behind, found {times}")
+    for _ in range(times):
+        x = call.op("Sub", call.slice(x, axis, 1, _FAR), call.slice(x, axis, 0, -1))
+    return x
 
 
 @operator("flip.default", "fliplr.default", "flipud.default")

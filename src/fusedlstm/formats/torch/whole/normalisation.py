@@ -24,13 +24,28 @@ def _affine(call: Call, shape: tuple[int, ...], x: str) -> list[str]:
     ]
 
 
-@operator("batch_norm.default", "_native_batch_norm_legit_no_training.default", "native_batch_norm.default")
+@operator("_native_batch_norm_legit.no_stats", "batch_norm.default", "_native_batch_norm_legit_no_training.default", "native_batch_norm.default")
 @operator("_native_batch_norm_legit.default", "_batch_norm_no_update.default", "cudnn_batch_norm.default")
 def _batch(call: Call) -> list[str | None]:
-    if call.flag("training", False) or not call.has("running_mean") or not call.has("running_var"):
-        raise FormatError("training: expected a module in eval mode, with running statistics, found none")
     x = call.tensor("input")
+    if not call.has("running_mean") or not call.has("running_var"):
+        return [_of_batch(call, x), None, None, None]
+    if call.flag("training", False):
+        raise FormatError("training: expected a module in eval mode, found one in training mode")
     return [_by_channel(call, x), None, None, None]
+
+
+def _of_batch(call: Call, x: str) -> str:
+    """By the statistics of the batch itself: of a module that keeps none."""
+    rank, channels = call.rank(x), _channels(call, x)
+    axes = call.int_list(*(axis for axis in range(rank) if axis != 1))
+    away = call.op("Sub", x, call.op("ReduceMean", x, axes))
+    variance = call.op("ReduceMean", call.op("Mul", away, away), axes)
+    made = call.op("Div", away, call.op("Sqrt", call.op("Add", variance, call.like(x, call.number("eps", 1e-5)))))
+    for op, name in (("Mul", "weight"), ("Add", "bias")):
+        if call.has(name):
+            made = call.op(op, made, call.reshape(call.tensor(name), channels, *[1] * (rank - 2)))
+    return made
 
 
 def _by_channel(call: Call, x: str) -> str:

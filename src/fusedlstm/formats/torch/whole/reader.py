@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import FormatError
-from ....graph.builder import Builder, TooManyError
-from ....graph.evaluate import compute
+from ....graph.builder import TooManyError
 from ....graph.graph import Graph, Node, Value
 from ....graph.operators import Array, TensorType
 from . import (
@@ -33,6 +32,7 @@ from .program import Operation, Program
 from .registry import OPERATORS
 from .schema import Meta, Ref
 from .views import Places
+from .writer import Writer
 
 __all__ = ["FAMILIES", "Reader", "read_graph"]
 
@@ -40,9 +40,6 @@ FAMILIES = (
     *(activations, arithmetic, attention, convolution, creation, indexing, matrix, movement, normalisation, pooling),
     *(recurrent, reductions, shapes),
 )
-_MOST_KNOWN = 1 << 22
-"""Elements of what constants settle while a program is read."""
-
 Reads = Mapping[str, Callable[[], Any]]
 
 
@@ -78,7 +75,7 @@ class Reader:
 
     Attributes
     ----------
-    builder : Builder
+    builder : Writer
         What is written.
     refused : set
         Tensors that cannot be computed.
@@ -89,13 +86,10 @@ class Reader:
     def __init__(self, program: Program, tensors: Reads, most: int) -> None:
         self.program = program
         self.tensors = tensors
-        self.builder = Builder()
+        self.builder = Writer(most)
         self.refused: set[str] = set()
         self.places = Places(self)
         self._left = most
-        self._known: dict[str, Array | None] = {}
-        self._makers: dict[str, Node] = {}
-        self._seen = 0
         self._changing = self._mutated()
 
     def read(self, outputs: Sequence[str] | None) -> Graph:
@@ -143,40 +137,6 @@ class Reader:
         if array.dtype.kind not in "fiub":
             raise FormatError(f"tensor {name!r}: expected numbers, found {array.dtype}, which is not supported")
         return array
-
-    def known(self, name: str) -> Array | None:
-        """The value of a tensor that constants settle, or None."""
-        builder = self.builder
-        for node in builder.nodes[self._seen :]:
-            self._makers.update((output, node) for output in node.outputs)
-        self._seen = len(builder.nodes)
-        waiting = [name]
-        while waiting:
-            one = waiting[-1]
-            maker = self._makers.get(one)
-            if one in self._known or one in builder.constants or maker is None:
-                self._known.setdefault(one, builder.constants.get(one))
-                waiting.pop()
-                continue
-            missing = [taken for taken in maker.inputs if taken and taken not in self._known]
-            if missing:
-                waiting += missing
-                continue
-            waiting.pop()
-            values = [self._known[taken] if taken else None for taken in maker.inputs]
-            settled = all(value is not None for taken, value in zip(maker.inputs, values) if taken)
-            sized = all(self._small(output) for output in maker.outputs if output)
-            made: Sequence[Any] = [None] * len(maker.outputs)
-            if settled and sized and not maker.refused:
-                made = compute(maker, values)
-            self._known.update(zip(maker.outputs, made))
-        return self._known[name]
-
-    def _small(self, name: str) -> bool:
-        kind = self.builder.types.get(name)
-        if kind is None or any(type(size) is not int for size in kind.shape):
-            return False
-        return int(np.prod(kind.shape, dtype=np.float64)) <= _MOST_KNOWN
 
     # How a program is walked.
 

@@ -108,13 +108,15 @@ def _variance(call: Call) -> list[str]:
     return [made, mean if keeps else call.squeeze(mean, *axes)]
 
 
-@operator("norm.ScalarOpt_dim", "norm.Scalar", "linalg_vector_norm.default", "norm.ScalarOpt_dim_dtype")
+@operator("norm.ScalarOpt_dim", "norm.Scalar", "linalg_vector_norm.default", "norm.ScalarOpt_dim_dtype", "linalg_norm.default")
 def _norm(call: Call) -> str:
     x = floats(call)
     x = call.cast(x, call.dtype(default=call.kind_of(x)))
     order = call.value("ord" if call.has("ord") else "p", 2)
     order = 2.0 if order is None else order
     axes, keeps = call.axes("dim", call.rank(x)), call.flag("keepdim", False)
+    if call.kind.startswith("linalg_norm") and len(axes) > 1 and call.has("ord"):
+        raise FormatError(f"ord: expected none for a matrix, found {str(order)[:80]!r}, which is not supported")
     if type(order) not in (int, float):
         raise FormatError(f"ord: expected a number, found {str(order)[:80]!r}")
     if not axes:
