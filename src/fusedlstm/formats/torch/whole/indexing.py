@@ -127,7 +127,9 @@ def _index_put(call: Call) -> str:
     if before < len(rest):
         parts.append(call.op("Shape", turned, start=len(axes) + before))
     values = call.op("Expand", values, call.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0])
-    values = call.transpose(values, *range(before, before + rank), *range(before), *range(before + rank, rank + len(rest)))
+    values = call.transpose(
+        values, *range(before, before + rank), *range(before), *range(before + rank, rank + len(rest))
+    )
     made = call.op("ScatterND", turned, wide, values, reduction="add" if adds else "none")
     perm = [*axes, *rest]
     return call.transpose(made, *(perm.index(axis) for axis in range(len(perm))))

@@ -24,7 +24,12 @@ def _affine(call: Call, shape: tuple[int, ...], x: str) -> list[str]:
     ]
 
 
-@operator("_native_batch_norm_legit.no_stats", "batch_norm.default", "_native_batch_norm_legit_no_training.default", "native_batch_norm.default")
+@operator(
+    "_native_batch_norm_legit.no_stats",
+    "batch_norm.default",
+    "_native_batch_norm_legit_no_training.default",
+    "native_batch_norm.default",
+)
 @operator("_native_batch_norm_legit.default", "_batch_norm_no_update.default", "cudnn_batch_norm.default")
 def _batch(call: Call) -> list[str | None]:
     x = call.tensor("input")

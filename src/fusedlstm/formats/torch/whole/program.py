@@ -9,10 +9,9 @@ from typing import Any
 
 from ....errors import FormatError
 from . import schema
+from .inner import inlined
+from .operation import Operation
 from .schema import Meta, Ref
-
-MAX_NODES = 20_000
-_ATEN = "torch.ops.aten."
 
 
 @dataclass(frozen=True)
@@ -44,49 +43,6 @@ class Output:
     value: Any
     kind: str
     target: str = ""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One node."""
-
-    target: str
-    inputs: Any
-    outputs: tuple[str, ...]
-    metadata: Mapping[str, Any]
-
-    @property
-    def kind(self) -> str:
-        """The operator's name without what all names begin with."""
-        return self.target.removeprefix(_ATEN)
-
-    def arguments(self) -> dict[str, Any]:
-        """By name."""
-        return dict(schema.named_arguments(self.target, self.inputs))
-
-    @property
-    def module(self) -> str:
-        """The path of the module that it belongs to."""
-        return self._module()[0]
-
-    @property
-    def where(self) -> str:
-        """Where it stands in the user's code, for messages."""
-        path, kind = self._module()
-        trace = self.metadata.get("stack_trace")
-        line = trace.strip().rpartition("\n")[2].strip()[:100] if isinstance(trace, str) else ""
-        parts = [
-            f"in {path} ({kind})" if path else "",
-            f"at `{line}`" if line and "insert_deferred" not in line else "",
-        ]
-        return ", ".join(filter(None, parts))
-
-    def _module(self) -> tuple[str, str]:
-        stack = self.metadata.get("nn_module_stack")
-        last = stack.rpartition(";")[2].split(",") if isinstance(stack, str) else []
-        if len(last) != 3 or last[0].startswith("_empty"):
-            return "", ""
-        return last[1][:200], last[2][:100]
 
 
 @dataclass(frozen=True)
@@ -145,17 +101,15 @@ def program(member: str, tree: dict[str, Any]) -> Program:
         raise FormatError(
             f"{member}: expected a program of PyTorch 2.2 or newer, found none; export and save it again with a newer one"
         )
-    nodes = schema.objects(f"{member}: nodes", graph.get("nodes"))
-    if len(nodes) > MAX_NODES:
-        raise FormatError(f"{member}: expected at most {MAX_NODES} nodes, found {len(nodes)}")
+    nodes, metas = inlined(member, graph)
     outputs = [_output(one) for one in schema.objects(f"{member}: output_specs", signature.get("output_specs"))]
     return Program(
         [one for spec in schema.objects(f"{member}: input_specs", signature["input_specs"]) for one in _inputs(spec)],
-        [_operation(one) for one in nodes],
+        nodes,
         outputs,
         _ranges(tree.get("range_constraints")),
         _names(module, sum(one.kind == "user_output" for one in outputs)),
-        schema.table(f"{member}: tensor_values", graph.get("tensor_values")),
+        metas,
     )
 
 
@@ -188,17 +142,6 @@ def _output(spec: dict[str, Any]) -> Output:
     if len(spec) == 1:
         return Output(None, str(next(iter(spec))))
     raise FormatError(f"output_specs: expected an output, found {str(spec)[:80]!r}")
-
-
-def _operation(node: dict[str, Any]) -> Operation:
-    target = schema.text("node", node.get("target"))
-    outputs: list[str] = []
-    for one in schema.objects(f"{target}: outputs", node.get("outputs")):
-        found = schema.argument(f"{target}: outputs", one)
-        for ref in found if isinstance(found, list) else [found]:
-            outputs.append(ref.name if isinstance(ref, Ref) else "")
-    metadata = node.get("metadata")
-    return Operation(target, node.get("inputs"), tuple(outputs), metadata if isinstance(metadata, dict) else {})
 
 
 def _ranges(given: Any) -> dict[str, tuple[int, int | None]]:

@@ -108,7 +108,9 @@ def _variance(call: Call) -> list[str]:
     return [made, mean if keeps else call.squeeze(mean, *axes)]
 
 
-@operator("norm.ScalarOpt_dim", "norm.Scalar", "linalg_vector_norm.default", "norm.ScalarOpt_dim_dtype", "linalg_norm.default")
+@operator(
+    "norm.ScalarOpt_dim", "norm.Scalar", "linalg_vector_norm.default", "norm.ScalarOpt_dim_dtype", "linalg_norm.default"
+)
 def _norm(call: Call) -> str:
     x = floats(call)
     x = call.cast(x, call.dtype(default=call.kind_of(x)))
