@@ -25,8 +25,23 @@ class Cases(nn.Module):
         return {name: tuple(inputs) for name, (_, *inputs) in self.cases.items()}
 
 
+class Of(nn.Module):
+    """A function with parts."""
+
+    def __init__(self, function, **parts):
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
 def program(module, inputs, dynamic_shapes=None, decomposed=False):
     """The exported program."""
+    if isinstance(module, Of) and dynamic_shapes is not None:
+        dynamic_shapes = (dynamic_shapes,)  # which forward takes as one argument
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         made = torch.export.export(module, inputs, dynamic_shapes=dynamic_shapes)

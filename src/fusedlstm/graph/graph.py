@@ -124,6 +124,8 @@ class Graph:
         As the file has it.
     types : dict
         What is known of tensors by name; filled by `passes.fold`.
+    ranges : dict
+        By the name of a free size, the least and the most that the file takes; None: as many as there are.
 
     Raises
     ------
@@ -138,6 +140,7 @@ class Graph:
     constants: Mapping[str, Array] = field(default_factory=dict)
     name: str = ""
     types: Mapping[str, TensorType] = field(default_factory=dict, repr=False)
+    ranges: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part in ("inputs", "outputs", "nodes"):
@@ -235,7 +238,9 @@ def cut(graph: Graph, outputs: Sequence[str]) -> Graph:
     known, used = {one.name: one for one in graph.outputs}, set(outputs)
     nodes = prune(graph.nodes, used)
     constants = {name: value for name, value in graph.constants.items() if name in used}
-    return Graph(graph.inputs, [known.get(name, Value(name)) for name in outputs], nodes, constants, graph.name)
+    return Graph(
+        graph.inputs, [known.get(name, Value(name)) for name in outputs], nodes, constants, graph.name, {}, graph.ranges
+    )
 
 
 def _constant(name: str, value: Any) -> Array:

@@ -95,7 +95,24 @@ def comparisons():
 
 def functions():
     x = r(3, 4)
-    for name in ("exp sin cos tan sinh cosh tanh sigmoid asinh atan erf floor ceil trunc frac round").split():
+    for name in [
+        "exp",
+        "sin",
+        "cos",
+        "tan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "sigmoid",
+        "asinh",
+        "atan",
+        "erf",
+        "floor",
+        "ceil",
+        "trunc",
+        "frac",
+        "round",
+    ]:
         yield name, lambda x, f=getattr(torch, name): f(x), x
     for name in ("log", "log2", "log10", "sqrt", "rsqrt", "reciprocal"):
         yield name, lambda x, f=getattr(torch, name): f(x), r(5, low=0.1, high=4)
@@ -111,9 +128,21 @@ def functions():
 
 def activations():
     x = r(3, 6, low=-4, high=4)
-    for (
-        name
-    ) in "relu relu6 selu silu mish hardswish softsign tanhshrink logsigmoid hardsigmoid softplus gelu elu".split():
+    for name in [
+        "relu",
+        "relu6",
+        "selu",
+        "silu",
+        "mish",
+        "hardswish",
+        "softsign",
+        "tanhshrink",
+        "logsigmoid",
+        "hardsigmoid",
+        "softplus",
+        "gelu",
+        "elu",
+    ]:
         yield name, lambda x, f=getattr(F, name): f(x), x
     yield (
         "far",

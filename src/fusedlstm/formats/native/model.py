@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from ...errors import FormatError
 from ...graph import OPERATORS, OPSET, Graph, Node, Value, simplify, single
+from ...graph.dims import Dim, Size, parsed
 from ...graph.graph import cut
 from ...graph.operators import Array, Attribute
 from ...weights import Activation, LSTMWeights
@@ -34,6 +36,8 @@ def described(graph: Graph) -> tuple[dict[str, Stored], dict[str, str]]:
     writer = _Writer()
     said: dict[str, Any] = {"version": VERSION, "opset": OPSET, **writer.graph(graph)}
     said |= {"constants": writer.constants, "lstms": writer.lstms}
+    if graph.ranges:
+        said["ranges"] = {name: list(both) for name, both in graph.ranges.items()}
     return writer.tensors, {MODEL_KEY: json.dumps(said, allow_nan=False, ensure_ascii=False, separators=(",", ":"))}
 
 
@@ -109,8 +113,17 @@ class _Writer:
 
 def _described(value: Value) -> list[Any]:
     dtype = None if value.dtype is None else np.dtype(value.dtype).name
-    shape = value.shape and [size if size is None or type(size) is int else str(size) for size in value.shape]
-    return [value.name, dtype, None if value.shape is None else list(shape or ())]
+    return [value.name, dtype, None if value.shape is None else list(map(_size, value.shape))]
+
+
+def _size(size: Size) -> Any:
+    """A number, a name or None; what follows from others as a list that holds the expression."""
+    if not isinstance(size, Dim):
+        return size
+    with suppress(ValueError):
+        if parsed(repr(size)) == size:
+            return [repr(size)]
+    return str(size)
 
 
 def _number(value: float) -> float | str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from .call import BOOL, INT64, Call
 from .movement import _FAR
 from .promotion import given
 from .registry import operator
-from .schema import Ref
 
 
 @operator("embedding.default")

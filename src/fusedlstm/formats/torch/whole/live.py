@@ -50,7 +50,7 @@ def from_module(
 
 def _exported(torch: Any, module: Any, args: Any, kwargs: Mapping[str, Any] | None, dynamic_shapes: Any) -> Any:
     args = tuple(args) if isinstance(args, (tuple, list)) else () if args is None else (args,)
-    args, kwargs = torch.utils._pytree.tree_map(_tensor_of(torch), (args, dict(kwargs or {})))
+    args, kwargs = torch.utils._pytree.tree_map(_apart(torch), (args, dict(kwargs or {})))
     modes = {one: one.training for one in module.modules()}
     if any(modes.values()):
         told = "module: taken as in eval mode, found in training mode; module.eval() says so"
@@ -67,11 +67,22 @@ def _exported(torch: Any, module: Any, args: Any, kwargs: Mapping[str, Any] | No
             one.training = mode
 
 
-def _tensor_of(torch: Any) -> Callable[[Any], Any]:
-    """NumPy's arrays as tensors."""
+def _apart(torch: Any) -> Callable[[Any], Any]:
+    """Examples as tensors, each of its own: torch.export takes one that is given twice for one input."""
     import numpy as np
 
-    return lambda one: torch.from_numpy(np.ascontiguousarray(one)) if isinstance(one, np.ndarray) else one
+    seen: set[int] = set()
+
+    def tensor(one: Any) -> Any:
+        if isinstance(one, np.ndarray):
+            return torch.from_numpy(one.copy())
+        if isinstance(one, torch.Tensor):
+            if id(one) in seen:
+                return one.clone()
+            seen.add(id(one))
+        return one
+
+    return tensor
 
 
 def _read(torch: Any, program: Any, outputs: Sequence[str] | None) -> Graph:
@@ -104,22 +115,26 @@ def _decomposed(torch: Any, program: Any) -> Any:
 @contextmanager
 def _open_steps(torch: Any) -> Iterator[None]:
     """Let the number of steps stay open: PyTorch finds the shape of what an LSTM gives by a loop over them."""
-    keys = (torch._C.DispatchKey.CompositeImplicitAutograd, torch._C.DispatchKey.Autograd)
-    kept = []
-    try:
-        for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
-            operator = getattr(torch.ops.aten, name).input
-            kept.append((operator, dict(operator.py_kernels)))
-            operator.py_kernels.update(dict.fromkeys(keys, _shapes))
+    keys = [getattr(torch._C.DispatchKey, name) for name in ("CompositeImplicitAutograd", "Autograd", "Meta")]
+    kept: list[tuple[Any, dict[Any, Any]]] = []
+    operators = []
+    with suppress(AttributeError):  # of another version: steps are those of the example then
+        operators = [getattr(torch.ops.aten, name).input for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")]
+        for operator in operators:
+            for table, entries in ((operator.py_kernels, keys), (torch._decomp.decomposition_table, [operator])):
+                kept.append((table, {key: table.get(key) for key in entries}))
+                table.update(dict.fromkeys(entries, _shapes))
             operator._dispatch_cache.clear()
-    except AttributeError:  # of another version: steps are those of the example then
-        pass
     try:
         yield
     finally:
-        for operator, kernels in kept:
-            operator.py_kernels.clear()
-            operator.py_kernels.update(kernels)
+        for table, entries in kept:
+            for key, value in entries.items():
+                if value is None:
+                    del table[key]
+                else:
+                    table[key] = value
+        for operator in operators:
             operator._dispatch_cache.clear()
 
 

@@ -55,7 +55,7 @@ class Operation:
         last = stack.rpartition(";")[2].split(",") if isinstance(stack, str) else []
         if len(last) != 3 or last[0].startswith("_empty"):
             return "", ""
-        return last[1][:200], last[2][:100]
+        return last[1][:200], last[2].rpartition(".")[2][:100]
 
 
 def operation(node: dict[str, Any]) -> Operation:

@@ -149,7 +149,6 @@ def _ranges(given: Any) -> dict[str, tuple[int, int | None]]:
     for name, one in given.items() if isinstance(given, dict) else ():
         match one:
             case {"min_val": int() | None as least, "max_val": int() | None as most}:
-                # 2 is what is assumed of any open size when it is traced: a size of 1 has the same graph.
                 found[str(name)] = (least if least is not None and least > 2 else 0, most)
     return found
 

@@ -11,6 +11,7 @@ from ....errors import FormatError
 from ....graph.builder import TooManyError
 from ....graph.graph import Graph, Node, Value
 from ....graph.operators import Array, TensorType
+from ...contents import FREE_PARAMETERS, MAX_PARAMETERS
 from . import (
     activations,
     arithmetic,
@@ -26,7 +27,6 @@ from . import (
     reductions,
     shapes,
 )
-from ...contents import FREE_PARAMETERS, MAX_PARAMETERS
 from .call import Call
 from .program import Operation, Program
 from .registry import OPERATORS
@@ -114,7 +114,12 @@ class Reader:
         for target, name in states.items():
             last = self.places.tensor(returned.get(target, name))
             values.append(self._named(last, self.builder.fresh(f"{target}.out")))
-        return self.builder.finish(values)
+        return self.builder.finish(values).replace(ranges=self._ranges())
+
+    def _ranges(self) -> dict[str, tuple[int, int | None]]:
+        """Of the free sizes of inputs; 2 is what PyTorch assumes of any when it traces, and a size of 1 has the same graph."""
+        named = {size for one in self.builder.inputs for size in one.shape or () if isinstance(size, str)}
+        return {name: both for name, both in self.program.ranges.items() if name in named and both != (0, None)}
 
     # What the operators are given.
 
@@ -174,6 +179,7 @@ class Reader:
             if gone:
                 made: Any = list(self.builder.add("Identity", gone[:1], f"{gone[0]}.gone"))
                 self.refused.update(made)
+                self.places.spoil(node, arguments, made[0])
                 made *= len(node.outputs)
             else:
                 made = self._written(node, arguments)
@@ -188,6 +194,7 @@ class Reader:
                 taken = []
             refused = self.builder.refuse(node.kind, taken, f"{base}.gone", base, f"{error}{where}")
             self.refused.add(refused)
+            self.places.spoil(node, arguments, refused)
             made = [refused] * len(node.outputs)
         for name, tensor in zip(node.outputs, made):
             if name and tensor is not None:

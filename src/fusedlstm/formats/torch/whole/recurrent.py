@@ -159,28 +159,44 @@ def _turned(kind: str, array: Array) -> Array:
     return np.concatenate([z, r, n])
 
 
-def _cell_arrays(call: Call) -> dict[str, Array]:
-    names = {"weight_ih_l0": "w_ih", "weight_hh_l0": "w_hh", "bias_ih_l0": "b_ih", "bias_hh_l0": "b_hh"}
-    return {name: call.array(given, call.tensor(given)) for name, given in names.items() if call.has(given)}
+# Single steps are written in pieces: passes put them together, several in a row as one layer.
+
+
+def _projected(call: Call, x: str, which: str) -> str:
+    """W x + b of all gates."""
+    bias = [call.tensor(f"b_{which}")] if call.has(f"b_{which}") else []
+    return call.op("Gemm", x, call.tensor(f"w_{which}"), *bias, transB=1)
+
+
+def _gates(call: Call, x: str, count: int) -> list[str]:
+    return call.ops("Split", [x], count, axis=1, num_outputs=count)
 
 
 @operator("lstm_cell.default")
 def _lstm_cell(call: Call) -> list[str]:
-    """One step of a layer."""
-    weights = lstm_weights(_cell_arrays(call), False)
-    x, states = call.tensor("input"), call.tensors("hx")
-    if len(states) != 2 or call.rank(x) != 2:
-        raise FormatError(f"expected a batch and two states, found shape {call.shape(x)} and {len(states)} states")
-    _, h, c = _run_lstm(call, weights, False, call.unsqueeze(x, 0), [call.unsqueeze(one, 0) for one in states])
-    return [call.squeeze(h, 0), call.squeeze(c, 0)]
+    states = call.tensors("hx")
+    if len(states) != 2:
+        raise FormatError(f"hx: expected two states, found {len(states)}")
+    h, c = states
+    both = call.op("Add", _projected(call, call.tensor("input"), "ih"), _projected(call, h, "hh"))
+    i, f, g, o = _gates(call, both, 4)
+    kept = call.op("Mul", call.op("Sigmoid", f), c)
+    c = call.op("Add", kept, call.op("Mul", call.op("Sigmoid", i), call.op("Tanh", g)))
+    return [call.op("Mul", call.op("Sigmoid", o), call.op("Tanh", c)), c]
 
 
-@operator("gru_cell.default", "rnn_tanh_cell.default", "rnn_relu_cell.default")
-def _plain_cell(call: Call) -> str:
-    kind = call.kind.partition(".")[0].removesuffix("_cell")
-    x, arrays = call.tensor("input"), _cell_arrays(call)
-    if call.rank(x) != 2:
-        raise FormatError(f"expected a batch, found shape {call.shape(x)}")
-    states = [call.unsqueeze(call.tensor("hx"), 0)]
-    _, h = _run_plain(call, kind, arrays, 1, False, False, call.unsqueeze(x, 0), states)
-    return call.squeeze(h, 0)
+@operator("gru_cell.default")
+def _gru_cell(call: Call) -> str:
+    h = call.tensor("hx")
+    inside = _gates(call, _projected(call, call.tensor("input"), "ih"), 3)
+    outside = _gates(call, _projected(call, h, "hh"), 3)
+    r, z = (call.op("Sigmoid", call.op("Add", one, other)) for one, other in zip(inside[:2], outside))
+    n = call.op("Tanh", call.op("Add", inside[2], call.op("Mul", r, outside[2])))
+    rest = call.op("Mul", call.op("Sub", call.like(z, 1.0), z), n)
+    return call.op("Add", rest, call.op("Mul", z, h))
+
+
+@operator("rnn_tanh_cell.default", "rnn_relu_cell.default")
+def _rnn_cell(call: Call) -> str:
+    both = call.op("Add", _projected(call, call.tensor("input"), "ih"), _projected(call, call.tensor("hx"), "hh"))
+    return call.op("Tanh" if "tanh" in call.kind else "Relu", both)

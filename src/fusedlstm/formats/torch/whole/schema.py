@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ....errors import FormatError
-from ....graph.dims import Dim, Size
+from ....graph.dims import Dim, Size, parsed
 from ....graph.graph import MAX_RANK
 
 # torch._export.serde.schema.ScalarType; bfloat16 is computed as float32.
@@ -184,43 +185,30 @@ def size(value: Any) -> Size:
 def expressed(expression: str) -> Size:
     """A size from an expression as SymPy writes it: ``Mul(Integer(2), Symbol('s0', integer=True))``, ``2*s0``."""
     if len(expression) <= _MOST_TEXT:
-        try:
-            return _evaluated(ast.parse(expression, mode="eval").body)
-        except (SyntaxError, ValueError, RecursionError, MemoryError, ZeroDivisionError, _UnknownExpressionError):
-            pass
+        with suppress(ValueError):
+            return parsed(expression)
+        with suppress(SyntaxError, ValueError, RecursionError, MemoryError, ZeroDivisionError):
+            return _called(ast.parse(expression, mode="eval").body)
     return Dim.unknown("expression", expression)
 
 
-class _UnknownExpressionError(Exception):
-    """An expression of other functions."""
-
-
-def _evaluated(tree: ast.AST) -> Size:
+def _called(tree: ast.AST) -> Size:
+    """A size that is written as calls of SymPy's classes."""
     match tree:
-        case ast.Name(name):
-            return Dim.symbol(name)
-        case ast.Constant(int() as number) if type(number) is int and abs(number) < 2**63:
-            return number
         case ast.Call(ast.Name("Symbol"), [ast.Constant(str() as name)]):
             return Dim.symbol(name)
-        case ast.Call(ast.Name("Integer"), [number]):
-            return _evaluated(number)
+        case ast.Call(ast.Name("Integer"), [ast.Constant(int() as number)]) if abs(number) < 1 << 63:
+            return int(number)
+        case ast.Call(ast.Name("Integer"), [ast.UnaryOp(ast.USub(), ast.Constant(int() as number))]):
+            return -int(number)
         case ast.Call(ast.Name("Add" | "Mul" as function), [first, *rest]):
-            found = _evaluated(first)
+            found = _called(first)
             for one in rest:
-                found = found + _evaluated(one) if function == "Add" else found * _evaluated(one)
+                found = found + _called(one) if function == "Add" else found * _called(one)
             return found
-        case ast.Call(ast.Name("FloorDiv" | "CleanDiv"), [left, right]) | ast.BinOp(left, ast.FloorDiv(), right):
-            return _evaluated(left) // _evaluated(right)
-        case ast.BinOp(left, ast.Add(), right):
-            return _evaluated(left) + _evaluated(right)
-        case ast.BinOp(left, ast.Sub(), right):
-            return _evaluated(left) - _evaluated(right)
-        case ast.BinOp(left, ast.Mult(), right):
-            return _evaluated(left) * _evaluated(right)
-        case ast.UnaryOp(ast.USub(), one):
-            return -_evaluated(one)
-    raise _UnknownExpressionError
+        case ast.Call(ast.Name("FloorDiv" | "CleanDiv"), [above, below]):
+            return _called(above) // _called(below)
+    raise ValueError("expected an expression of sizes, found another")
 
 
 def named_arguments(where: str, inputs: Any) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from .schema import Ref
 if TYPE_CHECKING:
     from .reader import Reader
 
-_IN_PLACE = re.compile(r"([a-z][a-z0-9_]*[a-z0-9])_(\.\w+)")
+_IN_PLACE = re.compile(r"([a-z_][a-z0-9_]*[a-z0-9])_(\.\w+)")
 _RESHAPED = (
     "view.default",
     "unsqueeze.default",
@@ -87,6 +87,8 @@ class Places:
         place = self._find(name)
         if not place.tensor:
             place.tensor = self._reader.builder.constant(self._reader.stored(place.stored), name)
+        if place.source and self._root(place).tensor in self._reader.refused:
+            return self._root(place).tensor
         if place.source:
             version = self._root(place).version
             if version != place.version and place.view is not None:
@@ -98,7 +100,7 @@ class Places:
     def functional(self, kind: str) -> str:
         """The operator that computes what one writes in place."""
         match = _IN_PLACE.fullmatch(kind)
-        return f"{match[1]}{match[2]}" if match and kind not in OPERATORS else kind
+        return f"{match[1]}{match[2]}" if match else kind
 
     def assigned(self, call: Call, made: str) -> str:
         """What an operator in place writes, in the type and shape of what it writes to."""
@@ -111,6 +113,13 @@ class Places:
             made = call.op("Expand", made, call.op("Shape", before))
         self._write(target.name, made, call)
         return self.tensor(target.name)
+
+    def spoil(self, node: Operation, arguments: Mapping[str, Any], refused: str) -> None:
+        """What a node would have written to is not known any more."""
+        target = arguments.get("self")
+        if self.functional(node.kind) != node.kind and isinstance(target, Ref) and target.name in self._places:
+            root = self._root(self._places[target.name])
+            root.tensor, root.version = refused, root.version + 1
 
     def follow(self, node: Operation, arguments: Mapping[str, Any]) -> None:
         """Remember of what a node has made whose view it is."""
