@@ -10,8 +10,8 @@ import zipfile
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
+pytest.importorskip("torch")
+import torch
 import torch_programs
 from torch import nn
 from torch.export import Dim
@@ -60,7 +60,7 @@ def test_a_tagger_without_torch(tagger, tmp_path):
 
 
 def test_the_lstm_inside_and_the_native_form(tagger, tmp_path):
-    module, data = tagger
+    _, data = tagger
     model = fl.Model.load(data)
     model.save(tmp_path / "tagger.safetensors")
     again = fl.Model.load(tmp_path / "tagger.safetensors")
@@ -160,7 +160,14 @@ def test_attention_layers(decomposed, monkeypatch):
     def run(self, x, y, mask):
         alone = self.attend(x, y, y, need_weights=False)[0]
         masked, weights = self.attend(x, y, y, key_padding_mask=mask)
-        return alone, masked, weights, self.encoder(x), self.encoder(x, self.causal, is_causal=False), self.decoder(x, y[:, :5])
+        return (
+            alone,
+            masked,
+            weights,
+            self.encoder(x),
+            self.encoder(x, self.causal, is_causal=False),
+            self.decoder(x, y[:, :5]),
+        )
 
     module = Of(run, **parts).eval()
     inputs = torch.randn(3, 5, 8), torch.randn(3, 6, 8), torch.arange(6).expand(3, 6) > torch.tensor([[3], [5], [1]])

@@ -138,6 +138,14 @@ class Call:
             raise FormatError(f"{name}: expected {' or '.join(choices)}, found {str(found)[:80]!r}")
         return str(found)
 
+    def items(self, name: str) -> list[Any]:
+        """A list, or one alone, of numbers that may be computed."""
+        found = self.value(name)
+        found = found if isinstance(found, list) else [found]
+        if not all(isinstance(one, Ref) or type(one) is int for one in found):
+            raise FormatError(f"{name}: expected whole numbers, found {str(found)[:80]!r}")
+        return list(found)
+
     def sizes(self, name: str) -> str:
         """Whole numbers, which may be computed, as a tensor of one dimension."""
         return self.list_of(name, self.value(name))
@@ -234,7 +242,8 @@ class Call:
 
     def like(self, x: str, value: float) -> str:
         """A number of the type of a tensor."""
-        return self.constant(np.array(value).astype(self.kind_of(x)))
+        with np.errstate(all="ignore"):
+            return self.constant(np.array(value).astype(self.kind_of(x)))
 
     def ops(self, op: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
         """A node with several outputs."""
@@ -242,7 +251,7 @@ class Call:
 
     def op(self, op: str, *inputs: str, **attributes: Any) -> str:
         """A node with one output."""
-        return list(self.builder.add(op, inputs, self.base, 1, self.base, **attributes))[0]
+        return self.builder.add(op, inputs, self.base, 1, self.base, **attributes)[0]
 
     def cast(self, x: str, to: np.dtype[Any]) -> str:
         """A tensor in another type."""

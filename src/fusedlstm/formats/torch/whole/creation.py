@@ -71,6 +71,7 @@ def _arange(call: Call) -> str:
         start, end, step = ends
         if not step or not np.isfinite([start, end, step]).all() or abs((end - start) / step) > _MOST:
             raise FormatError(f"expected at most {_MOST} numbers, found from {start} to {end} in steps of {step}")
+        call.builder.expect_room(8 * int(abs((end - start) / step)))
         return call.constant(np.arange(start, end, step).astype(dtype))
     if floating:
         raise FormatError("expected whole numbers where the ends are computed, found others")
@@ -83,6 +84,7 @@ def _linspace(call: Call) -> str:
     count = call.whole("steps")
     if not 0 <= count <= _MOST:
         raise FormatError(f"steps: expected 0 to {_MOST}, found {count}")
+    call.builder.expect_room(8 * count)
     values = np.linspace(call.number("start"), call.number("end"), count)
     return call.constant(values.astype(call.dtype(default=FLOAT32)))
 
@@ -93,4 +95,5 @@ def _eye(call: Call) -> str:
     columns = call.whole("m", rows)
     if not 0 <= rows * columns <= _MOST or rows < 0:
         raise FormatError(f"expected at most {_MOST} numbers, found {rows} times {columns}")
+    call.builder.expect_room(8 * rows * columns)
     return call.constant(np.eye(rows, columns).astype(call.dtype(default=FLOAT32)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ....errors import FormatError
 from .call import BOOL, INT64, Call
-from .movement import _FAR
+from .parts import FAR
 from .promotion import given
 from .registry import operator
 
@@ -147,10 +147,10 @@ def _put_slice(call: Call) -> str:
     start: Any
     if call.kind.startswith("select"):
         start, part, step = call.whole("index"), call.unsqueeze(part, axis), 1
-        stop: Any = start + 1 if start != -1 else _FAR
+        stop: Any = start + 1 if start != -1 else FAR
     else:
         start = call.whole("start") if call.has("start") else 0
-        stop, step = call.whole("end") if call.has("end") else _FAR, call.whole("step", 1)
+        stop, step = call.whole("end") if call.has("end") else FAR, call.whole("step", 1)
     if step != 1:
         if type(size) is not int:
             raise FormatError(f"step: expected 1 where the size is open, found {step}")
@@ -162,8 +162,8 @@ def _put_slice(call: Call) -> str:
     parts = [part]
     if start and not (type(size) is int and start <= -size):
         parts.insert(0, call.slice(x, axis, 0, start))
-    if stop != _FAR and not (type(size) is int and stop >= size):
-        parts.append(call.slice(x, axis, stop, _FAR))
+    if stop != FAR and not (type(size) is int and stop >= size):
+        parts.append(call.slice(x, axis, stop, FAR))
     return part if len(parts) == 1 else call.op("Concat", *parts, axis=axis)
 
 
@@ -178,6 +178,10 @@ def _one_hot(call: Call) -> str:
 
 @operator("topk.default", "sort.default", "sort.stable")
 def _top(call: Call) -> list[str]:
+    return _sorted(call)
+
+
+def _sorted(call: Call) -> list[str]:
     x = call.tensor("self")
     axis = call.axis(call.whole("dim", -1), call.rank(x))
     if call.kind.startswith("topk"):
@@ -188,8 +192,8 @@ def _top(call: Call) -> list[str]:
 
 
 @operator("argsort.default", "argsort.stable")
-def _argsort(call: Call) -> str:
-    return _top(call)[1]
+def _argsort(call: Call) -> str | None:
+    return _sorted(call)[1]
 
 
 @operator("unfold.default")
@@ -203,6 +207,7 @@ def _unfold(call: Call) -> str:
     count = (known - size) // step + 1
     if count * size > 1 << 22:
         raise FormatError(f"expected at most {1 << 22} places, found {count} windows of {size}")
+    call.builder.expect_room(8 * count * size)
     places = np.arange(count, dtype=np.int64)[:, None] * step + np.arange(size)
     made = call.op("Gather", x, call.constant(places), axis=axis)
     rank = call.rank(x) + 1

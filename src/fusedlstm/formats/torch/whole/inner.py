@@ -12,7 +12,7 @@ from .operation import Operation, operation
 from .schema import Ref
 
 MAX_NODES = 20_000
-_MOST_DEPTH = 16
+_MOST_DEPTH = 8
 _RUN_AS_THEY_ARE = ("torch.ops.higher_order.wrap_with_set_grad_enabled",)
 
 
@@ -75,10 +75,10 @@ def _inside(where: str, node: dict[str, Any], metas: dict[str, Any], depth: int)
         _renamed(schema.argument(where, one), names)
         for one in schema.objects(f"{where}: outputs", graph.get("outputs"))
     ]
-    outputs = operation({**node, "inputs": []}).outputs
-    if len(made) < len(outputs) or not all(isinstance(one, Ref) for one in made):
-        raise FormatError(f"{where}: expected {len(outputs)} outputs of {name!r:.80}, found {len(made)}")
-    for output, value in zip(outputs, made):
+    wanted = operation({**node, "inputs": []}).outputs
+    if len(made) < len(wanted) or not all(isinstance(one, Ref) for one in made):
+        raise FormatError(f"{where}: expected {len(wanted)} outputs of {name!r:.80}, found {len(made)}")
+    for output, value in zip(wanted, made):
         yield Operation("torch.ops.aten.alias.default", None, (output,), {}, {"self": value})
 
 

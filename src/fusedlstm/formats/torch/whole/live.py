@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from ....errors import AssumptionWarning, FormatError
@@ -114,16 +115,20 @@ def _decomposed(torch: Any, program: Any) -> Any:
 
 @contextmanager
 def _open_steps(torch: Any) -> Iterator[None]:
-    """Let the number of steps stay open: PyTorch finds the shape of what an LSTM gives by a loop over them."""
+    """Let the number of steps stay open: PyTorch finds the shape of what an LSTM gives by a loop over them, and that of
+    a pool in whole numbers.
+    """
     keys = [getattr(torch._C.DispatchKey, name) for name in ("CompositeImplicitAutograd", "Autograd", "Meta")]
     kept: list[tuple[Any, dict[Any, Any]]] = []
-    operators = []
+    operators: dict[Any, Any] = {}
     with suppress(AttributeError):  # of another version: steps are those of the example then
-        operators = [getattr(torch.ops.aten, name).input for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")]
-        for operator in operators:
-            for table, entries in ((operator.py_kernels, keys), (torch._decomp.decomposition_table, [operator])):
-                kept.append((table, {key: table.get(key) for key in entries}))
-                table.update(dict.fromkeys(entries, _shapes))
+        layers = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+        operators = {getattr(torch.ops.aten, name).input: _shapes for name in layers}
+        operators[torch.ops.aten.max_pool1d.default] = partial(_pooled, torch)
+        for operator, shapes in operators.items():
+            for table, own in ((operator.py_kernels, keys), (torch._decomp.decomposition_table, [operator])):
+                kept.append((table, {key: table.get(key) for key in own}))
+                table.update(dict.fromkeys(own, shapes))
             operator._dispatch_cache.clear()
     try:
         yield
@@ -144,3 +149,12 @@ def _shapes(x: Any, states: Any, params: Any, *options: Any) -> Any:
     bidirectional = options[4]
     y = x.new_empty((*x.shape[:-1], several[0].shape[-1] * (2 if bidirectional else 1)))
     return (y, *(one.new_empty(one.shape) for one in several))
+
+
+def _pooled(
+    torch: Any, x: Any, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Any:
+    """What a pool over one dimension gives, as one over two."""
+    sizes = [list(one) if isinstance(one, (list, tuple)) else [one] for one in (kernel, stride, padding, dilation)]
+    kernel, stride, padding, dilation = ([other, *one] if one else [] for other, one in zip((1, 1, 0, 1), sizes))
+    return torch.max_pool2d(x.unsqueeze(-2), kernel, stride, padding, dilation, ceil_mode).squeeze(-2)

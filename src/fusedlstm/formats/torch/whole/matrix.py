@@ -23,7 +23,7 @@ def _linear(call: Call) -> str:
 
 @operator("addmm.default")
 def _addmm(call: Call) -> str:
-    alpha, beta = float(call.value("alpha", 1)), float(call.value("beta", 1))
+    alpha, beta = call.number("alpha", 1), call.number("beta", 1)
     inputs = [call.tensor(name) for name in ("mat1", "mat2", "self")]
     return call.op("Gemm", *inputs, alpha=alpha, beta=beta)
 
@@ -36,7 +36,7 @@ def _add_product(call: Call) -> str:
     if call.kind.startswith("addbmm"):
         product = call.op("ReduceSum", product, call.int_list(0), keepdims=0)
     scaled = []
-    for one, factor in ((x, call.value("beta", 1)), (product, call.value("alpha", 1))):
+    for one, factor in ((x, call.number("beta", 1)), (product, call.number("alpha", 1))):
         scaled.append(one if factor == 1 else call.op("Mul", one, *given(call, call.kind_of(x), factor)))
     return call.op("Add", *scaled)
 

@@ -59,6 +59,7 @@ class Operation:
 
 
 def operation(node: dict[str, Any]) -> Operation:
+    """What a node of the JSON says."""
     target = schema.text("node", node.get("target"))
     outputs: list[str] = []
     for one in schema.objects(f"{target}: outputs", node.get("outputs")):

@@ -83,7 +83,7 @@ def _adaptive(rank: int, op: str, call: Call) -> list[str | None]:
         known = call.shape(x)[axis]
         if size is None or size == 1 or (type(known) is int and size == known):
             continue
-        if type(size) is not int or type(known) is not int or not 0 < size <= 4096:
+        if type(size) is not int or type(known) is not int or not 0 < size <= 256:
             raise FormatError(
                 f"output_size: expected 1 where sizes are open, found {str(sizes)[:80]} of {call.shape(x)}"
             )
@@ -118,7 +118,7 @@ def _resized(call: Call, mode: str, rank: int) -> str:
         raise FormatError(f"expected {rank + 2} dimensions, found {call.shape(x)}")
     corners = call.value("align_corners", False)
     where = "align_corners" if corners else "asymmetric" if mode == "nearest" else "half_pixel"
-    options = {"mode": mode, "coordinate_transformation_mode": where, "nearest_mode": "floor"}
+    options: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": where, "nearest_mode": "floor"}
     if mode == "cubic":
         options["cubic_coeff_a"] = -0.75
     sizes = call.value("output_size", None)

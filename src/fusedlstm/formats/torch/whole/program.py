@@ -65,25 +65,35 @@ class Program:
     ranges: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     names: Sequence[str] = ()
     metas: Mapping[str, Any] = field(default_factory=dict)
+    _parsed: dict[str, Meta] = field(default_factory=dict)
+    _dense: dict[str, bool] = field(default_factory=dict)
 
     def meta(self, name: str) -> Meta:
         """The type of a tensor."""
-        if name not in self.metas:
-            raise FormatError(f"tensor {name!r}: expected its type in the file, found none")
-        return schema.meta(name, self.metas[name])
+        if name not in self._parsed:
+            if name not in self.metas:
+                raise FormatError(f"tensor {name!r}: expected its type in the file, found none")
+            self._parsed[name] = schema.meta(name, self.metas[name])
+        return self._parsed[name]
 
     def is_dense(self, name: str) -> bool:
         """Whether a tensor lies in memory without gaps, its last axis innermost."""
-        shape, held = self.meta(name).shape, self.metas[name]
-        strides = held.get("strides", held["meta"].get("strides") if isinstance(held.get("meta"), dict) else None)
-        if not isinstance(strides, list) or len(strides) != len(shape):
+        if name not in self._dense:
+            self._dense[name] = _is_dense(self.meta(name), self.metas[name])
+        return self._dense[name]
+
+
+def _is_dense(meta: Meta, held: Any) -> bool:
+    inner = held.get("meta")
+    strides = held.get("strides", inner.get("strides") if isinstance(inner, dict) else None)
+    if not isinstance(strides, list) or len(strides) != len(meta.shape):
+        return False
+    step: Any = 1
+    for extent, stride in zip(reversed(meta.shape), reversed(strides)):
+        if extent != 1 and schema.size(stride) != step:
             return False
-        step: Any = 1
-        for extent, stride in zip(reversed(shape), reversed(strides)):
-            if extent != 1 and schema.size(stride) != step:
-                return False
-            step = step * extent
-        return True
+        step = step * extent
+    return True
 
 
 def program(member: str, tree: dict[str, Any]) -> Program:
@@ -99,7 +109,7 @@ def program(member: str, tree: dict[str, Any]) -> Program:
     signature = schema.table(f"{member}: signature", module.get("signature"))
     if "input_specs" not in signature:
         raise FormatError(
-            f"{member}: expected a program of PyTorch 2.2 or newer, found none; export and save it again with a newer one"
+            f"{member}: expected a program of PyTorch 2.2 or newer, found an older one; export and save it again"
         )
     nodes, metas = inlined(member, graph)
     outputs = [_output(one) for one in schema.objects(f"{member}: output_specs", signature.get("output_specs"))]
@@ -149,6 +159,7 @@ def _ranges(given: Any) -> dict[str, tuple[int, int | None]]:
     for name, one in given.items() if isinstance(given, dict) else ():
         match one:
             case {"min_val": int() | None as least, "max_val": int() | None as most}:
+                # 2 is what PyTorch assumes of any when it traces; a size of 1 has the same graph.
                 found[str(name)] = (least if least is not None and least > 2 else 0, most)
     return found
 

@@ -66,6 +66,8 @@ def given(call: Call, dtype: DType, *values: Any) -> list[str]:
     for value in values:
         if isinstance(value, Ref):
             made.append(call.cast(call.reader.tensor(value.name), dtype))
+        elif not isinstance(value, bool | int | float):
+            raise FormatError(f"expected a tensor or a number, found {str(value)[:80]!r}")
         else:
             with np.errstate(all="ignore"):
                 made.append(call.constant(np.array(value).astype(dtype)))

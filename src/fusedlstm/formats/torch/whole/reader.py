@@ -22,13 +22,15 @@ from . import (
     matrix,
     movement,
     normalisation,
+    parts,
     pooling,
     recurrent,
     reductions,
     shapes,
 )
 from .call import Call
-from .program import Operation, Program
+from .operation import Operation
+from .program import Program
 from .registry import OPERATORS
 from .schema import Meta, Ref
 from .views import Places
@@ -37,9 +39,12 @@ from .writer import Writer
 __all__ = ["FAMILIES", "Reader", "read_graph"]
 
 FAMILIES = (
-    *(activations, arithmetic, attention, convolution, creation, indexing, matrix, movement, normalisation, pooling),
-    *(recurrent, reductions, shapes),
+    *(activations, arithmetic, attention, convolution, creation, indexing, matrix, movement, normalisation, parts),
+    *(pooling, recurrent, reductions, shapes),
 )
+_MOST_NODES, _MOST_EACH = 1000, 10
+"""Of the graph: so many, and so many for each of the program's."""
+
 Reads = Mapping[str, Callable[[], Any]]
 
 
@@ -86,10 +91,9 @@ class Reader:
     def __init__(self, program: Program, tensors: Reads, most: int) -> None:
         self.program = program
         self.tensors = tensors
-        self.builder = Writer(most)
+        self.builder = Writer(most, _MOST_NODES + _MOST_EACH * len(program.nodes))
         self.refused: set[str] = set()
         self.places = Places(self)
-        self._left = most
         self._changing = self._mutated()
 
     def read(self, outputs: Sequence[str] | None) -> Graph:
@@ -117,7 +121,7 @@ class Reader:
         return self.builder.finish(values).replace(ranges=self._ranges())
 
     def _ranges(self) -> dict[str, tuple[int, int | None]]:
-        """Of the free sizes of inputs; 2 is what PyTorch assumes of any when it traces, and a size of 1 has the same graph."""
+        """Of the free sizes of inputs."""
         named = {size for one in self.builder.inputs for size in one.shape or () if isinstance(size, str)}
         return {name: both for name, both in self.program.ranges.items() if name in named and both != (0, None)}
 
@@ -136,9 +140,6 @@ class Reader:
         if name not in self.tensors:
             raise FormatError(f"tensor {name!r}: expected in the file, found none of that name")
         array = np.asarray(self.tensors[name]())
-        self._left -= array.nbytes
-        if self._left < 0:
-            raise FormatError(f"expected tensors that a file of this size justifies, found more by {name!r}")
         if array.dtype.kind not in "fiub":
             raise FormatError(f"tensor {name!r}: expected numbers, found {array.dtype}, which is not supported")
         return array
@@ -208,9 +209,9 @@ class Reader:
             raise FormatError(_unknown(node.target))
         call = Call(self, functional, arguments, node.outputs, node.module or next(iter(node.outputs), ""))
         made = write(call)
-        several = [made] if isinstance(made, str) or made is None else list(made)
+        several: list[str | None] = [made] if isinstance(made, str) or made is None else list(made)
         if functional != node.kind:
-            several = [self.places.assigned(call, several[0])]
+            several = [self.places.assigned(call, several[0] or "")]
         if len(several) < len(node.outputs):
             raise FormatError(f"expected at most {len(several)} outputs, found {len(node.outputs)}")
         for name, tensor in zip(node.outputs, several):

@@ -175,7 +175,7 @@ def meta(name: str, value: Any) -> Meta:
 def size(value: Any) -> Size:
     """A size: a number, or what an expression stands for."""
     match value:
-        case {"as_int": int() as number} if type(number) is int and 0 <= number < 2**63:
+        case {"as_int": int(number)} if not isinstance(number, bool) and 0 <= number < 2**63:
             return number
         case {"as_expr": {"expr_str": str() as expression}}:
             return expressed(expression)
@@ -189,7 +189,7 @@ def expressed(expression: str) -> Size:
             return parsed(expression)
         with suppress(SyntaxError, ValueError, RecursionError, MemoryError, ZeroDivisionError):
             return _called(ast.parse(expression, mode="eval").body)
-    return Dim.unknown("expression", expression)
+    return Dim.unknown("expression", len(expression), hash(expression))  # which may be long
 
 
 def _called(tree: ast.AST) -> Size:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ....errors import FormatError
 from ....graph.dims import Size
 from .call import Call
-from .program import Operation, Program
+from .operation import Operation
+from .program import Program
 from .registry import OPERATORS
 from .schema import Ref
 
@@ -18,22 +19,15 @@ if TYPE_CHECKING:
     from .reader import Reader
 
 _IN_PLACE = re.compile(r"([a-z_][a-z0-9_]*[a-z0-9])_(\.\w+)")
-_RESHAPED = (
-    "view.default",
-    "unsqueeze.default",
-    "squeeze.dim",
-    "squeeze.default",
-    "squeeze.dims",
-    "flatten.using_ints",
-)
-_RESHAPED += ("reshape.default", "unflatten.int", "view_as.default", "reshape_as.default")
-_SAME = ("alias.default", "detach.default", "contiguous.default", "to.dtype", "to.device", "to.dtype_layout")
-_SAME += ("lift_fresh.default", "dropout.default", "feature_dropout.default", "alpha_dropout.default")
-_TURNED = ("transpose.int", "permute.default", "t.default", "swapaxes.default")
-_PARTS = ("select.int", "slice.Tensor", "narrow.default")
-_OTHERS = ("expand.default", "expand_as.default", "split.Tensor", "split_with_sizes.default", "split.sizes")
-_OTHERS += ("chunk.default", "unbind.int", "movedim.int", "unfold.default", "diagonal.default", "numpy_T.default")
-VIEWS = frozenset((*_RESHAPED, *_SAME, *_TURNED, *_PARTS, *_OTHERS))
+_RESHAPED = {"view.default", "unsqueeze.default", "squeeze.dim", "squeeze.default", "squeeze.dims", "view_as.default"}
+_RESHAPED |= {"reshape.default", "reshape_as.default", "flatten.using_ints", "unflatten.int"}
+_SAME = {"alias.default", "detach.default", "contiguous.default", "to.dtype", "to.device", "to.dtype_layout"}
+_SAME |= {"lift_fresh.default", "dropout.default", "feature_dropout.default", "alpha_dropout.default"}
+_TURNED = {"transpose.int", "permute.default", "t.default", "swapaxes.default"}
+_PARTS = {"select.int", "slice.Tensor", "narrow.default"}
+_OTHERS = {"expand.default", "expand_as.default", "split.Tensor", "split_with_sizes.default", "split.sizes"}
+_OTHERS |= {"chunk.default", "unbind.int", "movedim.int", "unfold.default", "diagonal.default", "numpy_T.default"}
+VIEWS = _RESHAPED | _SAME | _TURNED | _PARTS | _OTHERS
 """Operators whose output may lie in the memory of their input."""
 _MOST_DEPTH = 64
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ....graph.builder import Builder
+import numpy as np
+
+from ....errors import FormatError
+from ....graph.builder import Builder, TooManyError
 from ....graph.graph import Graph, Value, node, prune
 from ....graph.operators import Array
 from ....graph.passes.constants import Folder
@@ -21,11 +24,14 @@ class Writer(Builder):
     Parameters
     ----------
     room : int
-        Bytes of constants that may be computed where they are asked for.
+        Bytes of constants that the file justifies.
+    most : int
+        Nodes that it justifies.
     """
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, most: int) -> None:
         super().__init__()
+        self._most = most
         self._folder = Folder(Graph((), (), ()), {}, {}, _ROOM)
         self._folder.work = _ROOM
         self.types = self._folder.types
@@ -34,10 +40,29 @@ class Writer(Builder):
         self._settled: dict[str, Array | None] = {}
 
     def constant(self, value: Any, base: str = "constant") -> str:
-        """A constant."""
+        """A constant.
+
+        Raises
+        ------
+        FormatError
+            More numbers than the file justifies.
+        """
+        self.expect_room(np.asarray(value).nbytes)
+        self._room -= np.asarray(value).nbytes
         name = super().constant(value, base)
         self._folder.known[name] = self.constants[name]
         return name
+
+    def expect_room(self, size: int) -> None:
+        """Refuse to make a constant of more bytes than the file justifies.
+
+        Raises
+        ------
+        FormatError
+            There is no room for it.
+        """
+        if size > self._room:
+            raise FormatError(f"expected constants that a file of this size justifies, found {size} bytes more")
 
     def add(
         self, op: str, inputs: Sequence[str], base: str, outputs: int = 1, name: str = "", **attributes: Any
@@ -51,6 +76,8 @@ class Writer(Builder):
         """
         names = tuple(self.fresh(base) for _ in range(outputs))
         made = node(op, inputs, names, name or base, **attributes)
+        if len(self.nodes) >= self._most:
+            raise TooManyError(f"expected at most {self._most} nodes of a program of this size, found more")
         self._enter(made)
         self._folder.step(made)
         self._folder.nodes.clear()  # they are here
