@@ -136,3 +136,43 @@ class ModelFromMemory:
         from .formats.keras.model.live import from_model
 
         return cls(from_model(model))
+
+    @classmethod
+    def from_torch(
+        cls: type[Whole],
+        module: Any,
+        example_inputs: Any = None,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        dynamic_shapes: Any = None,
+        outputs: Sequence[str] | None = None,
+    ) -> Whole:
+        """Take a live PyTorch module, through ``torch.export``; what a .pt2 file holds is read in the same way.
+
+        Parameters
+        ----------
+        module : torch.nn.Module or torch.export.ExportedProgram
+            In eval mode; one in training mode is taken as if it were, and a warning tells so.
+        example_inputs : tuple, optional
+            Tensors or arrays that it is called with, one alone without a tuple; their shapes and types are those of the
+            model's inputs. Not needed for a program.
+        kwargs : dict, optional
+            What it is called with by name.
+        dynamic_shapes : dict or tuple, optional
+            Sizes that are free, as torch.export takes them: ``{"x": {0: torch.export.Dim("batch")}}``. The number of
+            steps of LSTMs, GRUs and RNNs may be among them, which torch.export alone does not allow.
+        outputs : sequence of str, optional
+            Nodes of the program to cut the model at.
+
+        Raises
+        ------
+        TypeError
+            `module` is something else.
+        ValueError
+            torch.export cannot trace the module.
+        FormatError
+            It holds an operator that is not supported; the message names it.
+        """
+        from .formats.torch.whole.live import from_module
+
+        return cls(from_module(module, example_inputs, kwargs, dynamic_shapes, outputs))

@@ -6,12 +6,14 @@ A `Dim` is a polynomial with whole coefficients over symbols, and over quotients
 
 from __future__ import annotations
 
+import ast
 import itertools
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any
 
 _MOST_TERMS, _MOST_DEPTH = 8, 4
+_MOST_TEXT = 500
 _numbers = itertools.count()
 
 
@@ -163,6 +165,78 @@ def _text(atom: Any) -> str:
     if isinstance(atom, str):
         return atom
     return "?" if atom[0] == "?" else f"(({atom[1]})//{atom[2]})"
+
+
+def value_of(size: Size, sizes: Mapping[str, int]) -> int | None:
+    """A size where those that it is made of are known; None where one is not."""
+    if not isinstance(size, Dim):
+        return int(size)
+    total = 0
+    for key, count in size._terms:
+        for atom in key:
+            factor = sizes.get(atom) if isinstance(atom, str) else None
+            if isinstance(atom, tuple) and atom[0] == "//":
+                above, below = (value_of(one, sizes) for one in atom[1:])
+                factor = above // below if above is not None and below else None
+            if factor is None:
+                return None
+            count *= factor
+        total += count
+    return total
+
+
+def solved(size: Dim, found: int, sizes: Mapping[str, int]) -> tuple[str, int | None] | None:
+    """The name of the one unknown that a size grows with, and what it is; None where that is no whole number."""
+    unknown = {atom for key, _ in size._terms for atom in key if not isinstance(atom, str) or atom not in sizes}
+    if len(unknown) != 1:
+        return None
+    (name,) = unknown
+    if not isinstance(name, str) or any(key.count(name) > 1 for key, _ in size._terms):
+        return None
+    first, second = (value_of(size, {**sizes, name: one}) for one in (0, 1))
+    assert first is not None and second is not None
+    if second == first:
+        return None
+    one, left = divmod(found - first, second - first)
+    return name, (None if left or one < 0 else one)
+
+
+def parsed(text: str) -> Size:
+    """A size from what `repr` makes of one, or from Python's operators in general.
+
+    Raises
+    ------
+    ValueError
+        Anything else.
+    """
+    if len(text) > _MOST_TEXT:
+        raise ValueError(f"expected a short expression of sizes, found {len(text)} characters")
+    try:
+        return _parsed(ast.parse(text, mode="eval").body)
+    except (SyntaxError, RecursionError, MemoryError, ZeroDivisionError) as error:
+        raise ValueError(f"expected an expression of sizes, found {text[:80]!r}") from error
+
+
+def _parsed(tree: ast.AST) -> Size:
+    match tree:
+        case ast.Name(name):
+            return Dim.symbol(name)
+        case ast.Constant(int() as number) if type(number) is int and abs(number) < 1 << 63:
+            return number
+        case ast.UnaryOp(ast.USub(), one):
+            return _parsed(one) * -1
+        case ast.BinOp(left, operator, right):
+            first, second = _parsed(left), _parsed(right)
+            match operator:
+                case ast.Add():
+                    return first + second
+                case ast.Sub():
+                    return first - second
+                case ast.Mult():
+                    return first * second
+                case ast.FloorDiv():
+                    return first // second
+    raise ValueError("expected an expression of sizes, found another")
 
 
 def known(shape: tuple[Size, ...]) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import FormatError
-from .graph import MAX_DEPTH, Graph, check_shape
-from .operators import OPERATORS, Array, TensorType
+from .declared import input_types
+from .graph import MAX_DEPTH, Graph
+from .operators import OPERATORS, Array
 from .passes import settle
 from .passes.constants import Folder
 from .turns import unrolled
@@ -36,27 +37,8 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
     FormatError
         Shapes that the file does not take, or a tensor whose shape depends on values that are not known.
     """
-    values, inputs = values or {}, {}
-    sizes: dict[str, int] = {}
-    for value in graph.inputs:
-        if value.name in values:
-            continue
-        if value.name not in shapes or value.dtype is None:
-            raise FormatError(f"input {value.name!r}: expected a shape and a type, found none")
-        shape = tuple(shapes[value.name])
-        wanted = value.shape
-        if wanted is not None and (
-            len(shape) != len(wanted)
-            or any(
-                (type(size) is int and size != found)
-                or (isinstance(size, str) and sizes.setdefault(size, found) != found)
-                for size, found in zip(wanted, shape)
-            )
-        ):
-            named = ", ".join(str(sizes.get(size, size) if isinstance(size, str) else size or "?") for size in wanted)
-            raise FormatError(f"input {value.name!r}: expected shape ({named}), found {shape}")
-        check_shape(f"input {value.name!r}", shape, value.dtype)
-        inputs[value.name] = TensorType(shape, value.dtype)
+    values = values or {}
+    inputs = input_types(graph, shapes, values)
     found = Folder(graph, inputs, values, _ROOM).run()
     written = found
     for _ in range(MAX_DEPTH):  # loops inside loops

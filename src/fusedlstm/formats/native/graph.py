@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import FormatError
 from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Precision, Value, node
+from ...graph.dims import Dim, Size, parsed
 from ...graph.graph import MAX_NODES, check_shape
 from ...graph.operators import Array, Attribute, DType
 from ...weights import PRODUCTS, Activation, LSTMWeights
@@ -56,6 +57,7 @@ class Reader:
         precision = FLOAT32 if version == 1 else _precision(said.pop("precision", None))
         constants = _object(said.pop("constants", None), "constants")
         self._said = _list(said.pop("lstms", None), "lstms")
+        ranges = _ranges(said.pop("ranges", {}))
         inside = self._graph(said)
         return Graph(
             inside.inputs,
@@ -64,6 +66,7 @@ class Reader:
             {name: self._tensor(stored, f"constant {name!r}") for name, stored in constants.items()},
             inside.name,
             precision=precision,
+            ranges=ranges,
         )
 
     def _graph(self, said: Any) -> Graph:
@@ -139,15 +142,39 @@ class Reader:
         return stored
 
 
+def _size(said: Any, where: str) -> Size:
+    """A size as `described` writes it."""
+    if said is None or (type(said) is int and said >= 0) or (type(said) is str and said):
+        return said
+    try:
+        (text,) = said
+        found = parsed(text)
+        if isinstance(found, Dim):
+            return found
+    except (TypeError, ValueError):
+        pass
+    raise FormatError(f"{where}: expected sizes, names of sizes or null, found {_short(said)}")
+
+
+def _ranges(said: Any) -> dict[str, tuple[int, int | None]]:
+    """The least and the most that free sizes may be."""
+    found = {}
+    for name, both in _object(said, "ranges").items():
+        match both:
+            case [int() as least, int() | None as most] if type(least) is int and type(most) in (int, type(None)):
+                found[name] = (least, most)
+            case _:
+                raise FormatError(f"ranges: expected the least and the most of {_short(name)}, found {_short(both)}")
+    return found
+
+
 def _value(said: Any) -> Value:
     if len(_list(said, "input or output")) != 3:
         raise FormatError(f"input or output: expected a name, a dtype and a shape, found {_short(said)}")
     name, dtype, shape = said
     where = f"input or output {_short(name)}"
     if shape is not None:
-        for size in _list(shape, where):
-            if not (size is None or (type(size) is int and size >= 0) or (type(size) is str and size)):
-                raise FormatError(f"{where}: expected sizes, names of sizes or null, found {_short(size)}")
+        shape = [_size(size, where) for size in _list(shape, where)]
         check_shape(where, shape, None)
     kind = None if dtype is None else _dtype(dtype, where)
     return Value(_text(name, where), kind, None if shape is None else tuple(shape))

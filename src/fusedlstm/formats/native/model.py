@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from ...errors import FormatError
 from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Value, simplify, single
+from ...graph.dims import Dim, Size, parsed
 from ...graph.graph import prune
 from ...graph.operators import Array, Attribute
 from ...weights import Activation, LSTMWeights
@@ -36,6 +38,8 @@ def described(graph: Graph) -> tuple[dict[str, Stored], dict[str, str]]:
     said |= {"constants": writer.constants, "lstms": writer.lstms}
     if graph.precision != FLOAT32:
         said |= {"version": VERSION, "precision": asdict(graph.precision)}
+    if graph.ranges:
+        said["ranges"] = {name: list(both) for name, both in graph.ranges.items()}
     return writer.tensors, {MODEL_KEY: json.dumps(said, allow_nan=False, ensure_ascii=False, separators=(",", ":"))}
 
 
@@ -111,8 +115,17 @@ class _Writer:
 
 def _described(value: Value) -> list[Any]:
     dtype = None if value.dtype is None else np.dtype(value.dtype).name
-    shape = value.shape and [size if size is None or type(size) is int else str(size) for size in value.shape]
-    return [value.name, dtype, None if value.shape is None else list(shape or ())]
+    return [value.name, dtype, None if value.shape is None else list(map(_size, value.shape))]
+
+
+def _size(size: Size) -> Any:
+    """A number, a name or None; what follows from others as a list that holds the expression."""
+    if not isinstance(size, Dim):
+        return size
+    with suppress(ValueError):
+        if parsed(repr(size)) == size:
+            return [repr(size)]
+    return str(size)
 
 
 def _number(value: float) -> float | str:
@@ -194,5 +207,12 @@ def _cut(graph: Graph, outputs: Sequence[str]) -> Graph:
     known, used = {one.name: one for one in graph.outputs}, set(outputs)
     nodes = prune(graph.nodes, used)
     constants = {name: value for name, value in graph.constants.items() if name in used}
-    made = [known.get(name, Value(name)) for name in outputs]
-    return Graph(graph.inputs, made, nodes, constants, graph.name, precision=graph.precision)
+    return Graph(
+        graph.inputs,
+        [known.get(name, Value(name)) for name in outputs],
+        nodes,
+        constants,
+        graph.name,
+        precision=graph.precision,
+        ranges=graph.ranges,
+    )

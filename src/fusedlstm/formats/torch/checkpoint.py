@@ -14,7 +14,7 @@ from ..containers.source import Source
 from ..containers.zip import Archive, opened
 from ..contents import Contents
 from .objects import TorchUnpickler
-from .records import Records
+from .records import Reads, Records
 from .trees import contents, pickled
 
 NAME = "PyTorch checkpoint"
@@ -29,6 +29,19 @@ def read(source: Source) -> Contents | None:
     archive.expect_stored()
     pickle = _unpickled(archive, root)
     return contents(NAME, pickle, pickled(Records.of_archive(archive, root)), source)
+
+
+def tensors(source: Source) -> dict[str, Reads]:
+    """The tensors of a checkpoint that is one dictionary, by its keys."""
+    archive = opened(source)
+    if archive is None:
+        raise FormatError(f"{source.name}: expected what torch.save writes, found something else")
+    root = _root(archive)
+    archive.expect_stored()
+    tree, leaf = _unpickled(archive, root), pickled(Records.of_archive(archive, root))
+    entries = tree.items() if isinstance(tree, dict) else ()
+    found = {str(name): made for name, value in entries if (made := leaf(str(name), value)) is not None}
+    return {name: read for name, (_, read) in found.items()}
 
 
 def _unpickled(archive: Archive, root: str) -> Any:

@@ -1,5 +1,5 @@
-"""Programs exported by PyTorch (``torch.export.save``, ``.pt2``), read without PyTorch: the weights, and of the program
-only whether an LSTM is batch first.
+"""Programs exported by PyTorch (``torch.export.save``, ``.pt2``), read without PyTorch: the weights by name, and the
+program as a whole (`whole`).
 
 Layout, seen in files written by torch 2.13: ``<root>/data/weights/<model>_weights_config.json`` describes each tensor
 by its name, ``<root>/data/weights/weight_<n>`` are the bytes of one storage each, and ``<root>/models/<model>.json`` is
@@ -9,6 +9,7 @@ the graph.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import FormatError
+from ...graph import Graph
 from ...weights import LSTMWeights
 from ...weights.named import Named, Shape
 from ...weights.state_dict import Reader, bfloat16, by_prefix, laid_out, lstms
@@ -23,8 +25,11 @@ from ..containers.json import parse
 from ..containers.source import Source
 from ..containers.zip import Archive, opened
 from ..contents import Contents
+from . import older
 from .objects import RESAVE
 from .records import Reads, Records, by_name, shape
+from .whole.program import program
+from .whole.reader import justified, read_graph
 
 NAME = "PyTorch exported program"
 
@@ -38,44 +43,67 @@ _STRIDED = 7  # torch._export.serde.schema.Layout
 
 
 def read(source: Source) -> Contents | None:
-    """Every LSTM of the programs in the archive, by module path."""
+    """Every LSTM of the programs in the archive, by module path, and the whole program."""
     archive = opened(source)
     if archive is None or not any(map(_MARK.fullmatch, archive.names)):
         return None
     archive.expect_stored()
-    folder = f"{_root(archive)}data/weights/"
-    records = Records.of_archive(archive, _root(archive))
+    root = _root(archive)
+    if f"{root}{older.PROGRAM}" in archive:
+        return older.read(source, archive, root)
+    records = Records.of_archive(archive, root)
     found: list[tuple[str, dict[str, Reader]]] = []
     tensors: dict[str, Reads] = {}
+    models: dict[str, dict[str, Reads]] = {}
     for member in archive.names:
-        if not (member.startswith(folder) and member.endswith("_weights_config.json")):
+        match = re.fullmatch(rf"{re.escape(root)}data/weights/(.+)_weights_config\.json", member)
+        if match is None:
             continue
-        config = parse(member, archive.read(member)).get("config")
-        if not isinstance(config, dict):
-            raise FormatError(f"{member}: expected an object called config, found {type(config).__name__}")
-        entries = {name: _Entry(name, folder, entry) for name, entry in config.items()}
+        model = match[1]
+        entries = _entries(archive, member, f"{root}data/weights/")
         readers = {name: partial(entry.read, records) for name, entry in entries.items()}
-        model = member.removeprefix(folder).removesuffix("_weights_config.json")
         shapes = {name: entry.shape for name, entry in entries.items()}
         named = Named(shapes, by_name(readers), ignore=source.ignore, max_parameters=source.size)
-        lstms_here = lstms(named)
         tensors |= readers
-        layout = _layouts(archive, f"{_root(archive)}models/{model}.json")
-        found.append(
-            (
-                model,
-                {
-                    prefix: laid_out(reader, layout[prefix]) if prefix in layout else reader
-                    for prefix, reader in lstms_here.items()
-                },
-            )
-        )
+        layout = _layouts(archive, f"{root}models/{model}.json")
+        lstms_here = {
+            prefix: laid_out(reader, layout[prefix]) if prefix in layout else reader
+            for prefix, reader in lstms(named).items()
+        }
+        found.append((model, lstms_here))
+        constants = f"{root}data/constants/{model}_constants_config.json"
+        others = _entries(archive, constants, f"{root}data/constants/") if constants in archive else {}
+        models[model] = {**{name: partial(entry.read, records) for name, entry in others.items()}, **readers}
     if not found:
         raise FormatError(
-            "expected weights as torch.export.save writes them in PyTorch 2.13, found none (written by an older "
-            f"version, or compiled by AOTInductor); {RESAVE}"
+            f"expected weights as torch.export.save writes them, found none (compiled by AOTInductor); {RESAVE}"
         )
-    return Contents(NAME, {LSTMWeights: by_prefix(found)}, tensors)
+    whole = partial(_whole, archive, root, models, source.size)
+    return Contents(NAME, {LSTMWeights: by_prefix(found)}, tensors, graph=whole)
+
+
+def _whole(
+    archive: Archive,
+    root: str,
+    models: Mapping[str, Mapping[str, Reads]],
+    size: int,
+    outputs: Sequence[str] | None,
+    external_data: bool,
+) -> Graph:
+    """The one program of an archive."""
+    if len(models) != 1:
+        raise FormatError(f"expected one program, found {len(models)}: {', '.join(map(repr, list(models)[:8]))}")
+    ((model, tensors),) = models.items()
+    member = f"{root}models/{model}.json"
+    return read_graph(program(member, parse(member, archive.read(member))), tensors, outputs, justified(size))
+
+
+def _entries(archive: Archive, member: str, folder: str) -> dict[str, _Entry]:
+    """The tensors of one configuration."""
+    config = parse(member, archive.read(member)).get("config")
+    if not isinstance(config, dict):
+        raise FormatError(f"{member}: expected an object called config, found {type(config).__name__}")
+    return {name: _Entry(name, folder, entry) for name, entry in config.items()}
 
 
 class _Entry:

@@ -51,7 +51,7 @@ def _conv(plan: Plan, node: Node) -> None:
     target, each = _beside_each_other(plan, y), outputs // groups
     if groups > 1 and each <= _FEW:
         by_channel = plan.packed.get(
-            ("channels", names[1], names[2], tuple((one.start, one.stop) for one in keep)),
+            ("channels", names[1], names[2], groups, tuple((one.start, one.stop) for one in keep)),
             lambda: _by_channel(weights[(slice(None), slice(None), *keep)], bias),
         )
         beside = _beside(plan, x, (groups, channels, each))
@@ -61,7 +61,7 @@ def _conv(plan: Plan, node: Node) -> None:
         part = weights[g * each : (g + 1) * each][(slice(None), slice(None), *keep)]
         packed = plan.weights(
             node,
-            ("conv", names[1], names[2], g, tuple((one.start, one.stop) for one in keep)),
+            ("conv", names[1], names[2], groups, g, tuple((one.start, one.stop) for one in keep)),
             partial(_rows, part, None if bias is None else bias[g * each : (g + 1) * each]),
         )
         plan.emit(
@@ -168,7 +168,7 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
             part = weights[g * channels : (g + 1) * channels]
             packed = plan.weights(
                 node,
-                ("taps", names[1], g),
+                ("taps", names[1], groups, g),
                 partial(_taps, part),
             )
             columns = plan.scratch("f", (*x.shape[:-1], taps * each))

@@ -45,7 +45,7 @@ def _layer(plan: Plan, node: Node) -> None:
     axis = axis_of(node.attributes["axis"], len(x.shape))
     axes = range(axis, len(x.shape))
     gain, bias = (_whole(plan, name, x.shape[axis:]) for name in (*node.inputs[1:], "")[:2])
-    names = (*node.outputs[1:], "", "")[:2]
+    names = plan.wanted(node, 3)[1:]
     statistics = [kept(plan.write(name), axes) if name else None for name in names]
     y = plan.write(node.outputs[0], like=x)
     centred = node.op == "LayerNormalization"

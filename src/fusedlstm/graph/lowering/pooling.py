@@ -48,7 +48,7 @@ def _emit_pool(plan: Plan, kind: str, x: Tensor, name: str, how: tuple[Any, ...]
 
 @lowers("MaxPool")
 def _max(plan: Plan, node: Node) -> None:
-    x, (values, places) = plan.read(node.inputs[0]), (*node.outputs, "")[:2]
+    x, (values, places) = plan.read(node.inputs[0]), plan.wanted(node, 2)
     if plan.types[node.inputs[0]].dtype.name == "uint64":
         raise FormatError("arithmetic on uint64 is not supported")
     order, how = channels_last(len(x.shape)), _windows(plan, node, x)

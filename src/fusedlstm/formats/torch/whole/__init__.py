@@ -1,0 +1,1 @@
+"""Whole models of exported programs: the graph of PyTorch's operators, without PyTorch."""
