@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from . import _core
@@ -63,7 +64,7 @@ class Along:
         given = {name: fixed[name].astype(model.inputs[name].dtype) for name in model.inputs if name in fixed}
         self.walk = self._walk(given, time, every_step)
         self.axes = tuple(self.flow(name).axis for name in self.free)
-        self.zeros = [state.initial.astype(held(state.initial.dtype)) for state in self.walk.states]
+        self.first = [np.ascontiguousarray(one.initial, held(one.initial.dtype)) for one in self.walk.states]
         self._packed = model._packed if not fixed else type(model._packed)()
         self._made: dict[tuple[int, ...], Chunked] = {}
 

@@ -35,12 +35,12 @@ class TimeStream:
 
     def __init__(self, along: Along) -> None:
         self.model, self._along, self._walk = along.model, along, along.walk
-        self._core = _core.States([(element_of(value.dtype), value.shape) for value in along.zeros])
+        self._core = _core.States([(element_of(value.dtype), value.shape) for value in along.first])
         self._names = [state.name for state in along.walk.states]
         self._narrow = not self.model.inputs.narrow.isdisjoint(along.free)
         self._lives: dict[Any, _Live] = {}
         self._live: _Live | None = None  # which every step from now on is one of
-        self._set(dict(zip(self._names, along.zeros)), 0)
+        self._set(dict(zip(self._names, along.first)), 0)
         # What steps without arguments use, wherever the stream is.
         self._bound = _Live(self, along.chunk(self._walk.warm, 1), 1, 0)
         self._outputs = tuple(
@@ -127,7 +127,7 @@ class TimeStream:
 
     @state.setter
     def state(self, value: Mapping[str, npt.ArrayLike]) -> None:
-        wanted = dict(zip((*self._names, _STEPS), (*self._along.zeros, np.array(0, np.int64))))
+        wanted = dict(zip((*self._names, _STEPS), (*self._along.first, np.array(0, np.int64))))
         if value.keys() != wanted.keys():
             raise ValueError(f"state: expected {', '.join(wanted)}, found {', '.join(value)}")
         new = {}
@@ -145,7 +145,7 @@ class TimeStream:
 
     def reset(self) -> None:
         """Back to the start."""
-        self._set(dict(zip(self._names, self._along.zeros)), 0)
+        self._set(dict(zip(self._names, self._along.first)), 0)
 
     def copy(self) -> TimeStream:
         """A second stream that goes on from the same state, with buffers of its own."""
@@ -159,7 +159,7 @@ class TimeStream:
         return self.copy()
 
     def __repr__(self) -> str:
-        return f"TimeStream({self.model!r}, keeps {', '.join(self._names) or 'nothing'})"
+        return f"TimeStream({self.model!r}, time {', '.join(map(str, self._along.axes))}, keeps {', '.join(self._names) or 'nothing'})"
 
     def _in_place(self) -> Any:
         bound = self._bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from .flow import Flow
 
 if TYPE_CHECKING:
     from .walk import Walk
+
+_MOST = 1 << 26
+"""Numbers that one window keeps."""
 
 
 @dataclass(frozen=True, eq=False)

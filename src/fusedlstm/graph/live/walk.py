@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import FormatError
 from ..dims import Dim, known
-from ..graph import Graph, Node
+from ..graph import Graph, Node, captures, graphs_of
 from ..operators import OPERATORS, Array, TensorType
 from ..passes import settle
 from ..passes.constants import Folder
@@ -69,6 +69,7 @@ class Walk:
         self.states: list[State] = []
         self.entries: list[Entry] = []
         self.offsets: list[Callable[[int, int], int]] = []
+        self._used = {name for one in self.graph.nodes for name in one.inputs} | set(self.outputs)
         self._merged: set[str] = set()
         self._sizes: set[str] = set()  # what follows from how long the input is
         for one in self.graph.nodes:
@@ -109,6 +110,9 @@ class Walk:
         return (*made, *(offset(before, count) for offset in self.offsets))
 
     def _visit(self, one: Node) -> None:
+        inside = [name for graph in graphs_of(one) for name in captures(graph)]
+        if any(name in self.flows or name in self._sizes for name in inside):
+            raise ValueError("the graphs inside it look at the steps")
         flows = [self.flows.get(name) if name else None for name in one.inputs]
         moving = [flow for flow in flows if flow is not None]
         if one.op in ("Shape", "Size") or (not moving and any(name in self._sizes for name in one.inputs)):
@@ -126,6 +130,8 @@ class Walk:
                 self._sizes.add(name)
                 continue
             kind = types.get(name)
+            if kind is None and name not in self._used:
+                continue
             if kind is None:
                 raise ValueError("its shape depends on values that are known only when it runs")
             rest = [size for axis, size in enumerate(kind.shape) if axis != flow.axis]

@@ -157,8 +157,10 @@ def _slice(moving: Moving) -> Moved:
                 chunk.copy(moving.node)
 
         return Moved([made], write)
-    if step < 0 or -_FAR < start < 0 or 0 <= end < _FAR:
-        raise ValueError("it picks steps by where the sequence ends, turns them round, or takes a fixed number of them")
+    if step < 0:
+        raise ValueError("it turns the steps round (go_backwards), and needs the end of the sequence first")
+    if -_FAR < start < 0 or 0 <= end < _FAR:
+        raise ValueError("it picks steps by where the sequence ends, or takes a fixed number of them")
     if len(found) > 1:
         raise ValueError("expected a slice along time alone, found one along other axes as well")
     if (flow.outer, flow.inner) != (1, 1):

@@ -17,13 +17,13 @@ _BACKWARDS = "it runs backwards, or in both directions, and needs the end of the
 
 
 def _along(moving: Moving, time: int, lengths: int) -> Flow:
+    if lengths < len(moving.node.inputs) and moving.node.inputs[lengths]:
+        raise ValueError("it has lengths or a mask, which a stream does not; let each row be a stream of its own")
     flow = moving.flow()
     if flow.axis != time:
         raise BatchError("expected time where the layer has it, found it where the layer has rows or features")
     if (flow.outer, flow.inner) != (1, 1):
         raise ValueError("expected an axis of steps alone, found one that it shares with others")
-    if lengths < len(moving.node.inputs) and moving.node.inputs[lengths]:
-        raise ValueError("it has lengths or a mask, which a stream does not; let each row be a stream of its own")
     if flow.tail:
         raise ValueError("what comes before it is padded behind the last step, and a stream has none")
     return flow
@@ -35,12 +35,13 @@ class BatchError(ValueError):
 
 def _first(moving: Moving, index: int, shape: tuple[int, ...]) -> Array:
     """A first state: the node's own, or zeros."""
+    dtype = moving.walk.graph.types[moving.node.inputs[0]].dtype
     if index < len(moving.node.inputs) and moving.node.inputs[index]:
         value = moving.values[index]
         if value is None:
             raise ValueError("its first state is computed, and would be again for each chunk")
-        return np.broadcast_to(value, shape).astype(np.float32)
-    return np.zeros(shape, np.float32)
+        return np.broadcast_to(value, shape).astype(dtype)
+    return np.zeros(shape, dtype)
 
 
 @goes("fusedlstm.LSTM")
@@ -63,7 +64,7 @@ def _lstm(moving: Moving) -> Moved:
             first = _first(moving, 1 + k, shape)
             if not given and part.initial_state is not None:
                 rows = [np.broadcast_to(np.asarray(one)[0], shape[1:]) for one in part.initial_state[k]]
-                first = np.stack(rows).astype(np.float32)
+                first = np.stack(rows).astype(first.dtype)
             states.append(moving.walk.state(f"{moving.node.name or names[0]}.{what}", first))
         parts.append((part, states))
     lasts = [latest(moving, flow) if name and name in moving.walk.graph.types else None for name in names[1:]]

@@ -9,6 +9,18 @@ from ..chunk import Chunk, Window
 from ..flow import Moved, Moving, goes
 from .recurrent import BatchError
 
+
+@goes("ConvInteger", "ConvTranspose", "DepthToSpace", "QLinearConv", "SpaceToDepth")
+def _rows(moving: Moving) -> Moved:
+    """Where steps are rows."""
+    flow = moving.flow()
+    if flow.axis != 0:
+        raise ValueError("over time it is not known to go step by step")
+    if not moving.walk.merged(moving.node.inputs[0]):
+        raise BatchError("expected time where the layer has it, found it where the layer has rows")
+    return Moved([flow, None][: len(moving.node.outputs)])
+
+
 _LONG = 1 << 20  # steps, in place of a number that is not known
 
 
@@ -20,9 +32,7 @@ def _windows(moving: Moving) -> Moved:
     if pool and outputs > 1 and node.outputs[1] in moving.walk.graph.types:
         raise ValueError("where the largest elements are is counted from the start of the sequence")
     if flow.axis == 0:
-        if not moving.walk.merged(node.inputs[0]):
-            raise BatchError("expected time where the layer has it, found it where the layer has rows")
-        return Moved([flow, None][:outputs])
+        return _rows(moving)
     if flow.axis == 1:
         raise ValueError("expected time where the layer has it, found it where the layer has channels")
     kernel = a["kernel_shape"] if pool else moving.shapes[1][2:]
