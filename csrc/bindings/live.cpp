@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -118,18 +120,42 @@ class LiveModel : public Initialised {
       made_.push_back(model_->inputs() + output);
     }
     live_ = std::make_unique<Live>(model_->program(), shared_->states, sizes, std::move(states), std::move(again));
-    for (const Live::Overlap& one : given_) expect_place(one.input);
-    for (const std::size_t array : made_) expect_place(array);
+    Form own;
+    for (const Live::Overlap& one : given_) {
+      expect_place(one.input);
+      own.given.push_back(model_->slot(one.input));
+      if (one.bytes > 0)
+        own.given.back().shape.back() -= static_cast<py::ssize_t>(one.bytes / size_of(own.given.back().element));
+    }
+    for (const std::size_t array : made_) {
+      expect_place(array);
+      own.made.push_back(model_->slot(array));
+    }
+    forms_.push_back(std::move(own));
+  }
+
+  // The same arrays may come in several shapes, and the outputs then have others. Before the first step.
+  using Shapes = std::vector<std::vector<py::ssize_t>>;
+  void set_forms(const std::vector<std::pair<Shapes, Shapes>>& forms) {
+    std::vector<Form> found;
+    for (const auto& [given, made] : forms) {
+      found.push_back(forms_.front());
+      reshape(found.back().given, given);
+      reshape(found.back().made, made);
+    }
+    if (found.empty()) throw std::invalid_argument("form: expected one or more");
+    forms_ = std::move(found);
   }
 
   // New outputs; None where the arrays do not fit as they are, or the state is elsewhere.
   py::object step(const py::tuple& arrays) const {
-    if (!fit(arrays)) return py::none();
+    const Form* const form = form_of(arrays);
+    if (form == nullptr) return py::none();
     py::tuple found(made_.size());
-    for (std::size_t k = 0; k < made_.size(); ++k) found[k] = allocate(model_->slot(made_[k]));
+    for (std::size_t k = 0; k < made_.size(); ++k) found[k] = allocate(form->made[k]);
     const Inside inside(*shared_);
     // Garbage was collected perhaps, which may have done anything to the arrays; another thread may have gone on elsewhere.
-    if (!fit(arrays) || shared_->current != this) return py::none();
+    if (!form->fit(arrays) || shared_->current != this) return py::none();
     for (std::size_t k = 0; k < given_.size(); ++k) {
       const Live::Overlap& one = given_[k];
       const auto* from = static_cast<const char*>(py::reinterpret_borrow<py::array>(arrays[k]).data());
@@ -167,14 +193,31 @@ class LiveModel : public Initialised {
     if (live_->is_state(array)) throw std::invalid_argument("expected an array that is no state");
   }
 
-  bool fit(const py::tuple& arrays) const {
-    if (arrays.size() != given_.size()) return false;
-    for (std::size_t k = 0; k < given_.size(); ++k) {
-      const Model::Slot& slot = model_->slot(given_[k].input);
-      const py::ssize_t before = static_cast<py::ssize_t>(given_[k].bytes / size_of(slot.element));
-      if (!fits(arrays[k], slot, slot.shape.empty() ? 0 : slot.shape.back() - before)) return false;
+  // Shapes of what is given and made.
+  struct Form {
+    std::vector<Model::Slot> given, made;
+    bool fit(const py::tuple& arrays) const {
+      if (arrays.size() != given.size()) return false;
+      for (std::size_t k = 0; k < given.size(); ++k)
+        if (!fits(arrays[k], given[k])) return false;
+      return true;
     }
-    return true;
+  };
+  const Form* form_of(const py::tuple& arrays) const {
+    for (const Form& one : forms_)
+      if (one.fit(arrays)) return &one;
+    return nullptr;
+  }
+  static void reshape(std::vector<Model::Slot>& slots, const Shapes& shapes) {
+    if (shapes.size() != slots.size()) throw std::invalid_argument("form: expected a shape for each array");
+    const auto count = [](const std::vector<py::ssize_t>& shape) {
+      return std::accumulate(shape.begin(), shape.end(), py::ssize_t{1}, std::multiplies<py::ssize_t>());
+    };
+    for (std::size_t k = 0; k < slots.size(); ++k) {
+      if (shapes[k].size() > 64 || count(shapes[k]) != count(slots[k].shape))
+        throw std::invalid_argument("form: expected as many elements");
+      slots[k].shape = shapes[k];
+    }
   }
 
   void advance() const {
@@ -193,6 +236,7 @@ class LiveModel : public Initialised {
   std::unique_ptr<Live> live_;
   std::vector<Live::Overlap> given_;
   std::vector<std::size_t> made_;
+  std::vector<Form> forms_;
 };
 
 }  // namespace
@@ -229,5 +273,6 @@ void bind_live(py::module_& module) {
       .def("step", &LiveModel::step, "New outputs for new inputs; None where they do not fit as they are.")
       .def("step_in_place", &LiveModel::step_in_place, "The same with its own memory.")
       .def("array", &LiveModel::array, "What an input or output holds, shared.")
+      .def("set_forms", &LiveModel::set_forms, py::arg("forms"), "The shapes that steps come and go in.")
       .def("take_over", &LiveModel::take_over, "It may step from now on, and no other program of the stream.");
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,21 @@ class Chunked(NamedTuple):
     given: tuple[int, ...]
     made: tuple[int | None, ...]
     """Of each output of the model that of the program; None where these steps give none."""
+
+
+class Lost(NamedTuple):
+    """Axes that arrays come without."""
+
+    steps: bool
+    rows: bool
+
+    def of(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+        """A shape without them; `axis` is that of steps."""
+        gone = {axis} if self.steps else set()
+        row = 0 if axis else 1
+        if self.rows and shape[row : row + 1] == (1,) and len(shape) > 2:
+            gone.add(row)
+        return tuple(size for k, size in enumerate(shape) if k not in gone)
 
 
 class Along:
@@ -72,10 +88,26 @@ class Along:
         """How an input or output goes."""
         return self.walk.flows[name]
 
+    def axis(self, name: str) -> int:
+        """The axis of an input or output on which its steps are put together."""
+        flow = self.flow(name)
+        return min(self.axes[0], len(self.walk.graph.types[name].shape)) if flow.last else flow.axis
+
     def shape(self, name: str, count: int) -> tuple[int, ...]:
         """Of an input or output with so many steps."""
-        kind, flow = self.walk.graph.types.get(name) or self.walk.inputs[name], self.flow(name)
+        kind, flow = self.walk.inputs.get(name) or self.walk.graph.types[name], self.flow(name)
+        if flow.last:
+            return (*kind.shape[: self.axis(name)], count, *kind.shape[self.axis(name) :])
         return tuple(flow.inner * count if axis == flow.axis else size for axis, size in enumerate(kind.shape))
+
+    def size(self, name: str) -> int:
+        """Elements of one step of an input or output."""
+        return math.prod(self.shape(name, 1))
+
+    def losses(self, step: bool) -> list[Lost]:
+        """Axes that callers may leave out: that of rows where there is one, that of a step."""
+        rows = [False, True] if self.batch_size == 1 else [False]
+        return [Lost(steps, row) for steps in ([False, True] if step else [False]) for row in rows]
 
     def _walk(self, fixed: Mapping[str, Array], time: Time, every_step: bool) -> Walk:
         choices = [self._axes(name, time) for name in self.free]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._along import Along, Chunked
+from ._along import Along, Chunked, Lost
 from ._model_parts import cast, held
 from .graph.tensors import element_of
 
@@ -72,10 +72,28 @@ class TimeStream:
         TypeError, ValueError
             Arrays that do not fit. The state is as before.
         """
+        live = self._live
+        if live is self._bound and not kwargs:  # most steps are like the one before
+            if not args:
+                live.step_in_place()
+                return self.output
+            found = None if self._narrow else live.core.step(args)
+            if found is not None:
+                return _one(cast(found, live.casts) if live.casts else found)
         if not args and not kwargs:
-            return self._in_place()
+            made = self._run(list(self._bound.given), 1)
+            for one, part in zip(self._outputs, made):
+                if part.size:
+                    one[...] = part
+            return _some([one if part.size else None for one, part in zip(self._outputs, made)])
         arrays, lost = self._arguments(args, kwargs, 1)
-        return self._shown(self._run(arrays, 1), lost, 1)
+        flows = [self._along.flow(name) for name in self._walk.outputs]
+        now = self._core.steps
+        if lost.steps and any(flow.settled(now + 1) - flow.settled(now) > 1 for flow in flows):
+            raise ValueError("expected an axis of steps, as the first step gives several, or process, found none")
+        axes = map(self._along.axis, self._walk.outputs)
+        made = self._run(arrays, 1)
+        return _some([part.reshape(lost.of(part.shape, k)) if part.size else None for part, k in zip(made, axes)])
 
     def process(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run any number of steps: the inputs are shaped as the model takes them, and so are the outputs.
@@ -93,30 +111,19 @@ class TimeStream:
         if len(counts) != 1 or not min(counts):
             raise ValueError(f"expected one number of steps, at least one, found {sorted(counts)}")
         (count,) = counts
-        if not self._walk.every_step:
-            return self._shown(self._run(arrays, count), lost, count)
-        before = self.state
-        parts: list[list[Array]] = [[] for _ in self._walk.outputs]
-        try:
-            for k in range(count):
-                one = [np.ascontiguousarray(array.take([k], axis)) for array, axis in zip(arrays, self._along.axes)]
-                for place, part in zip(parts, self._run(one, 1)):
-                    place.append(part)
-        except ValueError:
-            self.state = before
-            raise
-        joined = [np.concatenate(part, axis) for part, axis in zip(parts, map(self._axis, self._walk.outputs))]
-        return self._shown(joined, lost, count)
+        made = self._several(arrays, count) if self._walk.every_step else self._run(arrays, count)
+        axes = map(self._along.axis, self._walk.outputs)
+        return _one([part.reshape(lost.of(part.shape, axis)) for part, axis in zip(made, axes)])
 
     @property
     def input(self) -> Any:
         """What `step` without arguments reads: an array with an axis of one step, or a tuple of them."""
-        return self._bound.given[0] if len(self._bound.given) == 1 else self._bound.given
+        return _one(self._bound.given)
 
     @property
     def output(self) -> Any:
         """What `step` without arguments writes: an array with an axis of one step, or a tuple of them."""
-        return self._outputs[0] if len(self._outputs) == 1 else self._outputs
+        return _one(self._outputs)
 
     @property
     def state(self) -> dict[str, Array]:
@@ -159,21 +166,8 @@ class TimeStream:
         return self.copy()
 
     def __repr__(self) -> str:
-        return f"TimeStream({self.model!r}, time {', '.join(map(str, self._along.axes))}, keeps {', '.join(self._names) or 'nothing'})"
-
-    def _in_place(self) -> Any:
-        bound = self._bound
-        if self._live is bound:
-            bound.core.step_in_place()
-            return bound.shown
-        made = self._run(list(bound.given), 1)
-        if not any(part.size for part in made):
-            return None
-        there = [one if part.size else None for one, part in zip(self._outputs, made)]
-        for one, part in zip(self._outputs, made):
-            if part.size:
-                one[...] = part.reshape(one.shape)
-        return there[0] if len(there) == 1 else tuple(there)
+        axes, kept = ", ".join(map(str, self._along.axes)), ", ".join(self._names) or "nothing"
+        return f"TimeStream({self.model!r}, time is axis {axes}, keeps {kept})"
 
     def _run(self, arrays: list[Array], count: int) -> list[Array]:
         """An array for each output."""
@@ -183,12 +177,8 @@ class TimeStream:
         found = live.core.step(tuple(arrays))
         if found is None:
             raise RuntimeError("stream: another thread is using it, and nothing was done")
-        parts, made = iter(cast(found, live.casts)), []
-        for name, place, none in zip(self._walk.outputs, live.places, live.none):
-            part = none if place is None else next(parts)
-            last = place is not None and self._along.flow(name).last
-            made.append(np.expand_dims(part, self._axis(name)) if last else part)
-        return made
+        parts = iter(cast(found, live.casts))
+        return [next(parts) if place is not None else none for place, none in zip(live.places, live.none)]
 
     def _switch(self, count: int) -> _Live:
         """The program for so many steps, from where the stream is now."""
@@ -208,69 +198,46 @@ class TimeStream:
             self._live = live if steady else None
         return live
 
+    def _several(self, arrays: list[Array], count: int) -> list[Array]:
+        """One step after the other, where each renews what is the last step's alone."""
+        before, parts = self.state, []
+        try:
+            for at in range(count):
+                one = [np.ascontiguousarray(array.take([at], axis)) for array, axis in zip(arrays, self._along.axes)]
+                parts.append(self._run(one, 1))
+        except ValueError:
+            self.state = before
+            raise
+        axes = map(self._along.axis, self._walk.outputs)
+        return [np.concatenate(part, axis) for part, axis in zip(zip(*parts), axes)]
+
     def _arguments(
         self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike], count: int | None
-    ) -> tuple[list[Array], tuple[bool, bool]]:
-        """The inputs as the model takes them; and which axes the caller left out: that of steps, that of rows."""
+    ) -> tuple[list[Array], Lost]:
+        """The inputs as the model takes them, and which axes the caller left out."""
         free = self._along.free
         if len(args) + len(named) != len(free) or any(name not in free[len(args) :] for name in named):
-            raise TypeError(
-                f"expected {', '.join(free)}; found {len(args)} arrays and {', '.join(named) or 'no names'}"
-            )
+            wanted = ", ".join(free)
+            raise TypeError(f"expected {wanted}; found {len(args)} arrays and {', '.join(named) or 'no names'}")
         values = {**dict(zip(free, args)), **named}
         found, left = [], set()
         for name in free:
-            array = self.model.inputs.array(name, values[name])
-            wanted = self._along.shape(name, 1)
-            axis = self._along.flow(name).axis
-            missing = len(wanted) - array.ndim
-            rows = 1 - axis if axis < 2 and len(wanted) > 1 else 0
-            absent = {axis} if count and missing else set()
-            if missing > len(absent) and self._along.batch_size == 1:
-                absent.add(rows)
-            for one in sorted(absent) if len(absent) == missing else ():
-                array = np.expand_dims(array, one)
-            fits = array.ndim == len(wanted) and all(
-                own == size or (k == axis and count is None) for k, (own, size) in enumerate(zip(array.shape, wanted))
-            )
-            if not fits:
-                shown = ["steps" if k == axis and count is None else str(size) for k, size in enumerate(wanted)]
-                shape = np.shape(values[name])
-                raise ValueError(f"input {name!r}: expected shape ({', '.join(shown)}), found {shape}")
-            found.append(array)
-            left.add((axis in absent, rows in absent))
+            array, axis = self.model.inputs.array(name, values[name]), self._along.axis(name)
+            for lost in self._along.losses(count == 1):
+                place = axis - (1 if lost.rows and axis else 0)
+                steps = count or (array.shape[place] if array.ndim > place else 0)
+                whole = self._along.shape(name, steps)
+                if array.shape == lost.of(whole, axis):
+                    left.add(lost)
+                    found.append(array.reshape(whole))
+                    break
+            else:
+                whole = self._along.shape(name, 1)
+                shown = ["steps" if k == axis and count is None else str(size) for k, size in enumerate(whole)]
+                raise ValueError(f"input {name!r}: expected shape ({', '.join(shown)}), found {array.shape}")
         if len(left) > 1:
             raise ValueError("expected all inputs with the same axes, found others")
         return found, left.pop()
-
-    def _axis(self, name: str) -> int:
-        """The axis of an output on which its steps are put together."""
-        flow, rank = self._along.flow(name), len(self._along.shape(name, 1))
-        return min(self._along.axes[0], rank) if flow.last else flow.axis
-
-    def _shown(self, arrays: Sequence[Array], lost: tuple[bool, bool], count: int) -> Any:
-        """Outputs for the caller, without the axes that the inputs lacked."""
-        found: list[Array | None] = []
-        for name, array in zip(self._walk.outputs, arrays):
-            axis = self._axis(name)
-            if count == 1 and lost[0]:
-                if array.shape[axis] > 1:
-                    raise ValueError("this step gives several: use process")
-                shown = None if not array.shape[axis] else array.reshape(array.shape[:axis] + array.shape[axis + 1 :])
-            else:
-                shown = array
-            rows = 1 - self._along.axes[0] if self._along.axes[0] < 2 else 0
-            if shown is not None and lost[1]:
-                rows -= 1 if lost[0] and axis < rows else 0
-                shown = (
-                    shown.reshape(shown.shape[:rows] + shown.shape[rows + 1 :])
-                    if shown.shape[rows : rows + 1] == (1,)
-                    else shown
-                )
-            found.append(shown)
-        if all(one is None for one in found):
-            return None
-        return found[0] if len(found) == 1 else tuple(found)
 
     def _set(self, states: Mapping[str, Array], steps: int) -> None:
         self._core.mend()
@@ -281,28 +248,42 @@ class TimeStream:
             self._live = None
 
 
+def _one(values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _some(values: Sequence[Array | None]) -> Any:
+    """None where there is none at all."""
+    return None if all(one is None for one in values) else _one(values)
+
+
 class _Live:
     """A program for some steps on memory of its own."""
 
     def __init__(self, stream: TimeStream, chunked: Chunked, count: int, steps: int) -> None:
-        along, walk = stream._along, stream._walk
+        along, outputs = stream._along, stream._walk.outputs
         self.count, self.places = count, chunked.made
         made = [place for place in chunked.made if place is not None]
         self.core = _core.Live(chunked.program, stream._core, chunked.states, [], chunked.given, made, steps)
+        self.step_in_place = self.core.step_in_place
         first = len(chunked.given) + len(chunked.states)
         self.given = tuple(self.core.array(place) for place in chunked.given)
-        kinds = {name: along.model.outputs[name].dtype for name in walk.outputs}
-        self.none = [np.zeros(self._none(stream, name), kinds[name]) for name in walk.outputs]
         arrays = [None if place is None else self.core.array(first + place) for place in chunked.made]
-        self.made = tuple(arrays)
-        self.shown: Any = self.made[0] if len(self.made) == 1 else self.made
-        present = [(name, array) for name, array in zip(walk.outputs, arrays) if array is not None]
-        self.casts = tuple((k, kinds[name]) for k, (name, array) in enumerate(present) if kinds[name] != array.dtype)
-
-    @staticmethod
-    def _none(stream: TimeStream, name: str) -> tuple[int, ...]:
-        """The shape of no steps of an output."""
-        shape = list(stream._along.shape(name, 0))
-        if stream._along.flow(name).last:
-            shape.insert(stream._axis(name), 0)
-        return tuple(shape)
+        there = [(name, array) for name, array in zip(outputs, arrays) if array is not None]
+        shapes = [along.shape(name, array.size // along.size(name)) for name, array in there]
+        self.made = tuple(
+            None if array is None else array.reshape(along.shape(name, array.size // along.size(name)))
+            for name, array in zip(outputs, arrays)
+        )
+        self.core.set_forms(
+            [
+                (
+                    [lost.of(one.shape, axis) for one, axis in zip(self.given, along.axes)],
+                    [lost.of(shape, along.axis(name)) for shape, (name, _) in zip(shapes, there)],
+                )
+                for lost in along.losses(count == 1 and steps == 0)
+            ]
+        )
+        kinds = {name: along.model.outputs[name].dtype for name in outputs}
+        self.casts = tuple((k, kinds[name]) for k, (name, array) in enumerate(there) if kinds[name] != array.dtype)
+        self.none = [np.zeros(along.shape(name, 0), kinds[name]) for name in outputs]

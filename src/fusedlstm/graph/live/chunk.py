@@ -159,6 +159,8 @@ class Window:
             raise ValueError("expected an axis of steps alone, found one that it shares with others")
         shape = [past if axis == self.flow.axis else size for axis, size in enumerate(kind.shape)]
         shape = shape if order is None else [shape[axis] for axis in order]
+        if math.prod(shape) > _MOST:
+            raise ValueError(f"expected at most {_MOST} numbers of the past, found {math.prod(shape)}")
         self.state = (
             walk.state(f"{node.name or node.outputs[0]}.past", np.full(shape, fill, kind.dtype)) if past else None
         )
