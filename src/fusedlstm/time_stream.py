@@ -47,6 +47,7 @@ class TimeStream:
             np.zeros(along.shape(name, 1), held(self.model.outputs[name].dtype)) if one is None else one
             for name, one in zip(self._walk.outputs, self._bound.made)
         )
+        self._shown = _one(self._outputs)
         if self._walk.period == 1:
             self._lives[(True, self._walk.key(self._walk.warm, 1))] = self._bound
 
@@ -76,7 +77,7 @@ class TimeStream:
         if live is self._bound and not kwargs:  # most steps are like the one before
             if not args:
                 live.step_in_place()
-                return self.output
+                return self._shown
             found = None if self._narrow else live.core.step(args)
             if found is not None:
                 return _one(cast(found, live.casts) if live.casts else found)
@@ -123,7 +124,7 @@ class TimeStream:
     @property
     def output(self) -> Any:
         """What `step` without arguments writes: an array with an axis of one step, or a tuple of them."""
-        return _one(self._outputs)
+        return self._shown
 
     @property
     def state(self) -> dict[str, Array]:
