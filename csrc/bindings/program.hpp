@@ -72,7 +72,6 @@ class Model : public Initialised {
   std::shared_ptr<fusedlstm::Program> program_;
   static constexpr long long endless = 1LL << 62;  // nanoseconds
   mutable int runs_ = 0;
-  mutable unsigned since_ = 0;
   mutable long long shortest_ = endless;
 };
 
