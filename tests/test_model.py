@@ -353,7 +353,7 @@ def test_streams_that_cannot_be(detector, tmp_path):
         [("x", FLOAT, [1, 4])],
         [("y", FLOAT, [1, 4])],
     )
-    with pytest.raises(ValueError, match="expected a model with states"):
+    with pytest.raises(ValueError, match="expected an axis of steps whose size is free"):
         fl.Model.load(path).stream()
 
 

@@ -135,7 +135,7 @@ def whole():
     weights = fl.LSTMWeights([[fl.DirectionWeights(numbers(80, 16), numbers(80, 20), numbers(80, seed=2))]])
     lstm = fl.LSTM(weights)
     conv, head = fl.Conv1d(numbers(16, 5, 3), numbers(16, seed=1)), fl.Linear(numbers(3, 20), numbers(3, seed=4))
-    return fl.Sequential(fl.Transpose(1, 2), conv, "relu", fl.Transpose(1, 2), lstm, head)
+    return fl.Sequential(fl.Transpose(1, 2), conv, "relu", fl.Transpose(1, 2), lstm, head, shape=(None, None, 5))
 
 
 @schemes
@@ -273,3 +273,14 @@ def test_streams_of_models_with_states():
         x = numbers(1, 1, 6, seed=t)
         y, h, c = low(x, h, c)
         assert stream.step(x).tobytes() == y.tobytes()
+
+
+@schemes
+def test_live_along_time(dtype, products):
+    """The bytes of the whole sequence, in any chunks."""
+    low, x = whole().astype(dtype, products), numbers(1, 40, 5, seed=6)
+    stream, parts = low.stream(), []
+    for first, last in ((0, 1), (1, 2), (2, 9), (9, 10), (10, 40)):
+        parts.append(stream.process(x[:, first:last]))
+    found = np.concatenate([one for one in parts if one.shape[1]], axis=1)
+    assert found.tobytes() == low(x).tobytes()

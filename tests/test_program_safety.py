@@ -45,7 +45,7 @@ def copying():
 
 
 def live(pairs=(), overlaps=(), given=(), made=()):
-    return _core.Live(copying(), _core.Guard(), list(pairs), list(overlaps), list(given), list(made))
+    return _core.Live(copying(), _core.States([("f", (2, 3))]), list(pairs), list(overlaps), list(given), list(made))
 
 
 def late(make_run):
@@ -93,9 +93,16 @@ WRONG = {
     "no weights": lambda: program().product(None, X, Y, None, None),
     "no LSTM": lambda: program().lstm(None, (X, None, None, None), (None, Y, Y)),
     "no GRU": lambda: program().gru(None, (X, None, None), (None, Y)),
-    "no program": lambda: _core.Live(None, _core.Guard(), [], [], [], []),
-    "no guard": lambda: _core.Live(copying(), None, [], [], [], []),
-    "no such state": lambda: live([(0, 1)]),
+    "no program": lambda: _core.Live(None, _core.States([("f", (2, 3))]), [], [], [], []),
+    "no states": lambda: _core.Live(copying(), None, [], [], [], []),
+    "no such state": lambda: live([(0, 0, 1)]),
+    "state of half a pair": lambda: live([(0, 0)]),
+    "state into no output": lambda: live([(0, 1, 0)]),
+    "state that is given": lambda: live([(0, 0, 0)], (), [0]),
+    "state that is made": lambda: live([(0, 0, 0)], (), (), [0]),
+    "states of no kind": lambda: _core.States([("x", (1,))]),
+    "another state": lambda: _core.States([("f", (1,))]).set(0, np.zeros(2, f4)),
+    "a state too many": lambda: _core.States([]).get(0),
     "no such context": lambda: live((), [(1, 1)]),
     "no such input": lambda: live((), (), [3]),
     "no such output": lambda: live((), (), (), [1]),
@@ -105,11 +112,11 @@ WRONG = {
     "call with more names": lambda: _core.Call(copying(), ("x", "y"), (0,)),
     "call with names of numbers": lambda: _core.Call(copying(), (7,), (0,)),
     "unborn call": lambda: _core.Call.__new__(_core.Call).in_order(()),
-    "unborn guard": lambda: _core.Guard.__new__(_core.Guard).mend(),
+    "unborn states": lambda: _core.States.__new__(_core.States).mend(),
     "unborn program": lambda: _core.Program.__new__(_core.Program).run(),
     "unborn live": lambda: _core.Live.__new__(_core.Live).step_in_place(),
     "step after a run": lambda: late(lambda made: made.run(np.zeros((2, 3), f4))),
-    "step after a live one": lambda: late(lambda made: _core.Live(made, _core.Guard(), [], [], [], [])),
+    "step after a live one": lambda: late(lambda made: _core.Live(made, _core.States([("f", (2, 3))]), [], [], [], [])),
     "no parameters": lambda: mapped("Narrow", "i", "i"),
     "no bits": lambda: mapped("Narrow", "i", "i", [math.nan, 0]),
     "no choice of IsInf": lambda: mapped("IsInf", "f", "b"),
@@ -132,7 +139,7 @@ WRONG = {
     "odd constants": lambda: program(constants=[np.zeros(25, np.uint8)[1:].view(f4)]),
     "other byte order": lambda: copying().run(np.ones((2, 3), ">f4")),
     "place in slots": lambda: _core.find_slots(np.zeros(9, i8), np.ones((1, 1), i8), 9, *[np.zeros(9, i8)] * 2),
-    "state of another byte order": lambda: live([(0, 0)]).set_state(0, np.ones((2, 3), ">f4")),
+    "state of another byte order": lambda: _core.States([("f", (2, 3))]).set(0, np.ones((2, 3), ">f4")),
 }
 
 
@@ -149,7 +156,7 @@ def test_windows_that_reach_everywhere():
 
 
 def test_a_guard_lets_one_in():
-    guard = _core.Guard()
+    guard = _core.States([("f", (2, 3))])
     guard.__exit__(None, None, None)  # of nobody
     with guard:
         with pytest.raises(RuntimeError, match="another thread"), guard:

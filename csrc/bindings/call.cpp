@@ -35,15 +35,10 @@ struct Taken {
 }  // namespace
 
 bool fits(const py::handle& given, const Model::Slot& slot) {
-  return fits(given, slot, slot.shape.empty() ? 0 : slot.shape.back());
-}
-
-bool fits(const py::handle& given, const Model::Slot& slot, py::ssize_t last) {
   const auto* const array = as_array(given);
   return array != nullptr && is_type(array->descr, slot.dtype) && (array->flags & whole) == whole &&
          static_cast<std::size_t>(array->nd) == slot.shape.size() &&
-         (array->nd == 0 || (std::equal(slot.shape.begin(), slot.shape.end() - 1, array->dimensions) &&
-                             array->dimensions[array->nd - 1] == last));
+         std::equal(slot.shape.begin(), slot.shape.end(), array->dimensions);
 }
 
 py::array allocate(const Model::Slot& slot) {

@@ -8,7 +8,6 @@
 
 // Whether this is an ndarray, of no class of its own, that the program can read where it lies.
 bool fits(const py::handle& given, const Model::Slot& slot);
-bool fits(const py::handle& given, const Model::Slot& slot, py::ssize_t last);  // with another last axis
 py::array allocate(const Model::Slot& slot);
 
 template <class Run>

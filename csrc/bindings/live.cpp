@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <functional>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -23,8 +25,39 @@ namespace {
       "set state, or make a new stream");
 }
 
-// What Python holds of a guard, whether it has entered, and which program of a stream has its state.
-struct Entrance : Guard, Initialised {
+// What all programs of a stream share: its states, who is in it, and which of them may step.
+struct Shared : Guard, Initialised {
+  struct Kind {
+    Element element;
+    std::vector<py::ssize_t> shape;
+  };
+  explicit Shared(const std::vector<py::tuple>& said) {
+    std::vector<std::size_t> bytes;
+    for (const py::tuple& one : said) {
+      const Model::Slot slot = Model::slot_from(one);
+      kinds.push_back({slot.element, slot.shape});
+      bytes.push_back(slot.bytes);
+    }
+    states = std::make_shared<States>(bytes);
+  }
+  const Kind& kind(std::size_t state) const {
+    if (state >= kinds.size()) throw std::invalid_argument("state: expected one of the stream");
+    return kinds[state];
+  }
+  py::array get(std::size_t state) const {
+    const Kind& one = kind(state);
+    return py::array(Model::dtype_of(one.element), one.shape, states->now(state));
+  }
+  void set(std::size_t state, const py::array& value) const {
+    if ((value.flags() & py::array::c_style) == 0 || !Model::is_of(value, kind(state).element) ||
+        static_cast<std::size_t>(value.nbytes()) != states->bytes(state))
+      throw std::invalid_argument("state: expected a contiguous array of its type and size");
+    std::memcpy(states->now(state), value.data(), states->bytes(state));
+  }
+
+  std::vector<Kind> kinds;
+  std::shared_ptr<States> states;
+  long long steps = 0;  // that were taken, where programs follow each other
   bool held = false;
   const void* current = nullptr;
 };
@@ -40,27 +73,33 @@ struct Inside {
   Guard& guard;
 };
 
-// A model that is stepped on memory of its own. pairs: (input, output) of each state; overlaps: (input, count), elements at
-// the end of its last axis that come again at the start; given, made: the inputs and outputs of a step.
+// A model that is stepped on memory of its own. pairs: (input, output, state); overlaps: (input, count), elements at the end
+// of its last axis that come again at the start; given, made: the inputs and outputs of a step; steps: how many it takes, if
+// another program comes after it, else 0.
 class LiveModel : public Initialised {
  public:
-  using Pairs = std::vector<std::pair<std::size_t, std::size_t>>;
+  struct Kept {
+    std::vector<std::array<std::size_t, 3>> pairs;
+    std::vector<std::array<std::size_t, 2>> overlaps;
+  };
 
-  LiveModel(std::shared_ptr<Model> model, std::shared_ptr<Entrance> guard, const std::array<Pairs, 2>& kept,
-            const std::array<std::vector<std::size_t>, 2>& moved)
-      : model_(std::move(model)), guard_(std::move(guard)) {
+  LiveModel(std::shared_ptr<Model> model, std::shared_ptr<Shared> shared, const Kept& kept,
+            const std::array<std::vector<std::size_t>, 2>& moved, long long steps)
+      : model_(std::move(model)), shared_(std::move(shared)), steps_(steps) {
     std::vector<std::size_t> sizes;
     for (std::size_t i = 0; i < model_->arrays(); ++i) sizes.push_back(model_->slot(i).bytes);
     std::vector<Live::Pair> states;
-    for (const auto& [input, output] : kept[0]) {
+    for (const auto& [input, output, state] : kept.pairs) {
       const std::size_t out = model_->inputs() + output;
-      if (input >= model_->inputs() || output >= model_->arrays() - model_->inputs() ||
-          model_->slot(input).element != model_->slot(out).element || model_->slot(input).shape != model_->slot(out).shape)
-        throw std::invalid_argument("state: expected an input and an output of one type and shape");
-      states.push_back({input, out});
+      const Shared::Kind& kind = shared_->kind(state);
+      for (const std::size_t array : {input, out})
+        if (model_->slot(array).element != kind.element || model_->slot(array).shape != kind.shape)
+          throw std::invalid_argument("state: expected an input and an output of its type and shape");
+      if (input >= model_->inputs()) throw std::invalid_argument("state: expected an input and an output");
+      states.push_back({input, out, state});
     }
     std::vector<Live::Overlap> again;
-    for (const auto& [input, count] : kept[1]) {
+    for (const auto& [input, count] : kept.overlaps) {
       const Model::Slot& slot = model_->slot(input);
       if (input >= model_->inputs() || slot.shape.empty() || count > static_cast<std::size_t>(slot.shape.back()))
         throw std::invalid_argument("context: expected less than the input's last axis");
@@ -80,17 +119,43 @@ class LiveModel : public Initialised {
       model_->slot(model_->inputs() + output);
       made_.push_back(model_->inputs() + output);
     }
-    live_ = std::make_unique<Live>(model_->program(), sizes, std::move(states), std::move(again));
+    live_ = std::make_unique<Live>(model_->program(), shared_->states, sizes, std::move(states), std::move(again));
+    Form own;
+    for (const Live::Overlap& one : given_) {
+      expect_place(one.input);
+      own.given.push_back(model_->slot(one.input));
+      if (one.bytes > 0)
+        own.given.back().shape.back() -= static_cast<py::ssize_t>(one.bytes / size_of(own.given.back().element));
+    }
+    for (const std::size_t array : made_) {
+      expect_place(array);
+      own.made.push_back(model_->slot(array));
+    }
+    forms_.push_back(std::move(own));
+  }
+
+  // The same arrays may come in several shapes, and the outputs then have others. Before the first step.
+  using Shapes = std::vector<std::vector<py::ssize_t>>;
+  void set_forms(const std::vector<std::pair<Shapes, Shapes>>& forms) {
+    std::vector<Form> found;
+    for (const auto& [given, made] : forms) {
+      found.push_back(forms_.front());
+      reshape(found.back().given, given);
+      reshape(found.back().made, made);
+    }
+    if (found.empty()) throw std::invalid_argument("form: expected one or more");
+    forms_ = std::move(found);
   }
 
   // New outputs; None where the arrays do not fit as they are, or the state is elsewhere.
   py::object step(const py::tuple& arrays) const {
-    if (!fit(arrays)) return py::none();
+    const Form* const form = form_of(arrays);
+    if (form == nullptr) return py::none();
     py::tuple found(made_.size());
-    for (std::size_t k = 0; k < made_.size(); ++k) found[k] = allocate(model_->slot(made_[k]));
-    const Inside inside(*guard_);
+    for (std::size_t k = 0; k < made_.size(); ++k) found[k] = allocate(form->made[k]);
+    const Inside inside(*shared_);
     // Garbage was collected perhaps, which may have done anything to the arrays; another thread may have gone on elsewhere.
-    if (!fit(arrays) || guard_->current != this) return py::none();
+    if (!form->fit(arrays) || shared_->current != this) return py::none();
     for (std::size_t k = 0; k < given_.size(); ++k) {
       const Live::Overlap& one = given_[k];
       const auto* from = static_cast<const char*>(py::reinterpret_borrow<py::array>(arrays[k]).data());
@@ -107,8 +172,8 @@ class LiveModel : public Initialised {
 
   // From and to its own memory.
   void step_in_place() const {
-    const Inside inside(*guard_);
-    if (guard_->current != this) refuse(Guard::Found::busy);
+    const Inside inside(*shared_);
+    if (shared_->current != this) refuse(Guard::Found::busy);
     advance();
   }
 
@@ -116,75 +181,98 @@ class LiveModel : public Initialised {
   static py::array array(const py::object& self, std::size_t index) {
     auto& live = self.cast<LiveModel&>();
     const Model::Slot& slot = live.model_->slot(index);
+    live.expect_place(index);
     return py::array(Model::dtype_of(slot.element), slot.shape, live.live_->at(index), self);
-  }
-  py::array state(std::size_t index) const {
-    const Model::Slot& slot = model_->slot(index);
-    return py::array(Model::dtype_of(slot.element), slot.shape, live_->at(index));
-  }
-  void set_state(std::size_t index, const py::array& value) {
-    const Model::Slot& slot = model_->slot(index);
-    if ((value.flags() & py::array::c_style) == 0 || !Model::is_of(value, slot.element) ||
-        static_cast<std::size_t>(value.nbytes()) != slot.bytes)
-      throw std::invalid_argument("state: expected a contiguous array of its type and size");
-    std::memcpy(live_->at(index), value.data(), slot.bytes);
   }
 
   // From now on it has the state; nobody else may be in the guard.
-  void take_over() const { guard_->current = this; }
+  void take_over() const { shared_->current = this; }
 
  private:
-  bool fit(const py::tuple& arrays) const {
-    if (arrays.size() != given_.size()) return false;
-    for (std::size_t k = 0; k < given_.size(); ++k) {
-      const Model::Slot& slot = model_->slot(given_[k].input);
-      const py::ssize_t before = static_cast<py::ssize_t>(given_[k].bytes / size_of(slot.element));
-      if (!fits(arrays[k], slot, slot.shape.empty() ? 0 : slot.shape.back() - before)) return false;
+  void expect_place(std::size_t array) const {
+    if (live_->is_state(array)) throw std::invalid_argument("expected an array that is no state");
+  }
+
+  // Shapes of what is given and made.
+  struct Form {
+    std::vector<Model::Slot> given, made;
+    bool fit(const py::tuple& arrays) const {
+      if (arrays.size() != given.size()) return false;
+      for (std::size_t k = 0; k < given.size(); ++k)
+        if (!fits(arrays[k], given[k])) return false;
+      return true;
     }
-    return true;
+  };
+  const Form* form_of(const py::tuple& arrays) const {
+    for (const Form& one : forms_)
+      if (one.fit(arrays)) return &one;
+    return nullptr;
+  }
+  static void reshape(std::vector<Model::Slot>& slots, const Shapes& shapes) {
+    if (shapes.size() != slots.size()) throw std::invalid_argument("form: expected a shape for each array");
+    const auto count = [](const std::vector<py::ssize_t>& shape) {
+      return std::accumulate(shape.begin(), shape.end(), py::ssize_t{1}, std::multiplies<py::ssize_t>());
+    };
+    for (std::size_t k = 0; k < slots.size(); ++k) {
+      if (shapes[k].size() > 64 || count(shapes[k]) != count(slots[k].shape))
+        throw std::invalid_argument("form: expected as many elements");
+      slots[k].shape = shapes[k];
+    }
   }
 
   void advance() const {
     Program::Fault fault = {};
     model_->release_for([&] { fault = live_->step(); });
     if (fault.what != nullptr) model_->fail(fault);
+    if (steps_ > 0) {
+      shared_->steps += steps_;
+      shared_->current = nullptr;
+    }
   }
 
   std::shared_ptr<Model> model_;
-  std::shared_ptr<Entrance> guard_;
+  std::shared_ptr<Shared> shared_;
+  long long steps_;
   std::unique_ptr<Live> live_;
   std::vector<Live::Overlap> given_;
   std::vector<std::size_t> made_;
+  std::vector<Form> forms_;
 };
 
 }  // namespace
 
 void bind_live(py::module_& module) {
-  py::class_<Entrance, std::shared_ptr<Entrance>>(module, "Guard", "Lets one thread at a time into a stream.")
-      .def(py::init([] { return std::shared_ptr<Entrance>(::new Entrance()); }))
+  py::class_<Shared, std::shared_ptr<Shared>>(module, "States", "What a stream keeps; as a context: one thread is in it.")
+      .def(py::init([](const std::vector<py::tuple>& kinds) { return std::shared_ptr<Shared>(::new Shared(kinds)); }),
+           py::arg("kinds"))
       .def("__enter__",
-           [](Entrance& self) {
+           [](Shared& self) {
              const Guard::Found found = self.enter();
              if (found != Guard::Found::idle) refuse(found);
              self.held = true;
            })
       .def("__exit__",
-           [](Entrance& self, const py::args&) {
+           [](Shared& self, const py::args&) {
              if (std::exchange(self.held, false)) self.leave();
            })
-      .def("mend", [](Entrance& self) { self.mend(); }, "Let others in again after a fork; for who sets the whole state.");
+      .def(
+          "mend", [](Shared& self) { self.mend(); }, "Let others in again after a fork; for who sets the whole state.")
+      .def("get", &Shared::get, "A copy of a state; nobody may step meanwhile.")
+      .def("set", &Shared::set)
+      .def_readwrite("steps", &Shared::steps, "How many were taken, where programs follow each other.");
   using Counts = std::vector<std::size_t>;
   py::class_<LiveModel>(module, "Live", "A program that is stepped on memory of its own.")
-      .def(py::init([](std::shared_ptr<Model> model, std::shared_ptr<Entrance> guard, const LiveModel::Pairs& pairs,
-                       const LiveModel::Pairs& overlaps, const Counts& given, const Counts& made) {
-             return ::new LiveModel(std::move(model), std::move(guard), {pairs, overlaps}, {given, made});
+      .def(py::init([](std::shared_ptr<Model> model, std::shared_ptr<Shared> states, decltype(LiveModel::Kept::pairs) pairs,
+                       decltype(LiveModel::Kept::overlaps) overlaps, const Counts& given, const Counts& made,
+                       long long steps) {
+             return ::new LiveModel(std::move(model), std::move(states), {std::move(pairs), std::move(overlaps)},
+                                    {given, made}, steps);
            }),
-           py::arg("program").none(false), py::arg("guard").none(false), py::arg("pairs"), py::arg("overlaps"),
-           py::arg("given"), py::arg("made"))
+           py::arg("program").none(false), py::arg("states").none(false), py::arg("pairs"), py::arg("overlaps"),
+           py::arg("given"), py::arg("made"), py::arg("steps") = 0)
       .def("step", &LiveModel::step, "New outputs for new inputs; None where they do not fit as they are.")
       .def("step_in_place", &LiveModel::step_in_place, "The same with its own memory.")
       .def("array", &LiveModel::array, "What an input or output holds, shared.")
-      .def("state", &LiveModel::state, "A copy of a state; nobody may step meanwhile.")
-      .def("set_state", &LiveModel::set_state)
-      .def("take_over", &LiveModel::take_over, "It has the state of the stream from now on; others do not step.");
+      .def("set_forms", &LiveModel::set_forms, py::arg("forms"), "The shapes that steps come and go in.")
+      .def("take_over", &LiveModel::take_over, "It may step from now on, and no other program of the stream.");
 }

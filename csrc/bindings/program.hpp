@@ -54,6 +54,7 @@ class Model : public Initialised {
   template <class Run>
   void release_for(const Run& run) const;
 
+  static Slot slot_from(const py::tuple& said);  // (element, shape)
   static py::dtype dtype_of(fusedlstm::Element element);
   static bool is_of(const py::array& array, fusedlstm::Element element);
   const std::shared_ptr<fusedlstm::Program>& program() const { return program_; }
@@ -62,7 +63,6 @@ class Model : public Initialised {
   const Slot& slot(std::size_t array) const;  // inputs, then outputs
 
  private:
-  static Slot slot_from(const py::tuple& said);
   py::tuple run_with(const py::args& arrays, std::vector<double>* spent) const;
 
   std::vector<py::array> constants_;

@@ -3,10 +3,9 @@
 #include <cstddef>
 
 #include "activations.inl.hpp"
-#include "integer.inl.hpp"
+#include "panels.inl.hpp"
 #include "parts.inl.hpp"
 #include "table.hpp"
-#include "weights.inl.hpp"
 
 namespace {
 
@@ -19,129 +18,6 @@ constexpr std::size_t set_bytes = 512 * 1024;
 // does it in three parts or more, of which the last one then is in L1: sequences at H = 64 became 1 to 4 % faster, a
 // stream's step of 40 units 13 %.
 constexpr std::size_t near_bytes = 28 * 1024;
-
-// What one block computes and what it fetches meanwhile. Where the weights are larger than L2, those of the next set of
-// panels are brought in while this one is multiplied, dealt out among the groups of rows: one line for each k, since a burst
-// would take the buffers that the loads from L2 need as well. It made batches at H = 1024 15 % faster, and costs 2 % where
-// the weights are in L2 already.
-struct Block {
-  std::size_t row, panel;  // the first ones
-  std::size_t group, groups;
-  bool fetch;
-  std::size_t next_panel;
-};
-
-// The pre-activations of PANELS panels for ROWS rows, all in registers; Kind is what the weights are held in. VECTORS: of
-// each panel, where no more of it is filled.
-template <class Kind, int ROWS, int PANELS, int VECTORS = static_cast<int>(gates)>
-struct Sums {
-  vec at[PANELS][ROWS][VECTORS];
-
-  FL_INLINE void start(const float* const (&rows)[ROWS]) {
-    FL_REPEAT (p, PANELS) {
-      FL_REPEAT (r, ROWS) {
-        FL_REPEAT (g, VECTORS) at[p][r][g] = load(rows[r] + p * panel_width + g * lanes);
-      }
-    }
-  }
-
-  // Weights in a panel.
-  static FL_INLINE std::size_t panel_size(std::size_t inputs) {
-    return fusedlstm::panel_bytes(Kind::precision, inputs, panel_width) / sizeof(typename Kind::Weight);
-  }
-
-  // at += W in. weights is the whole matrix, panel by panel; soon: rows of pre-activations that are needed next.
-  FL_INLINE void add_product(const void* weights, const typename Kind::Row (&in)[ROWS], std::size_t size, const Block& block,
-                             const float* const (&soon)[ROWS]) {
-    if constexpr (Kind::integer) {
-      add_integer_product<Kind>(at, weights, in, size, block.panel);
-    } else {
-      const auto* first = static_cast<const typename Kind::Weight*>(weights);
-      const std::size_t whole = panel_size(size);
-      const auto* here = first + block.panel * whole;
-      if constexpr (ROWS > 1) {
-        if (block.fetch) {
-          const auto* next = first + block.next_panel * whole + cut(whole, block.groups, block.group);
-          accumulate<true>(here, in, size, soon, next, panel_width / block.groups);
-          return;
-        }
-      }
-      accumulate<false>(here, in, size, soon, here, 0);
-    }
-  }
-
-  template <bool FETCH, class Weight>
-  FL_INLINE void accumulate(const Weight* here, const typename Kind::Row (&in)[ROWS], std::size_t size,
-                            const float* const (&soon)[ROWS], const Weight* next, std::size_t next_step) {
-    const std::size_t whole = panel_size(size);
-    for (std::size_t first = 0; first < size; first += Kind::sum_block) {
-      const std::size_t last = size - first < Kind::sum_block ? size : first + Kind::sum_block;
-      if constexpr (FETCH) {
-        for (std::size_t r = ROWS * first / size; r < ROWS * last / size; ++r) {
-          FL_REPEAT (line, PANELS * panel_width / 16) prefetch_near(soon[r] + line * 16);
-        }
-      }
-      vec sum[PANELS][ROWS][VECTORS];
-      FL_REPEAT (p, PANELS) {
-        FL_REPEAT (r, ROWS) {
-          FL_REPEAT (g, VECTORS) sum[p][r][g] = broadcast(0.0f);
-        }
-      }
-      for (std::size_t k = first; k < last; k += Kind::step) {
-        if constexpr (FETCH) {
-          FL_REPEAT (s, Kind::step) prefetch(next + (k + s) * next_step);
-        }
-        FL_REPEAT (p, PANELS) {
-          const Weight* now = here + p * whole + k * panel_width;
-          if constexpr (ROWS > 1 && Kind::soon_enough > 0) {
-            FL_REPEAT (line, Kind::step * panel_width * sizeof(Weight) * VECTORS / (gates * 64))
-              prefetch_near(reinterpret_cast<const float*>(now + Kind::soon_enough * panel_width) + line * 16);
-          }
-          typename Kind::Factor w[gates];
-          Kind::load_gates(now, w);
-          if constexpr (ROWS > 1 && ROWS <= rows_beside_weights) {
-            typename Kind::Term a[ROWS];
-            FL_REPEAT (r, ROWS) a[r] = Kind::term(in[r], k);
-            FL_REPEAT (g, VECTORS) {
-              const typename Kind::Factor weight = Kind::held(w[g]);
-              FL_REPEAT (r, ROWS) sum[p][r][g] = Kind::add_product(sum[p][r][g], a[r], weight);
-            }
-          } else {
-            FL_REPEAT (r, ROWS) {
-              const typename Kind::Term a = Kind::term(in[r], k);
-              FL_REPEAT (g, VECTORS) sum[p][r][g] = Kind::add_product(sum[p][r][g], a, w[g]);
-            }
-          }
-        }
-      }
-      FL_REPEAT (p, PANELS) {
-        FL_REPEAT (r, ROWS) {
-          FL_REPEAT (g, VECTORS) at[p][r][g] = add(at[p][r][g], sum[p][r][g]);
-        }
-      }
-    }
-  }
-
-  // The first `count` of each row.
-  FL_INLINE void store_first_of(float* const (&rows)[ROWS], std::size_t count) const {
-    FL_REPEAT (r, ROWS) {
-      FL_REPEAT (g, VECTORS) {
-        if (count >= (g + 1) * lanes)
-          store(rows[r] + g * lanes, at[0][r][g]);
-        else if (count > g * lanes)
-          store_first(rows[r] + g * lanes, at[0][r][g], count - g * lanes);
-      }
-    }
-  }
-
-  FL_INLINE void store_all(float* const (&rows)[ROWS]) const {
-    FL_REPEAT (p, PANELS) {
-      FL_REPEAT (r, ROWS) {
-        FL_REPEAT (g, VECTORS) store(rows[r] + p * panel_width + g * lanes, at[p][r][g]);
-      }
-    }
-  }
-};
 
 // c = f c + i g, h = o tanh(c), for N vectors of units; z[n] holds the four gates of vector n.
 template <int N>

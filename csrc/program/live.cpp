@@ -1,24 +1,49 @@
 #include "live.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 namespace fusedlstm {
 
-Live::Live(std::shared_ptr<const Program> program, const std::vector<std::size_t>& sizes, std::vector<Pair> pairs,
-           std::vector<Overlap> overlaps)
-    : program_(std::move(program)), run_(*program_, false), pairs_(std::move(pairs)), overlaps_(std::move(overlaps)) {
-  for (const std::size_t size : sizes) {
-    buffers_.emplace_back(size + cache_line);
-    std::memset(buffers_.back().chars(), 0, size);
-    memory_.push_back(buffers_.back().chars());
+States::States(const std::vector<std::size_t>& bytes) : bytes_(bytes) {
+  for (const std::size_t size : bytes_)
+    for (std::vector<char*>* const side : {&now_, &next_}) {
+      buffers_.emplace_back(size + cache_line);
+      std::memset(buffers_.back().chars(), 0, size);
+      side->push_back(buffers_.back().chars());
+    }
+}
+
+Live::Live(std::shared_ptr<const Program> program, std::shared_ptr<States> states, const std::vector<std::size_t>& sizes,
+           std::vector<Pair> pairs, std::vector<Overlap> overlaps)
+    : program_(std::move(program)),
+      states_(std::move(states)),
+      run_(*program_, false),
+      memory_(sizes.size(), nullptr),
+      pairs_(std::move(pairs)),
+      overlaps_(std::move(overlaps)) {
+  for (std::size_t array = 0; array < sizes.size(); ++array) {
+    if (is_state(array)) continue;
+    buffers_.emplace_back(sizes[array] + cache_line);
+    std::memset(buffers_.back().chars(), 0, sizes[array]);
+    memory_[array] = buffers_.back().chars();
   }
 }
 
+bool Live::is_state(std::size_t array) const {
+  return std::any_of(pairs_.begin(), pairs_.end(),
+                     [array](const Pair& one) { return one.input == array || one.output == array; });
+}
+
 Program::Fault Live::step() {
+  for (const Pair& one : pairs_) {
+    memory_[one.input] = states_->now(one.state);
+    memory_[one.output] = states_->next(one.state);
+  }
   const Program::Fault fault = program_->run(run_, memory_);
   if (fault.what != nullptr) return fault;
-  for (const Pair& pair : pairs_) std::swap(memory_[pair.input], memory_[pair.output]);
+  for (const Pair& one : pairs_) states_->turn(one.state);
   for (const Overlap& one : overlaps_)
     for (std::size_t row = 0; row < one.rows; ++row) {
       char* const start = at(one.input) + row * one.row_bytes;

@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, formats
+from ._along import Along
 from ._in_precision import InPrecision
 from ._memory import ModelFromMemory
 from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
 from .graph import Graph, deciding_inputs, simplify, single, specialise
 from .graph.plan import Packed, plan
-from .model_stream import ModelStream
+from .model_stream import ModelStream, is_count
+from .pairing import pair_states
+from .time_stream import TimeStream
 
 PLANS = 64
 """Plans that a model keeps, the least recently used going first; a plan is for one set of shapes."""
@@ -139,8 +142,13 @@ class Model(ModelFromMemory, InPrecision):
         fixed: Mapping[str, npt.ArrayLike] | None = None,
         states: Mapping[str, str] | None = None,
         context: Mapping[str, int] | None = None,
-    ) -> ModelStream:
-        """Open a live stream of a model that has states as inputs and outputs; the stream owns them.
+        time: int | Mapping[str, int] | None = None,
+        every_step: bool = False,
+    ) -> ModelStream | TimeStream:
+        """Open a live stream, which owns what is kept from step to step.
+
+        That is what a file has as states among its inputs and outputs; or, where it has none, what its layers keep
+        along time: forward LSTMs, GRUs and RNNs their states, convolutions and poolings the steps that they see again.
 
         Parameters
         ----------
@@ -153,13 +161,31 @@ class Model(ModelFromMemory, InPrecision):
         context : dict, optional
             Inputs of which the end of one step comes again in front of the next, with how many elements of the last
             axis: Silero wants the last 64 samples, ``context={"input": 64}``. Zeros at first.
+        time : int or dict, optional
+            Along time: which axis of the inputs it is. Default: the one that is free beside the batch.
+        every_step : bool
+            Along time: whether what a model gives for the last step alone (return_sequences=False) is wanted at each.
 
         Raises
         ------
         ValueError
-            No states, or more than one way to pair them; the message shows the candidates.
+            More than one way to pair states, and the message shows the candidates; or a layer that cannot go along time
+            step by step, such as a bidirectional one, and the message names it and says why.
         """
-        return ModelStream(self, batch_size, fixed=fixed, states=states, context=context)
+        if not is_count(batch_size):
+            raise ValueError(f"batch_size: expected a whole number from 1, found {batch_size!r}")
+        pairs = pair_states(self.inputs, self.outputs, states)
+        for name in (*(fixed or {}), *(context or {})):
+            if name not in self.inputs or name in pairs:
+                raise ValueError(f"{name!r}: expected an input that is no state, of {', '.join(self.inputs)}")
+        held = {name: self.inputs.array(name, value).copy() for name, value in (fixed or {}).items()}
+        if pairs or context:
+            if time is not None or every_step:
+                raise ValueError(
+                    "time, every_step: expected a model without states of its own, found one that has some"
+                )
+            return ModelStream(self, batch_size, held, pairs, dict(context or {}))
+        return TimeStream(Along(self, int(batch_size), held, time, every_step))
 
     def summary(self) -> str:
         """What the model computes, a line for each node that is left when it has been simplified."""

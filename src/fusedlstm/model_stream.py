@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._model_parts import cast
-from .pairing import pair_states
+from .graph.tensors import element_of
 
 if TYPE_CHECKING:
     from .model import Model
@@ -37,38 +37,31 @@ class ModelStream:
     def __init__(
         self,
         model: Model,
-        batch_size: int = 1,
-        *,
-        fixed: Mapping[str, npt.ArrayLike] | None = None,
-        states: Mapping[str, str] | None = None,
-        context: Mapping[str, int] | None = None,
+        batch_size: int,
+        fixed: Mapping[str, Array],
+        states: Mapping[str, str],
+        context: Mapping[str, int],
     ) -> None:
-        if not _is_count(batch_size):
-            raise ValueError(f"batch_size: expected a whole number from 1, found {batch_size!r}")
-        self.model, self.states = model, pair_states(model.inputs, model.outputs, states)
+        self.model, self.states = model, dict(states)
         if not self.states:
             raise ValueError(
-                "stream: expected a model with states among its inputs and outputs, found none; if it has some, say "
+                "context: expected a model with states among its inputs and outputs, found none; if it has some, say "
                 'which: stream(states={"input": "output"})'
             )
-        self._batch, self._context = batch_size, dict(context or {})
-        for name in (*(fixed or {}), *self._context):
-            if name not in model.inputs or name in self.states:
-                raise ValueError(f"{name!r}: expected an input that is no state, of {', '.join(model.inputs)}")
-        self._fixed = {name: model.inputs.array(name, value).copy() for name, value in (fixed or {}).items()}
+        self._batch, self._context, self._fixed = batch_size, context, fixed
         self._free = [name for name in model.inputs if name not in self.states and name not in self._fixed]
         for name in model.inputs:
             if name in model.inputs.deciding and name not in self._fixed:
                 raise ValueError(f"{name!r}: expected it in fixed, as its value decides what the model computes")
         for name, count in self._context.items():
-            if name not in self._free or not _is_count(count) or not model.inputs[name].shape:
+            if name not in self._free or not is_count(count) or not model.inputs[name].shape:
                 raise ValueError(f"context: expected a whole number from 1 for one of {', '.join(self._free)}")
         self._made = [name for name in model.outputs if name not in self.states.values()]
         self._narrow = not model.inputs.narrow.isdisjoint(self._free)
         self._lives: dict[Shapes, _Live] = {}
-        self._guard = _core.Guard()  # of all of them
+        self._core = _core.States([(element_of(value.dtype), value.shape) for value in self._zeros().values()])
         self._live: _Live | None = None
-        self._waiting: dict[str, Array] = {}  # a state that was set before the first step
+        self._waiting: dict[str, Array] = {}  # contexts that were set before the first step
         shapes = [self._shape(name) for name in self._free]
         if all(shape is not None for shape in shapes):
             self._switch(tuple(shape for shape in shapes if shape is not None))
@@ -127,7 +120,8 @@ class ModelStream:
         try:
             results = [self.step(*step) for step in zip(*arrays)]
         except ValueError:
-            self._set(before if self._live is None else {**self._live.zeros(), **before})
+            now = {name: np.zeros_like(view) for name, view in self._overlaps().items()}
+            self._set({**now, **before})
             raise
         if len(self._made) == 1:
             return np.stack(results)
@@ -146,14 +140,12 @@ class ModelStream:
     @property
     def state(self) -> dict[str, Array]:
         """Copies of the states by the names of their inputs, and of the contexts; set it to go on from another."""
-        if self._live is None:
-            return {name: value.copy() for name, value in self._waiting.items()} or self._zeros()
-        with self._guard:
-            return self._live.state()
+        with self._core:
+            return {**self._states(), **self._overlaps()}
 
     @state.setter
     def state(self, value: Mapping[str, npt.ArrayLike]) -> None:
-        now = self._zeros() if self._live is None else self._live.zeros()
+        now = {**self._zeros(), **self._overlaps()}
         if value.keys() != now.keys():
             raise ValueError(f"state: expected {', '.join(now)}, found {', '.join(value)}")
         new = {name: self.model.inputs.array(name, one).copy() for name, one in value.items()}
@@ -164,11 +156,11 @@ class ModelStream:
 
     def reset(self) -> None:
         """Back to states and contexts of zeros."""
-        self._set(self._zeros() if self._live is None else self._live.zeros())
+        self._set({**self._zeros(), **{name: np.zeros_like(view) for name, view in self._overlaps().items()}})
 
     def copy(self) -> ModelStream:
         """A second stream that goes on from the same state, with buffers of its own."""
-        twin = ModelStream(self.model, self._batch, fixed=self._fixed, states=self.states, context=self._context)
+        twin = ModelStream(self.model, self._batch, self._fixed, self.states, self._context)
         if self._live is not None:
             twin._switch(self._live.shapes)
         twin._set(self.state)
@@ -215,7 +207,7 @@ class ModelStream:
 
     def _switch(self, shapes: Shapes) -> _Live:
         """The memory for inputs of these shapes, with the state as it is now."""
-        with self._guard:
+        with self._core:
             live = self._lives.get(shapes)
             if live is None:
                 live = _Live(self, shapes)
@@ -223,26 +215,35 @@ class ModelStream:
                     self._lives.pop(next(iter(self._lives)))
                 self._lives[shapes] = live
             if live is not self._live:
-                before = self._live.state() if self._live is not None else self._waiting
-                now = live.zeros()
-                for name, value in before.items():
-                    if value.shape != now[name].shape:
+                for name, value in self._overlaps().items():
+                    if value.shape != live.overlaps[name].shape:
                         raise ValueError(f"context of {name!r}: expected rows as before, {value.shape}, found others")
-                live.set({**now, **before})
+                    live.overlaps[name][...] = value
                 live.core.take_over()
                 self._live = live
         return live
 
+    def _states(self) -> dict[str, Array]:
+        return {name: self._core.get(k) for k, name in enumerate(self.states)}
+
+    def _overlaps(self) -> dict[str, Array]:
+        """Copies of the contexts."""
+        now = self._waiting if self._live is None else self._live.overlaps
+        return {name: value.copy() for name, value in now.items()}
+
     def _set(self, state: dict[str, Array]) -> None:
-        self._guard.mend()
-        with self._guard:
+        self._core.mend()
+        with self._core:
+            for k, name in enumerate(self.states):
+                self._core.set(k, np.ascontiguousarray(state.pop(name)))
             if self._live is None:
                 self._waiting = state
-            else:
-                self._live.set(state)
+                return
+            for name, value in state.items():
+                self._live.overlaps[name][...] = value
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
     """Whether it is a whole number from 1."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
@@ -268,11 +269,11 @@ class _Live:
         planned = model.planned(arrays)
         places = {list(model.inputs)[k]: place for place, k in enumerate(planned.inputs)}
         outputs = {name: model.made.index(name) for name in model.outputs}
-        pairs = [(places[name], outputs[output]) for name, output in stream.states.items()]
+        pairs = [(places[name], outputs[output], k) for k, (name, output) in enumerate(stream.states.items())]
         self.shapes = shapes
         self.core = _core.Live(
             planned.program,
-            stream._guard,
+            stream._core,
             pairs,
             [(places[name], count) for name, count in context.items()],
             [places[name] for name in stream._free],
@@ -289,19 +290,4 @@ class _Live:
         self.step_in_place = self.core.step_in_place
         kinds = [model.outputs[name].dtype for name in stream._made]
         self.casts = tuple((k, kind) for k, kind in enumerate(kinds) if kind != made[k].dtype)
-        self._places = {name: places[name] for name in stream.states}
-        self._overlaps = {name: wholes[name][..., :count] for name, count in context.items()}
-
-    def state(self) -> dict[str, Array]:
-        found = {name: self.core.state(place) for name, place in self._places.items()}
-        return {**found, **{name: view.copy() for name, view in self._overlaps.items()}}
-
-    def zeros(self) -> dict[str, Array]:
-        found = {name: np.zeros_like(self.core.array(place)) for name, place in self._places.items()}
-        return {**found, **{name: np.zeros_like(view) for name, view in self._overlaps.items()}}
-
-    def set(self, state: Mapping[str, Array]) -> None:
-        for name, place in self._places.items():
-            self.core.set_state(place, np.ascontiguousarray(state[name]))
-        for name, view in self._overlaps.items():
-            view[...] = state[name]
+        self.overlaps = {name: wholes[name][..., :count] for name, count in context.items()}

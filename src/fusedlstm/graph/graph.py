@@ -153,6 +153,13 @@ class Graph:
         object.__setattr__(self, "constants", constants)
         _check(self)
 
+    @classmethod
+    def unchecked(
+        cls, inputs: Sequence[Value], outputs: Sequence[Value], nodes: Sequence[Node], name: str = ""
+    ) -> Graph:
+        """A graph inside another, without constants: checked as part of the whole."""
+        return cls((), (), ()).replace(inputs=tuple(inputs), outputs=tuple(outputs), nodes=tuple(nodes), name=name)
+
     def replace(self, **changes: Any) -> Graph:
         """A copy with other parts, which are trusted: for passes."""
         copy = object.__new__(Graph)

@@ -75,7 +75,7 @@ class Reader:
         inputs, outputs = ([_value(one) for one in _list(said[what], what)] for what in ("inputs", "outputs"))
         nodes = [self._node(one) for one in _list(said["nodes"], "nodes")]
         name = _text(said["name"], "name")
-        return Graph((), (), ()).replace(inputs=tuple(inputs), outputs=tuple(outputs), nodes=tuple(nodes), name=name)
+        return Graph.unchecked(inputs, outputs, nodes, name)
 
     def _node(self, said: Any) -> Node:
         self._count += 1

@@ -139,11 +139,7 @@ class _Reader:
         outputs = [_value(one, scope.find(one.name)) for one in proto.output]
         if inner:  # of a graph that is never run alone, only the names matter
             outputs = [Value(one.name) for one in outputs]
-        made = Graph.__new__(Graph)  # checked as part of the whole
-        made.__dict__.update(
-            inputs=tuple(inputs), outputs=tuple(outputs), nodes=tuple(nodes), constants={}, name=proto.name, types={}
-        )
-        return made
+        return Graph.unchecked(inputs, outputs, nodes, proto.name)
 
     def nodes(self, protos: Any, scope: _Scope, depth: int, inner: bool) -> list[Node]:
         made: list[Node] = []

@@ -18,6 +18,8 @@ from ..plan import Plan
 from ..tensors import Tensor
 from .elementwise import emit_map
 
+_BLOCK = 64
+"""Terms of a sum that are added up before the others (see docs/numerics.md)."""
 _FEW = 8
 """Outputs of a group that would leave most of a panel empty: then vectors run across the groups."""
 
@@ -37,15 +39,20 @@ def _conv(plan: Plan, node: Node) -> None:
     kernel = weights.shape[2:]
     strides, dilations, before, _, _ = geometry(a, x.shape[2:], kernel)
     padding = a.get("pad_mode", "constant")
-    axes, keep = [], []
-    for k, size in enumerate(kernel):
-        first, last = 0, size
-        if padding == "constant" and plan.packed.precision.of(node)[0] != "int8":  # whose scales are of whole rows
-            first, last = _taps_that_meet_data(
-                x.shape[2 + k], y.shape[2 + k], (size, strides[k], dilations[k], before[k])
-            )
-        keep.append(slice(first, last))
-        axes.append((last - first, strides[k], dilations[k], before[k] - first * dilations[k], 1))
+    taps = [(0, size) for size in kernel]
+    if padding == "constant" and plan.packed.precision.of(node)[0] != "int8":  # whose scales are of whole rows
+        taps = [
+            _taps_that_meet_data(x.shape[2 + k], y.shape[2 + k], (size, strides[k], dilations[k], before[k]))
+            for k, size in enumerate(kernel)
+        ]
+        # Whole blocks of a sum are left out, so that a short sequence has the bits of the beginning of a long one.
+        block = _BLOCK // math.gcd(_BLOCK, channels * math.prod(last - first for first, last in taps[1:]))
+        taps[0] = (taps[0][0] // block * block, taps[0][1])
+    keep = [slice(*one) for one in taps]
+    axes = [
+        (last - first, strides[k], dilations[k], before[k] - first * dilations[k], 1)
+        for k, (first, last) in enumerate(taps)
+    ]
     edge = {"constant": "zeros", "reflect": "reflect", "edge": "nearest"}[padding]
     x, y = channels_beside(plan, x), _moved(y)
     target, each = _beside_each_other(plan, y), outputs // groups

@@ -185,6 +185,8 @@ class Operator:
         Whether it holds graphs: `compute` is then given ``run(graph, inputs)`` after its attributes.
     lower : callable, optional
         What emits its steps.
+    live : callable, optional
+        How it goes along time, step by step.
     """
 
     name: str
@@ -196,6 +198,7 @@ class Operator:
     shape_inputs: tuple[int, ...] = ()
     graphs: bool = False
     lower: Any = None
+    live: Any = None
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All attributes, checked, the default where none is given.

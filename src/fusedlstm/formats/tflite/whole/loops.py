@@ -217,13 +217,4 @@ def _expect_known(loop: Loop, scope: Scope) -> None:
 
 
 def _graph(inputs: list[str], nodes: Any, outputs: list[str]) -> Whole:
-    made = Whole.__new__(Whole)  # checked as part of the whole
-    made.__dict__.update(
-        inputs=tuple(Value(name) for name in inputs),
-        outputs=tuple(Value(name) for name in outputs),
-        nodes=tuple(nodes),
-        constants={},
-        name="",
-        types={},
-    )
-    return made
+    return Whole.unchecked([Value(name) for name in inputs], [Value(name) for name in outputs], nodes)

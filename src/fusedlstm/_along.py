@@ -1,0 +1,195 @@
+"""A model along time: which axis is time, what is kept, and a program for each kind of chunk."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._model_parts import held
+from .errors import FormatError
+from .graph import specialise
+from .graph.live import TIME, Chunk, Flow, Walk
+from .graph.plan import plan
+
+if TYPE_CHECKING:
+    from .model import Model
+
+Array = npt.NDArray[Any]
+Time = int | Mapping[str, int] | None
+
+
+class Chunked(NamedTuple):
+    """A program for some steps, and what its arrays are."""
+
+    program: _core.Program
+    states: tuple[tuple[int, int, int], ...]
+    """Of each state that it takes its input, its output, and the number of the state."""
+    given: tuple[int, ...]
+    made: tuple[int | None, ...]
+    """Of each output of the model that of the program; None where these steps give none."""
+
+
+class Lost(NamedTuple):
+    """Axes that arrays come without."""
+
+    steps: bool
+    rows: bool
+
+    def of(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+        """A shape without them; `axis` is that of steps."""
+        gone = {axis} if self.steps else set()
+        row = 0 if axis else 1
+        if self.rows and shape[row : row + 1] == (1,) and len(shape) > 2:
+            gone.add(row)
+        return tuple(size for k, size in enumerate(shape) if k not in gone)
+
+
+class Along:
+    """What a model without states of its own does step by step.
+
+    Parameters
+    ----------
+    model : Model
+        What is run.
+    batch_size : int
+        Rows.
+    fixed : dict
+        Inputs that do not go along time.
+    time : int or dict, optional
+        Which axis is time, for all inputs or for each.
+    every_step : bool
+        Whether what is the last step's alone is wanted at every step.
+
+    Raises
+    ------
+    ValueError
+        The model does not go along time; the message says why.
+    """
+
+    def __init__(self, model: Model, batch_size: int, fixed: Mapping[str, Array], time: Time, every_step: bool) -> None:
+        self.model, self.batch_size = model, batch_size
+        self.free = [name for name in model.inputs if name not in fixed]
+        if not self.free:
+            raise ValueError("stream: expected an input that goes along time, found all of them fixed")
+        given = {name: fixed[name].astype(model.inputs[name].dtype) for name in model.inputs if name in fixed}
+        self.walk = self._walk(given, time, every_step)
+        self.axes = tuple(self.flow(name).axis for name in self.free)
+        self.first = [np.ascontiguousarray(one.initial, held(one.initial.dtype)) for one in self.walk.states]
+        self._packed = model._packed if not fixed else type(model._packed)(model.graph.precision)
+        self._made: dict[tuple[int, ...], Chunked] = {}
+
+    def flow(self, name: str) -> Flow:
+        """How an input or output goes."""
+        return self.walk.flows[name]
+
+    def axis(self, name: str) -> int:
+        """The axis of an input or output on which its steps are put together."""
+        flow = self.flow(name)
+        return min(self.axes[0], len(self.walk.graph.types[name].shape)) if flow.last else flow.axis
+
+    def shape(self, name: str, count: int) -> tuple[int, ...]:
+        """Of an input or output with so many steps."""
+        kind, flow = self.walk.inputs.get(name) or self.walk.graph.types[name], self.flow(name)
+        if flow.last:
+            return (*kind.shape[: self.axis(name)], count, *kind.shape[self.axis(name) :])
+        return tuple(flow.inner * count if axis == flow.axis else size for axis, size in enumerate(kind.shape))
+
+    def size(self, name: str) -> int:
+        """Elements of one step of an input or output."""
+        return math.prod(self.shape(name, 1))
+
+    def losses(self, step: bool) -> list[Lost]:
+        """Axes that callers may leave out: that of rows where there is one, that of a step."""
+        rows = [False, True] if self.batch_size == 1 else [False]
+        return [Lost(steps, row) for steps in ([False, True] if step else [False]) for row in rows]
+
+    def _walk(self, fixed: Mapping[str, Array], time: Time, every_step: bool) -> Walk:
+        choices = [self._axes(name, time) for name in self.free]
+        found: list[Walk] = []
+        errors: list[ValueError] = []
+        for axes in itertools.islice(itertools.product(*choices), 16):
+            shapes = {name: self._open(name, axis) for name, axis in zip(self.free, axes)}
+            try:
+                walk = Walk(self.model.simplified, shapes, fixed, every_step)
+                if not walk.alive and axes[0] == 0 and time is None:
+                    raise ValueError("stream: expected something that is kept from step to step, found none")
+            except ValueError as error:
+                errors.append(error)
+            else:
+                found.append(walk)
+        if not found:
+            raise next((error for error in errors if not _is_of_rows(error)), errors[0])
+        if len(found) > 1 and any(walk.alive for walk in found):
+            raise ValueError(
+                f"stream: expected one axis that may be time, found {len(found)}; say which: stream(time=1), or "
+                f"stream(time={{{self.free[0]!r}: 1, ...}})"
+            )
+        return found[0]
+
+    def _axes(self, name: str, time: Time) -> list[int]:
+        """The axes of an input that may be time, the likeliest first."""
+        shape, said = self.model.inputs[name].shape, time.get(name) if isinstance(time, Mapping) else time
+        if said is not None:
+            if not -len(shape) <= said < len(shape) or shape[said] is not None:
+                raise ValueError(f"time: expected an axis of {name!r} whose size is free, {_free(shape)}, found {said}")
+            return [said % len(shape)]
+        found = _free(shape)
+        found = [axis for axis in found if axis] + [axis for axis in found if not axis]
+        if not [axis for axis in found if axis or len(shape) < 3]:
+            shown = ", ".join("?" if size is None else str(size) for size in shape)
+            raise ValueError(
+                f"stream: input {name!r}: expected an axis of steps whose size is free, found ({shown}). A model over "
+                "windows of a fixed size starts anew in each, which is not what a stream computes: call it on each "
+                "window, or export it with a free number of steps. Inputs that are not along time go into fixed, "
+                'states with other names into states={"input": "output"}'
+            )
+        return found
+
+    def _open(self, name: str, time: int) -> tuple[Any, ...]:
+        sizes = self.model.inputs[name].shape
+        return tuple(
+            TIME if axis == time else self.batch_size if size is None else size for axis, size in enumerate(sizes)
+        )
+
+    def chunk(self, before: int, count: int) -> Chunked:
+        """The program for `count` steps after `before` others."""
+        key = self.walk.key(before, count)
+        found = self._made.get(key)
+        if found is None:
+            if len(self._made) > 256:
+                self._made.clear()
+            found = self._made[key] = self._chunk(before, count)
+        return found
+
+    def _chunk(self, before: int, count: int) -> Chunked:
+        chunk = Chunk(self.walk, before, count)
+        graph = chunk.graph()
+        try:
+            program, _ = plan(specialise(graph, {one.name: one.shape or () for one in graph.inputs}), self._packed)
+        except FormatError as error:
+            raise ValueError(str(error)) from error
+        inputs = [one.name for one in graph.inputs]
+        places = itertools.count()
+        made = tuple(next(places) if chunk.new(self.flow(name)) else None for name in self.walk.outputs)
+        first = next(places)
+        states = tuple(
+            (inputs.index(name), first + k, self.walk.states.index(state))
+            for k, (state, (name, _)) in enumerate(chunk.kept.items())
+        )
+        return Chunked(program, states, tuple(inputs.index(name) for name in self.free), made)
+
+
+def _free(shape: tuple[int | None, ...]) -> list[int]:
+    return [axis for axis, size in enumerate(shape) if size is None]
+
+
+def _is_of_rows(error: BaseException | None) -> bool:
+    from .graph.live.rules.recurrent import BatchError
+
+    return error is not None and (isinstance(error, BatchError) or _is_of_rows(error.__cause__))

@@ -1,0 +1,190 @@
+"""How tensors go along time: on which axis, how often a step comes, and how many there are by now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..graph import Node
+from ..operators import OPERATORS, Array, Shape
+
+if TYPE_CHECKING:
+    from .chunk import Chunk
+    from .walk import Walk
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A tensor that grows with the input.
+
+    Parameters
+    ----------
+    axis : int
+        Which one is time; -1: none is, the tensor is one value that each step renews.
+    outer, inner : int
+        What else lies on this axis: it has ``outer * steps * inner`` elements, in this order.
+    stride : int
+        Steps of the input for each of its own.
+    need : int
+        Steps of the input before its first one is settled; 0 or less where it begins with steps of its own.
+    tail : int
+        Steps at its end that the next steps of the input change, such as those that see padding.
+    start : int
+        Steps of the input before it is there at all.
+    blame : Node, optional
+        What made the tail.
+    """
+
+    axis: int
+    outer: int = 1
+    inner: int = 1
+    stride: int = 1
+    need: int = 1
+    tail: int = 0
+    start: int = 1
+    blame: Node | None = None
+
+    def settled(self, count: int) -> int:
+        """Its steps that are settled after so many of the input."""
+        return 0 if count < self.start else (count - self.need) // self.stride + 1
+
+    @property
+    def last(self) -> bool:
+        """Whether it is one value that each step renews."""
+        return self.axis < 0
+
+    @property
+    def pace(self) -> tuple[int, int]:
+        """Two tensors of one pace have as many steps as each other, whatever the length of the input."""
+        return self.stride, self.need - self.tail * self.stride
+
+    def moved(self, axis: int, outer: int | None = None, inner: int | None = None) -> Flow:
+        """The same steps on another axis."""
+        return replace(
+            self, axis=axis, outer=self.outer if outer is None else outer, inner=self.inner if inner is None else inner
+        )
+
+    def windows(self, reach: int, step: int, before: int, after: int, blame: Node) -> tuple[Flow, int]:
+        """What windows over it make, and how many of its steps are kept for the next ones.
+
+        Parameters
+        ----------
+        reach : int
+            Steps that one window sees.
+        step : int
+            From one window to the next.
+        before, after : int
+            Steps that are put around it; cut off where they are negative.
+
+        Raises
+        ------
+        ValueError
+            Windows whose place depends on how long the input is.
+        """
+        tail = self.tail + after
+        if tail > 0 and step > 1:
+            raise ValueError("its last windows see steps that are put behind, and later ones come in their place")
+        if tail < 0:  # a step is there when so many more have come
+            reach -= tail
+        need = self.need + self.stride * (reach - 1 - before)
+        flow = replace(
+            self,
+            stride=self.stride * step,
+            need=need,
+            tail=max(tail, 0),
+            start=max(self.start, need),
+            blame=blame if after > 0 else self.blame,
+        )
+        return flow, max(reach - 1, before)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a node does along time.
+
+    Parameters
+    ----------
+    outputs : sequence of Flow
+        Of its outputs; None where nothing may take it.
+    write : callable, optional
+        ``write(chunk)`` writes its nodes for a chunk of steps. Default: the node as it is.
+    """
+
+    outputs: Sequence[Flow | None]
+    write: Callable[[Chunk], None] | None = None
+
+
+@dataclass(frozen=True)
+class Moving:
+    """What a rule is told of a node.
+
+    Parameters
+    ----------
+    walk : Walk
+        Where states are entered.
+    node : Node
+        The node.
+    flows : sequence of Flow
+        Of its inputs; None for what does not change along time.
+    shapes, made : sequence of tuple
+        Of its inputs and outputs.
+    values : sequence of ndarray
+        Inputs that are constant; else None.
+    """
+
+    walk: Walk
+    node: Node
+    flows: Sequence[Flow | None]
+    shapes: Sequence[Shape]
+    made: Sequence[Shape]
+    values: Sequence[Array | None]
+
+    @property
+    def a(self) -> Any:
+        """The node's attributes."""
+        return self.node.attributes
+
+    def flow(self, index: int = 0) -> Flow:
+        """Of an input that goes along time.
+
+        Raises
+        ------
+        ValueError
+            It does not, but another one does.
+        """
+        found = self.flows[index]
+        if found is None or any(one is not None for k, one in enumerate(self.flows) if k != index):
+            raise ValueError(f"expected its input {index} alone to go along time, found others")
+        return found
+
+    def ints(self, index: int) -> list[int] | None:
+        """The whole numbers of an input; None where it is left out.
+
+        Raises
+        ------
+        ValueError
+            They are computed.
+        """
+        if index >= len(self.node.inputs) or not self.node.inputs[index]:
+            return None
+        value = self.values[index]
+        if value is None:
+            raise ValueError("it depends on values that are known only when it runs")
+        return [int(one) for one in value.reshape(-1)]
+
+
+Rule = Callable[[Moving], Moved]
+
+
+def goes(*names: str) -> Callable[[Rule], Rule]:
+    """Enter how operators go along time: decorates ``rule(moving) -> Moved``, a ValueError where they do not."""
+
+    def enter(rule: Rule) -> Rule:
+        for name in names:
+            if OPERATORS[name].live is not None:
+                raise RuntimeError(f"operator {name} goes along time twice")
+            object.__setattr__(OPERATORS[name], "live", rule)
+        return rule
+
+    return enter

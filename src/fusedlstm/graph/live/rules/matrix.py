@@ -1,0 +1,73 @@
+"""Products with constant matrices, and tables."""
+
+from __future__ import annotations
+
+from ...operators.matrix import einsum_labels
+from ...operators.operator import axis_of
+from ..chunk import Chunk
+from ..flow import Moved, Moving, goes
+from .movement import latest
+
+
+@goes("MatMul", "fusedlstm.Dense", "MatMulInteger")
+def _matmul(moving: Moving) -> Moved:
+    side = 0 if moving.flows[0] is not None else 1
+    flow = moving.flow(side)
+    back = flow.axis - len(moving.shapes[side])  # counted from the end
+    if back == (-1 if side == 0 else max(-2, -len(moving.shapes[side]))):
+        raise ValueError("it sums over time, which needs the whole sequence")
+    other = moving.shapes[1 - side]
+    if back < -2 and len(other) >= -back and other[back] != 1:
+        raise ValueError("expected one matrix for all steps, found one for each")
+    return Moved([flow.moved(len(moving.made[0]) + back + (len(other) == 1 and side == 0))])
+
+
+@goes("Gemm")
+def _gemm(moving: Moving) -> Moved:
+    side = 0 if moving.flows[0] is not None else 1
+    flow = moving.flow(side)
+    axis = 1 - flow.axis if moving.a["transB" if side else "transA"] else flow.axis
+    if axis != side:
+        raise ValueError("it sums over time, which needs the whole sequence")
+    if len(moving.shapes) > 2 and len(moving.shapes[2]) > 1 - axis and moving.shapes[2][axis - 2] != 1:
+        raise ValueError("expected one bias for all steps, found one for each")
+    return Moved([flow.moved(axis)])
+
+
+@goes("Einsum")
+def _einsum(moving: Moving) -> Moved:
+    inputs, output = einsum_labels(moving.a["equation"], [len(shape) for shape in moving.shapes])
+    side = next(k for k, flow in enumerate(moving.flows) if flow is not None)
+    flow = moving.flow(side)
+    label = inputs[side][flow.axis]
+    if label not in output or sum(labels.count(label) for labels in inputs) > 1:
+        raise ValueError("it sums over time, or has a value for each step: both need the whole sequence")
+    return Moved([flow.moved(output.index(label))])
+
+
+@goes("Gather")
+def _gather(moving: Moving) -> Moved:
+    axis = axis_of(moving.a["axis"], len(moving.shapes[0]))
+    if moving.flows[0] is None:
+        flow = moving.flow(1)
+        return Moved([flow.moved(flow.axis + axis)])
+    flow = moving.flow(0)
+    if axis != flow.axis:
+        return Moved([flow.moved(flow.axis + (len(moving.shapes[1]) - 1) * (axis < flow.axis))])
+    index = moving.values[1]
+    if index is None or index.size != 1 or int(index.reshape(-1)[0]) != -1:
+        raise ValueError("it picks some steps of the sequence; a stream has no first or last one")
+    made = latest(moving, flow)
+
+    def write(chunk: Chunk) -> None:
+        if chunk.new(made):
+            chunk.copy(moving.node)
+
+    return Moved([made], write)
+
+
+@goes("OneHot")
+def _one_hot(moving: Moving) -> Moved:
+    flow = moving.flow(0)
+    axis = axis_of(moving.a["axis"], len(moving.shapes[0]) + 1)
+    return Moved([flow.moved(flow.axis + (axis <= flow.axis))])

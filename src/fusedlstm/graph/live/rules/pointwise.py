@@ -1,0 +1,182 @@
+"""What each step computes of itself alone: element by element, or along other axes than time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ...operators.operator import axes_of, axis_of
+from ..chunk import Chunk, Window
+from ..flow import Flow, Moved, Moving, goes
+
+
+def together(moving: Moving, axes: Sequence[int | None]) -> tuple[Flow, list[Window | None]]:
+    """Inputs that meet step by step: how they go, and what is kept of those whose steps are there before the others'.
+
+    Parameters
+    ----------
+    moving : Moving
+        The node.
+    axes : sequence of int
+        Of each input that goes along time, the axis of the output that is its axis of time; None for the others.
+
+    Raises
+    ------
+    ValueError
+        They do not go alike.
+    """
+    flows = [flow for flow in moving.flows if flow is not None]
+    first = flows[0]
+    if len({one.pace for one in flows}) > 1:
+        raise ValueError("expected inputs with equally many steps, found one that has lost or got some")
+    if len({axis for axis in axes if axis is not None} | {(one.outer, one.inner) for one in flows}) != 2:
+        raise ValueError("expected time on the same axis of all inputs, found others")
+    slowest = max(flows, key=lambda one: one.need)
+    start = max(one.start for one in flows)
+    axis = next(axis for axis in axes if axis is not None)
+    made = replace(slowest, axis=axis, start=start)
+    windows: list[Window | None] = [None] * len(flows)
+    if len(flows) > 1:
+        windows = []
+        for k, flow in enumerate(moving.flows):
+            late = 0 if flow is None else (slowest.need - flow.need) // slowest.stride
+            if flow is not None and not late and flow.start != start and start != slowest.need:
+                raise ValueError("expected inputs whose first steps come at once, found others")
+            windows.append(Window(moving.walk, moving.node.inputs[k], late, moving.node) if late else None)
+    assert first.stride == made.stride
+    return made, windows
+
+
+def delayed(moving: Moving, made: Flow, windows: Sequence[Window | None]) -> Moved:
+    """The node itself, on inputs some of which wait for the others."""
+    if not any(windows):
+        return Moved([made])
+
+    def write(chunk: Chunk) -> None:
+        start, stop = made.settled(chunk.before), made.settled(chunk.before + chunk.count)
+        names = [
+            (window.take(chunk, start, stop) if window is not None else chunk.name(name)) if name else ""
+            for name, window in zip(moving.node.inputs, windows)
+        ]
+        if stop > start:
+            chunk.copy(moving.node, names)
+
+    return Moved([made], write)
+
+
+@goes(
+    *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip", "Cos"),
+    *("Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN"),
+    *("LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign"),
+    *("Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu"),
+    *("Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "CastLike", "Div", "Equal", "Greater"),
+    *("GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum"),
+    *("Where", "Xor"),
+)
+def _each(moving: Moving) -> Moved:
+    rank = len(moving.made[0])
+    axes: list[int | None] = []
+    for flow, shape in zip(moving.flows, moving.shapes):
+        axes.append(None if flow is None else flow.axis + rank - len(shape))
+    at = next(axis for axis in axes if axis is not None) - rank
+    for flow, shape in zip(moving.flows, moving.shapes):
+        if flow is None and len(shape) >= -at and shape[at] != 1:
+            raise ValueError(f"expected the same for every step, found a value for each of {shape[at]}")
+    return delayed(moving, *together(moving, axes))
+
+
+@goes("Dropout")
+def _dropout(moving: Moving) -> Moved:
+    flow = moving.flow()
+    return Moved([flow, flow][: len(moving.node.outputs)])
+
+
+@goes("QuantizeLinear", "DequantizeLinear")
+def _quantise(moving: Moving) -> Moved:
+    flow = moving.flow()
+    axis = axis_of(moving.a["axis"], len(moving.shapes[0]))
+    if axis == flow.axis and any(size != 1 for shape in moving.shapes[1:] for size in shape):
+        raise ValueError("expected one scale for all steps, found one for each")
+    return Moved([flow])
+
+
+def _beside(moving: Moving, axes: Sequence[int], what: str) -> Flow:
+    """How it goes where it works along other axes than time.
+
+    Raises
+    ------
+    ValueError
+        One of the axes is time.
+    """
+    flow = moving.flow()
+    if flow.axis in axes:
+        raise ValueError(f"{what} over time needs the whole sequence")
+    return flow
+
+
+@goes("Softmax", "LogSoftmax", "Hardmax", "LpNormalization")
+def _softmax(moving: Moving) -> Moved:
+    return Moved([_beside(moving, [axis_of(moving.a["axis"], len(moving.shapes[0]))], moving.node.op)])
+
+
+@goes("LayerNormalization", "RMSNormalization")
+def _layer(moving: Moving) -> Moved:
+    rank = len(moving.shapes[0])
+    flow = _beside(moving, range(axis_of(moving.a["axis"], rank), rank), "a normalisation")
+    for shape in moving.shapes[1:]:
+        if len(shape) > rank - 1 - flow.axis:
+            raise ValueError("expected one scale for all steps, found one for each")
+    return Moved([flow] * len(moving.node.outputs))
+
+
+@goes("BatchNormalization", "LRN")
+def _channels(moving: Moving) -> Moved:
+    return Moved([_beside(moving, [1], "a number for each channel, where channels are time:")])
+
+
+@goes("InstanceNormalization", "GroupNormalization", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def _space(moving: Moving) -> Moved:
+    what = "a normalisation" if "Normalization" in moving.node.op else "pooling"
+    return Moved([_beside(moving, range(1, len(moving.shapes[0])), what)])
+
+
+@goes("MeanVarianceNormalization")
+def _mean_variance(moving: Moving) -> Moved:
+    return Moved([_beside(moving, axes_of(moving.a["axes"], len(moving.shapes[0])), "a normalisation")])
+
+
+@goes(
+    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
+    *("ReduceSum", "ReduceSumSquare"),
+)
+def _reduce(moving: Moving) -> Moved:
+    rank, given = len(moving.shapes[0]), moving.ints(1)
+    if not given:
+        axes: Sequence[int] = () if moving.a["noop_with_empty_axes"] else range(rank)
+    else:
+        axes = axes_of(given, rank)
+    return Moved([_reduced(moving, axes)])
+
+
+@goes("ArgMax", "ArgMin")
+def _arg(moving: Moving) -> Moved:
+    return Moved([_reduced(moving, [axis_of(moving.a["axis"], len(moving.shapes[0]))])])
+
+
+def _reduced(moving: Moving, axes: Sequence[int]) -> Flow:
+    flow = _beside(moving, axes, f"{moving.node.op} (pooling)")
+    return flow if moving.a["keepdims"] else flow.moved(flow.axis - sum(axis < flow.axis for axis in axes))
+
+
+@goes("TopK")
+def _top(moving: Moving) -> Moved:
+    return Moved(
+        [_beside(moving, [axis_of(moving.a["axis"], len(moving.shapes[0]))], "TopK (a mask, for instance)")] * 2
+    )
+
+
+@goes("CumSum", "CumProd", "Trilu")
+def _scan(moving: Moving) -> Moved:
+    rank = len(moving.shapes[0])
+    axes = (rank - 2, rank - 1) if moving.node.op == "Trilu" else axes_of(moving.ints(1) or [0], rank)
+    return Moved([_beside(moving, axes, moving.node.op)])

@@ -1,0 +1,69 @@
+"""Windows over time: convolutions and poolings keep the steps that the next windows see."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...operators.convolution import geometry
+from ..chunk import Chunk, Window
+from ..flow import Moved, Moving, goes
+from .recurrent import BatchError
+
+
+@goes("ConvInteger", "ConvTranspose", "DepthToSpace", "QLinearConv", "SpaceToDepth")
+def _rows(moving: Moving) -> Moved:
+    """Where steps are rows."""
+    flow = moving.flow()
+    if flow.axis != 0:
+        raise ValueError("over time it is not known to go step by step")
+    if not moving.walk.merged(moving.node.inputs[0]):
+        raise BatchError("expected time where the layer has it, found it where the layer has rows")
+    return Moved([flow, None][: len(moving.node.outputs)])
+
+
+_LONG = 1 << 20  # steps, in place of a number that is not known
+
+
+@goes("Conv", "fusedlstm.Conv", "MaxPool", "AveragePool", "LpPool")
+def _windows(moving: Moving) -> Moved:
+    flow, a, node = moving.flow(), moving.a, moving.node
+    shape, pool = moving.shapes[0], "Pool" in node.op
+    outputs = len(node.outputs)
+    if pool and outputs > 1 and node.outputs[1] in moving.walk.graph.types:
+        raise ValueError("where the largest elements are is counted from the start of the sequence")
+    if flow.axis == 0:
+        return _rows(moving)
+    if flow.axis == 1:
+        raise ValueError("expected time where the layer has it, found it where the layer has channels")
+    kernel = a["kernel_shape"] if pool else moving.shapes[1][2:]
+    k = flow.axis - 2
+    sizes = [_LONG if axis == k else size for axis, size in enumerate(shape[2:])]
+    strides, dilations, before, after, _ = geometry(a, sizes, kernel)
+    reach = dilations[k] * (kernel[k] - 1) + 1
+    if a["auto_pad"].startswith("SAME") and strides[k] > 1 and reach > 1:
+        raise ValueError("'same' padding with strides depends on how long the sequence is; 'valid' does not")
+    if (before[k] or after[k]) and a.get("pad_mode", "constant") != "constant":
+        raise ValueError(f"its edge is padded with {a['pad_mode']} steps, which are not there yet")
+    if a.get("ceil_mode") and strides[k] > 1:
+        raise ValueError("its last windows may be cut short (ceil_mode), and later ones come in their place")
+    if node.op == "AveragePool" and before[k] and not a["count_include_pad"]:
+        raise ValueError("its first windows are shorter than the others")
+    made, past = flow.windows(reach, strides[k], before[k], after[k], node)
+    first = before[k]
+    order = (0, *range(2, len(shape)), 1) if k == 0 else None
+    window = Window(moving.walk, node.inputs[0], past, node, order, -np.inf if node.op == "MaxPool" else 0)
+    moving.walk.offsets.append(
+        lambda n, t: made.settled(n) * strides[k] - flow.settled(n) if made.settled(n + t) > made.settled(n) else 0
+    )
+    before[k] = after[k] = 0
+    pads = {"auto_pad": "NOTSET", "pads": (*before, *after)}
+
+    def write(chunk: Chunk) -> None:
+        start, stop = made.settled(chunk.before), made.settled(chunk.before + chunk.count)
+        x = window.take(
+            chunk, start * strides[k] - first, (stop - 1) * strides[k] - first + reach if stop > start else 0
+        )
+        if stop > start:
+            chunk.copy(node, [x, *map(chunk.name, node.inputs[1:])], **pads)
+
+    return Moved([made, None][:outputs], write)

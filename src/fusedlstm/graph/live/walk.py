@@ -1,0 +1,200 @@
+"""What a model does along time: each node in turn is asked how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import FormatError
+from ..dims import Dim, known
+from ..graph import Graph, Node, captures, graphs_of
+from ..operators import OPERATORS, Array, TensorType
+from ..passes import settle
+from ..passes.constants import Folder
+from .chunk import Chunk, State
+from .flow import Flow, Moved, Moving
+
+_ROOM = 1 << 24  # bytes of constants that fixed inputs and the batch may make
+TIME = Dim.symbol("time")
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A node, and what writes it for a chunk."""
+
+    node: Node
+    write: Callable[[Chunk], None] | None
+
+
+class Walk:
+    """What a model does along time.
+
+    Parameters
+    ----------
+    graph : Graph
+        As `simplify` leaves it.
+    shapes : dict
+        Of each input that goes along time its shape, with `TIME` for the axis of steps.
+    fixed : dict
+        The other inputs.
+    every_step : bool
+        Whether what is the last step's alone is wanted at every step.
+
+    Raises
+    ------
+    ValueError
+        A node that does not go along time step by step; the message names it and says why.
+    """
+
+    def __init__(
+        self, graph: Graph, shapes: Mapping[str, tuple[Any, ...]], fixed: Mapping[str, Array], every_step: bool
+    ) -> None:
+        from . import rules  # noqa: F401  (enters how operators go)
+
+        self.every_step = every_step
+        self.inputs = {
+            one.name: TensorType(shapes[one.name], one.dtype)  # type: ignore[arg-type]
+            for one in graph.inputs
+            if one.name in shapes
+        }
+        try:
+            self.graph = settle(Folder(graph, self.inputs, fixed, _ROOM).run())
+        except FormatError as error:
+            raise ValueError(f"stream: {error}") from error
+        self.outputs = [one.name for one in self.graph.outputs]
+        self.flows = {name: Flow(shape.index(TIME)) for name, shape in shapes.items()}
+        self.states: list[State] = []
+        self.entries: list[Entry] = []
+        self.offsets: list[Callable[[int, int], int]] = []
+        self._used = {name for one in self.graph.nodes for name in one.inputs} | set(self.outputs)
+        self._merged: set[str] = set()
+        self._sizes: set[str] = set()  # what follows from how long the input is
+        for one in self.graph.nodes:
+            try:
+                self._visit(one)
+            except ValueError as error:
+                raise ValueError(f"stream: {one.title}: {error}") from error
+        for name in self.outputs:
+            self._hand_out(name)
+        distinct = set(self.flows.values())
+        self.warm = max(max(one.start, one.need) for one in distinct)
+        self.period = int(np.lcm.reduce([one.stride for one in distinct]))
+        self._distinct = sorted(distinct, key=repr)
+
+    @property
+    def alive(self) -> bool:
+        """Whether anything is kept from step to step."""
+        return bool(self.states)
+
+    def merged(self, name: str) -> bool:
+        """Whether the first axis of a tensor is steps and rows, put together."""
+        return name in self._merged
+
+    def state(self, name: str, initial: Array) -> State:
+        """A new state."""
+        taken, k = {one.name for one in self.states}, 1
+        base = name
+        while name in taken:
+            k += 1
+            name = f"{base}~{k}"
+        found = State(name, initial)
+        self.states.append(found)
+        return found
+
+    def key(self, before: int, count: int) -> tuple[int, ...]:
+        """Chunks of one key have one graph."""
+        made = [one.settled(before + count) - one.settled(before) for one in self._distinct]
+        return (*made, *(offset(before, count) for offset in self.offsets))
+
+    def _visit(self, one: Node) -> None:
+        inside = [name for graph in graphs_of(one) for name in captures(graph)]
+        if any(name in self.flows or name in self._sizes for name in inside):
+            raise ValueError("the graphs inside it look at the steps")
+        flows = [self.flows.get(name) if name else None for name in one.inputs]
+        moving = [flow for flow in flows if flow is not None]
+        if one.op in ("Shape", "Size") or (not moving and any(name in self._sizes for name in one.inputs)):
+            self._sizes.update(one.outputs)
+            return
+        if not moving:
+            self.entries.append(Entry(one, None))
+            return
+        types = self.graph.types
+        moved = self._moved(one, flows)
+        for name, flow in zip(one.outputs, moved.outputs):
+            if not name:
+                continue
+            if flow is None:
+                self._sizes.add(name)
+                continue
+            kind = types.get(name)
+            if kind is None and name not in self._used:
+                continue
+            if kind is None:
+                raise ValueError("its shape depends on values that are known only when it runs")
+            rest = [size for axis, size in enumerate(kind.shape) if axis != flow.axis]
+            if not known(tuple(rest)):
+                raise ValueError(f"expected its shape to depend on the steps along one axis, found {kind.shape}")
+            self.flows[name] = flow
+            if flow.axis == 0 and any(self._joins(one, flow, other) for other in one.inputs if other in self.flows):
+                self._merged.add(name)
+        self.entries.append(Entry(one, moved.write))
+
+    def _joins(self, one: Node, flow: Flow, name: str) -> bool:
+        """Whether the steps of an input become rows beside others, or were."""
+        before = self.flows[name]
+        moved = before.axis != 0 or (before.outer, before.inner) != (flow.outer, flow.inner)
+        return self.merged(name) or (moved and one.op in ("Reshape", "Flatten"))
+
+    def _moved(self, one: Node, flows: list[Flow | None]) -> Moved:
+        types, constants = self.graph.types, self.graph.constants
+        rule = OPERATORS[one.op].live
+        if one.refused:
+            raise ValueError(one.refused)
+        if all(flow is None or flow.last for flow in flows):
+            if any(name in self._sizes for name in one.inputs):
+                raise ValueError("it depends on how long the sequence is")
+            return Moved([_latest([flow for flow in flows if flow is not None])] * len(one.outputs))
+        if any(flow is not None and flow.last for flow in flows):
+            raise ValueError("steps that were before would need the last step, which is not there yet")
+        if rule is None:
+            raise ValueError(f"{one.op} needs the whole sequence, or is not known to go along time step by step")
+        moving = Moving(
+            self,
+            one,
+            flows,
+            [types[name].shape if name in types else () for name in one.inputs],
+            [types[name].shape if name in types else () for name in one.outputs],
+            [constants.get(name) for name in one.inputs],
+        )
+        used = [
+            name for k, name in enumerate(one.inputs) if name in self._sizes and k not in OPERATORS[one.op].shape_inputs
+        ]
+        if used:
+            raise ValueError("it depends on how long the sequence is")
+        found: Moved = rule(moving)
+        return found
+
+    def _hand_out(self, name: str) -> None:
+        flow = self.flows.get(name)
+        if flow is None:
+            raise ValueError(f"stream: output {name!r}: expected it to depend on the input, found that it does not")
+        if flow.tail and flow.blame is not None:
+            raise ValueError(f"stream: {flow.blame.title}: {AHEAD}")
+        if not flow.last and flow.outer != 1:
+            raise ValueError(f"stream: output {name!r}: expected an axis of steps, found one that rows share with them")
+
+
+AHEAD = (
+    "it is padded behind the last step, so that outputs change when more steps come; a stream needs padding in front "
+    'alone ("causal" in Keras), or what is too much cut off at the end'
+)
+
+
+def _latest(flows: list[Flow]) -> Flow:
+    first = flows[0]
+    if any(one.stride != first.stride for one in flows):
+        raise ValueError("expected inputs that come equally often, found others")
+    return max(flows, key=lambda one: (one.start, one.need))

@@ -1,0 +1,290 @@
+"""class TimeStream: a model without states of its own, live along time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._along import Along, Chunked, Lost
+from ._model_parts import cast, held
+from .graph.tensors import element_of
+
+if TYPE_CHECKING:
+    pass
+
+Array = npt.NDArray[Any]
+_STEPS = "steps"
+_MOST = 64  # kinds of chunks that a stream keeps memory for
+
+
+class TimeStream:
+    """A live stream of a model that goes along time step by step; it owns what the layers keep.
+
+    Made by `Model.stream`. Whatever the chunks, the outputs are those of the model on the whole sequence, byte for
+    byte. A stream belongs to one thread at a time: a call while another thread is in it raises, and changes nothing.
+
+    Attributes
+    ----------
+    model : Model
+        What it runs.
+    """
+
+    def __init__(self, along: Along) -> None:
+        self.model, self._along, self._walk = along.model, along, along.walk
+        self._core = _core.States([(element_of(value.dtype), value.shape) for value in along.first])
+        self._names = [state.name for state in along.walk.states]
+        self._narrow = not self.model.inputs.narrow.isdisjoint(along.free)
+        self._lives: dict[Any, _Live] = {}
+        self._live: _Live | None = None  # which every step from now on is one of
+        self._set(dict(zip(self._names, along.first)), 0)
+        # What steps without arguments use, wherever the stream is.
+        self._bound = _Live(self, along.chunk(self._walk.warm, 1), 1, 0)
+        self._outputs = tuple(
+            np.zeros(along.shape(name, 1), held(self.model.outputs[name].dtype)) if one is None else one
+            for name, one in zip(self._walk.outputs, self._bound.made)
+        )
+        self._shown = _one(self._outputs)
+        if self._walk.period == 1:
+            self._lives[(True, self._walk.key(self._walk.warm, 1))] = self._bound
+
+    def step(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
+        """Run one step.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            The inputs that are not fixed, in the order of the model or by name, with an axis of one step or without
+            it; with a batch of one also without that. None at all: what is in `input`, and the result goes to `output`.
+
+        Returns
+        -------
+        ndarray, or a tuple of them
+            The outputs, with an axis of one step if the inputs have one. None where this step gives none: layers with
+            strides, and those that wait for their first window to be full.
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is in this stream.
+        TypeError, ValueError
+            Arrays that do not fit. The state is as before.
+        """
+        live = self._live
+        if live is self._bound and not kwargs:  # most steps are like the one before
+            if not args:
+                live.step_in_place()
+                return self._shown
+            found = None if self._narrow else live.core.step(args)
+            if found is not None:
+                return _one(cast(found, live.casts) if live.casts else found)
+        if not args and not kwargs:
+            made = self._run(list(self._bound.given), 1)
+            for one, part in zip(self._outputs, made):
+                if part.size:
+                    one[...] = part
+            return _some([one if part.size else None for one, part in zip(self._outputs, made)])
+        arrays, lost = self._arguments(args, kwargs, 1)
+        flows = [self._along.flow(name) for name in self._walk.outputs]
+        now = self._core.steps
+        if lost.steps and any(flow.settled(now + 1) - flow.settled(now) > 1 for flow in flows):
+            raise ValueError("expected an axis of steps, as the first step gives several, or process, found none")
+        axes = map(self._along.axis, self._walk.outputs)
+        made = self._run(arrays, 1)
+        return _some([part.reshape(lost.of(part.shape, k)) if part.size else None for part, k in zip(made, axes)])
+
+    def process(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
+        """Run any number of steps: the inputs are shaped as the model takes them, and so are the outputs.
+
+        With a batch of one, the axis of rows may be left out. The outputs have as many steps as these steps give; there
+        may be none among them.
+
+        Raises
+        ------
+        RuntimeError, TypeError, ValueError
+            As `step`; the state is then as before all of them.
+        """
+        arrays, lost = self._arguments(args, kwargs, None)
+        counts = {array.shape[axis] for array, axis in zip(arrays, self._along.axes)}
+        if len(counts) != 1 or not min(counts):
+            raise ValueError(f"expected one number of steps, at least one, found {sorted(counts)}")
+        (count,) = counts
+        made = self._several(arrays, count) if self._walk.every_step else self._run(arrays, count)
+        axes = map(self._along.axis, self._walk.outputs)
+        return _one([part.reshape(lost.of(part.shape, axis)) for part, axis in zip(made, axes)])
+
+    @property
+    def input(self) -> Any:
+        """What `step` without arguments reads: an array with an axis of one step, or a tuple of them."""
+        return _one(self._bound.given)
+
+    @property
+    def output(self) -> Any:
+        """What `step` without arguments writes: an array with an axis of one step, or a tuple of them."""
+        return self._shown
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """Copies of what the layers keep, by names, and how many steps there were; set it to go on from another."""
+        with self._core:
+            found = {name: self._core.get(k) for k, name in enumerate(self._names)}
+            return {**found, _STEPS: np.array(self._core.steps, np.int64)}
+
+    @state.setter
+    def state(self, value: Mapping[str, npt.ArrayLike]) -> None:
+        wanted = dict(zip((*self._names, _STEPS), (*self._along.first, np.array(0, np.int64))))
+        if value.keys() != wanted.keys():
+            raise ValueError(f"state: expected {', '.join(wanted)}, found {', '.join(value)}")
+        new = {}
+        for name, like in wanted.items():
+            array = np.asarray(value[name])
+            if array.dtype.kind != like.dtype.kind or array.shape != like.shape:
+                raise ValueError(
+                    f"state {name!r}: expected shape {like.shape} of {like.dtype}, found {array.shape} of {array.dtype}"
+                )
+            new[name] = np.array(array, like.dtype, order="C")
+        steps = int(new.pop(_STEPS))
+        if steps < 0:
+            raise ValueError(f"state {_STEPS!r}: expected 0 or more, found {steps}")
+        self._set(new, steps)
+
+    def reset(self) -> None:
+        """Back to the start."""
+        self._set(dict(zip(self._names, self._along.first)), 0)
+
+    def copy(self) -> TimeStream:
+        """A second stream that goes on from the same state, with buffers of its own."""
+        twin = TimeStream(self._along)
+        twin.state = self.state
+        return twin
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> TimeStream:
+        return self.copy()
+
+    def __repr__(self) -> str:
+        axes, kept = ", ".join(map(str, self._along.axes)), ", ".join(self._names) or "nothing"
+        return f"TimeStream({self.model!r}, time is axis {axes}, keeps {kept})"
+
+    def _run(self, arrays: list[Array], count: int) -> list[Array]:
+        """An array for each output."""
+        live = self._live
+        if live is None or live.count != count:
+            live = self._switch(count)
+        found = live.core.step(tuple(arrays))
+        if found is None:
+            raise RuntimeError("stream: another thread is using it, and nothing was done")
+        parts = iter(cast(found, live.casts))
+        return [next(parts) if place is not None else none for place, none in zip(live.places, live.none)]
+
+    def _switch(self, count: int) -> _Live:
+        """The program for so many steps, from where the stream is now."""
+        walk = self._walk
+        with self._core:
+            before = self._core.steps
+            if before > walk.warm + walk.period:  # what is long ago makes no difference
+                before = self._core.steps = walk.warm + (before - walk.warm) % walk.period
+            steady = before >= walk.warm and count % walk.period == 0
+            key = (steady, walk.key(before, count))
+            live = self._lives.get(key)
+            if live is None:
+                while len(self._lives) >= _MOST:
+                    self._lives.pop(next(iter(self._lives)))
+                live = self._lives[key] = _Live(self, self._along.chunk(before, count), count, 0 if steady else count)
+            live.core.take_over()
+            self._live = live if steady else None
+        return live
+
+    def _several(self, arrays: list[Array], count: int) -> list[Array]:
+        """One step after the other, where each renews what is the last step's alone."""
+        before, parts = self.state, []
+        try:
+            for at in range(count):
+                one = [np.ascontiguousarray(array.take([at], axis)) for array, axis in zip(arrays, self._along.axes)]
+                parts.append(self._run(one, 1))
+        except ValueError:
+            self.state = before
+            raise
+        axes = map(self._along.axis, self._walk.outputs)
+        return [np.concatenate(part, axis) for part, axis in zip(zip(*parts), axes)]
+
+    def _arguments(
+        self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike], count: int | None
+    ) -> tuple[list[Array], Lost]:
+        """The inputs as the model takes them, and which axes the caller left out."""
+        free = self._along.free
+        if len(args) + len(named) != len(free) or any(name not in free[len(args) :] for name in named):
+            wanted = ", ".join(free)
+            raise TypeError(f"expected {wanted}; found {len(args)} arrays and {', '.join(named) or 'no names'}")
+        values = {**dict(zip(free, args)), **named}
+        found, left = [], set()
+        for name in free:
+            array, axis = self.model.inputs.array(name, values[name]), self._along.axis(name)
+            for lost in self._along.losses(count == 1):
+                place = axis - (1 if lost.rows and axis else 0)
+                steps = count or (array.shape[place] if array.ndim > place else 0)
+                whole = self._along.shape(name, steps)
+                if array.shape == lost.of(whole, axis):
+                    left.add(lost)
+                    found.append(array.reshape(whole))
+                    break
+            else:
+                whole = self._along.shape(name, 1)
+                shown = ["steps" if k == axis and count is None else str(size) for k, size in enumerate(whole)]
+                raise ValueError(f"input {name!r}: expected shape ({', '.join(shown)}), found {array.shape}")
+        if len(left) > 1:
+            raise ValueError("expected all inputs with the same axes, found others")
+        return found, left.pop()
+
+    def _set(self, states: Mapping[str, Array], steps: int) -> None:
+        self._core.mend()
+        with self._core:
+            for k, name in enumerate(self._names):
+                self._core.set(k, states[name])
+            self._core.steps = steps
+            self._live = None
+
+
+def _one(values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _some(values: Sequence[Array | None]) -> Any:
+    """None where there is none at all."""
+    return None if all(one is None for one in values) else _one(values)
+
+
+class _Live:
+    """A program for some steps on memory of its own."""
+
+    def __init__(self, stream: TimeStream, chunked: Chunked, count: int, steps: int) -> None:
+        along, outputs = stream._along, stream._walk.outputs
+        self.count, self.places = count, chunked.made
+        made = [place for place in chunked.made if place is not None]
+        self.core = _core.Live(chunked.program, stream._core, chunked.states, [], chunked.given, made, steps)
+        self.step_in_place = self.core.step_in_place
+        first = len(chunked.given) + len(chunked.states)
+        self.given = tuple(self.core.array(place) for place in chunked.given)
+        arrays = [None if place is None else self.core.array(first + place) for place in chunked.made]
+        there = [(name, array) for name, array in zip(outputs, arrays) if array is not None]
+        shapes = [along.shape(name, array.size // along.size(name)) for name, array in there]
+        self.made = tuple(
+            None if array is None else array.reshape(along.shape(name, array.size // along.size(name)))
+            for name, array in zip(outputs, arrays)
+        )
+        self.core.set_forms(
+            [
+                (
+                    [lost.of(one.shape, axis) for one, axis in zip(self.given, along.axes)],
+                    [lost.of(shape, along.axis(name)) for shape, (name, _) in zip(shapes, there)],
+                )
+                for lost in along.losses(count == 1 and steps == 0)
+            ]
+        )
+        kinds = {name: along.model.outputs[name].dtype for name in outputs}
+        self.casts = tuple((k, kinds[name]) for k, (name, array) in enumerate(there) if kinds[name] != array.dtype)
+        self.none = [np.zeros(along.shape(name, 0), kinds[name]) for name in outputs]
