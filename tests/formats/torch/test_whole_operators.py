@@ -439,6 +439,11 @@ def moves():
         r(3),
         r(2),
     )
+    yield (
+        "strided",
+        lambda x: (x.as_strided((2, 2), (1, 5), 3), x.as_strided((2, 3, 4), (12, 4, 1)), x.as_strided((3, 3), (1, 0))),
+        x,
+    )
     yield "diff", lambda x: (x.diff(), x.diff(dim=1)), x
 
 

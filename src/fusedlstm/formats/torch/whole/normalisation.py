@@ -42,14 +42,14 @@ def _batch(call: Call) -> list[str | None]:
 
 def _of_batch(call: Call, x: str) -> str:
     """By the statistics of the batch itself: of a module that keeps none."""
-    rank, channels = call.rank(x), _channels(call, x)
+    rank = call.rank(x)
     axes = call.int_list(*(axis for axis in range(rank) if axis != 1))
     away = call.op("Sub", x, call.op("ReduceMean", x, axes))
     variance = call.op("ReduceMean", call.op("Mul", away, away), axes)
     made = call.op("Div", away, call.op("Sqrt", call.op("Add", variance, call.like(x, call.number("eps", 1e-5)))))
     for op, name in (("Mul", "weight"), ("Add", "bias")):
         if call.has(name):
-            made = call.op(op, made, call.reshape(call.tensor(name), channels, *[1] * (rank - 2)))
+            made = call.op(op, made, call.reshape(call.tensor(name), -1, *[1] * (rank - 2)))
     return made
 
 
