@@ -30,7 +30,7 @@ def _affine(call: Call, shape: tuple[int, ...], x: str) -> list[str]:
     "_native_batch_norm_legit_no_training.default",
     "native_batch_norm.default",
 )
-@operator("_native_batch_norm_legit.default", "_batch_norm_no_update.default", "cudnn_batch_norm.default")
+@operator("_native_batch_norm_legit.default", "_batch_norm_no_update.default")
 def _batch(call: Call) -> list[str | None]:
     x = call.tensor("input")
     if not call.has("running_mean") or not call.has("running_var"):
@@ -54,10 +54,9 @@ def _of_batch(call: Call, x: str) -> str:
 
 
 def _by_channel(call: Call, x: str) -> str:
-    name = "eps" if call.has("eps") else "epsilon"
     statistics = [call.tensor("running_mean"), call.tensor("running_var")]
     affine = _affine(call, (_channels(call, x),), x)
-    return call.op("BatchNormalization", x, *affine, *statistics, epsilon=call.number(name, 1e-5))
+    return call.op("BatchNormalization", x, *affine, *statistics, epsilon=call.number("eps", 1e-5))
 
 
 @operator("instance_norm.default")

@@ -148,7 +148,7 @@ def _plain(where: str, value: Any, kind: type) -> Any:
                 return float(value)
             except OverflowError:
                 pass
-    elif type(value) is kind and not (kind is int and not -(2**63) <= value < 2**63):
+    elif type(value) is kind and not (isinstance(value, int) and not -(2**63) <= value < 2**63):
         return value
     raise FormatError(f"{where}: expected {kind.__name__}, found {str(value)[:80]!r}")
 
