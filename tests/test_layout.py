@@ -184,14 +184,8 @@ def test_a_room_of_formats_uses_no_other_room():
 
 
 def test_only_live_objects_and_saving_pass_by_the_door():
-    beside = {
-        "formats/torch/module",
-        "formats/torch/whole/live",
-        "formats/keras/layer",
-        "formats/flax/params",
-        "formats/native/safetensors",
-    }
-    beside |= {"formats/keras/model/live"}
+    beside = {"formats/torch/module", "formats/keras/layer", "formats/flax/params", "formats/native/safetensors"}
+    beside |= {"formats/keras/model/live", "formats/torch/whole/live"}
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] != "formats":
             inside = {name for name in used(path) if name.startswith("formats/")}

@@ -77,7 +77,7 @@ class Model(ModelFromMemory, InPrecision):
         Parameters
         ----------
         file : path, bytes or binary file object
-            An ONNX or TensorFlow Lite file, one of Keras's (.keras, .h5), or the native form (`save`).
+            An ONNX or TensorFlow Lite file, one of Keras or PyTorch (.keras, .h5, .pt2), or the native form (`save`).
         outputs : sequence of str, optional
             Tensors to cut the model at, by their names in the file (Keras: of layers): what lies behind them does not
             matter. Default: the file's own outputs.

@@ -62,6 +62,8 @@ class Contents:
         Whether what the caller stated of the model was heard.
     parts : mapping of type to readers
         What has a name of its own beside what it is a part of, and is not listed.
+    instead : str
+        How to get the whole model where it is in the file, but not read from it.
     """
 
     format: str
@@ -74,6 +76,7 @@ class Contents:
     size: int = 0
     configured: bool = False
     parts: Mapping[type, Readers[Any]] = field(default_factory=dict)
+    instead: str = ""
 
     def whole(self, outputs: Sequence[str] | None = None, external_data: bool = False) -> Graph:
         """The whole model, cut at `outputs` where they are given.
@@ -88,7 +91,7 @@ class Contents:
                 found = self.format.removesuffix(" file")
                 raise FormatError(
                     f"expected a whole model, found a {found} file; its weights alone are read (LSTM.load), "
-                    "and layers by their names (Sequential)"
+                    f"and layers by their names (Sequential){f'; {self.instead}' * bool(self.instead)}"
                 )
             return self.graph(outputs, external_data)
 

@@ -128,7 +128,7 @@ class Graph:
     precision : Precision
         What the weights are held in; that of the outermost graph counts.
     ranges : dict
-        By the name of a free size, the least and the most that the file takes; None: as many as there are.
+        By the name of a free size, the least and the most that the file takes; None: no most.
 
     Raises
     ------

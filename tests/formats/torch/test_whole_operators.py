@@ -1,11 +1,16 @@
 """PyTorch's operators one by one, with their options, against PyTorch: as exported, and decomposed."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch")
 import torch
 import torch_programs
 from torch.nn import functional as F
+
+from fusedlstm.formats.torch.whole.reader import OPERATORS
 
 T = torch.tensor
 INF = float("inf")
@@ -439,6 +444,11 @@ def moves():
         r(3),
         r(2),
     )
+    yield (
+        "strided",
+        lambda x: (x.as_strided((2, 2), (1, 5), 3), x.as_strided((2, 3, 4), (12, 4, 1)), x.as_strided((3, 3), (1, 0))),
+        x,
+    )
     yield "diff", lambda x: (x.diff(), x.diff(dim=1)), x
 
 
@@ -522,6 +532,17 @@ def creation():
         x,
     )
     yield "scalars", lambda x: (x + torch.tensor(2), torch.scalar_tensor(2.5) * x, torch.tensor(True) & (x > 0)), x
+
+
+def test_operators_are_in_the_docs():
+    text = (
+        (Path(__file__).parents[3] / "docs" / "models.md").read_text().partition("## PyTorch")[2].partition("## How")[0]
+    )
+    names = set(re.findall(r"\w+", text))
+    variants = r"_copy$|_with_indices$|_forward$|_with_noise_functional$|_strided$|_permuted$"  # of decomposed programs
+    inner = ("_", "unsafe_", "math", "torch", "sym_", "reflection_", "replication_", "lift_fresh")
+    own = {re.sub(variants, "", name.partition(".")[0]) for name in OPERATORS}
+    assert not {name for name in own - names if not name.startswith(inner)}
 
 
 FAMILIES = [arithmetic, comparisons, functions, activations, matrix, convolutions, pools, norms, attentions, reductions]

@@ -12,6 +12,7 @@ from ..containers.source import Source
 from ..containers.zip import Archive
 from ..contents import Contents
 from . import checkpoint
+from .objects import RESAVE
 from .records import Reads
 from .whole.program import program
 from .whole.reader import justified, read_graph
@@ -24,7 +25,7 @@ def read(source: Source, archive: Archive, root: str) -> Contents:
     """Every LSTM of the state dict, and the whole program."""
     weights = _inside(source, archive, f"{root}serialized_state_dict")
     if weights is None:
-        raise FormatError("expected a state dict beside the program, found none")
+        raise FormatError(f"expected weights as torch.export.save writes them, found none; {RESAVE}")
     contents = checkpoint.read(weights)
     if contents is None:
         raise FormatError("serialized_state_dict: expected what torch.save writes, found something else")

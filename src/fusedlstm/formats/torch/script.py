@@ -33,6 +33,11 @@ MAX_MODULES = 100_000
 
 _QUANTISED = re.compile(r"__torch__\..*quantized.*\.LSTM(?:Cell)?")
 
+_INSTEAD = (
+    "for the whole model, where the module was made: fusedlstm.Model.from_torch(module, example_inputs), or "
+    "torch.export.save(torch.export.export(module.eval(), example_inputs), 'model.pt2')"
+)
+
 
 def read(source: Source) -> Contents | None:
     """Every LSTM of the module, by module path."""
@@ -68,7 +73,8 @@ def read(source: Source) -> Contents | None:
             "expected an LSTM's parameters by name, found none, and constants without names: save the module before it "
             "is frozen (torch.jit.freeze)"
         )
-    return Contents(NAME, {LSTMWeights: by_prefix([("", {**found, **refused})])}, readers, named, hint(shapes))
+    lstm_readers = by_prefix([("", {**found, **refused})])
+    return Contents(NAME, {LSTMWeights: lstm_readers}, readers, named, hint(shapes), instead=_INSTEAD)
 
 
 def _roots(archive: Archive) -> set[str]:

@@ -11,6 +11,7 @@ from .call import BOOL, INT64, Call
 from .parts import FAR
 from .promotion import given
 from .registry import operator
+from .schema import Ref
 
 
 @operator("embedding.default")
@@ -212,6 +213,30 @@ def _unfold(call: Call) -> str:
     made = call.op("Gather", x, call.constant(places), axis=axis)
     rank = call.rank(x) + 1
     return call.transpose(made, *(k for k in range(rank) if k != axis + 1), axis + 1)
+
+
+@operator("as_strided.default")
+def _as_strided(call: Call) -> str:
+    """What lies at some distances in the memory of a tensor without gaps."""
+    source, x = call.value("self"), call.tensor("self")
+    shape, strides, start = call.made().shape, call.ints("stride"), call.whole("storage_offset", 0)
+    if not isinstance(source, Ref) or not call.reader.program.is_dense(source.name) or len(strides) != len(shape):
+        raise FormatError("expected a tensor without gaps, found another")
+    step: Any = 1
+    dense = not start and call.shape(x) == shape
+    for size, stride in zip(reversed(shape), reversed(strides)):
+        dense = dense and (size == 1 or stride == step)
+        step = step * size
+    if dense:
+        return x
+    if not all(type(size) is int for size in shape) or min((*strides, start)) < 0:
+        raise FormatError(f"expected known sizes and distances, found {shape}")
+    call.builder.expect_room(8 * int(step))
+    places = sum(
+        (np.arange(n).reshape(-1, *[1] * k) * s for k, (n, s) in enumerate(zip(shape[::-1], strides[::-1]))),
+        np.array(start),
+    )
+    return call.op("Gather", call.reshape(x, -1), call.constant(places.astype(np.int64)), axis=0)
 
 
 @operator("index_copy.default", "index_add.default", "index_fill.int_Scalar")

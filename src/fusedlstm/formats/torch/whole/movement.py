@@ -11,7 +11,6 @@ from .registry import operator
 
 @operator("clone.default", "contiguous.default", "detach.default", "alias.default", "lift_fresh.default")
 @operator("lift_fresh_copy.default", "detach_copy.default", "alias_copy.default", "positive.default")
-@operator("resolve_conj.default", "resolve_neg.default", "_conj.default", "conj.default", "cpu.default")
 def _same(call: Call) -> str:
     return call.tensor("self")
 
@@ -108,7 +107,7 @@ def _permute(call: Call) -> str:
 
 
 @operator("transpose.int", "swapaxes.default", "swapdims.default", "t.default", "transpose_copy.int", "t_copy.default")
-@operator("numpy_T.default", "mT.default", "matrix_H.default")
+@operator("numpy_T.default", "mT.default")
 def _transpose(call: Call) -> str:
     x = call.tensor("self")
     rank = call.rank(x)

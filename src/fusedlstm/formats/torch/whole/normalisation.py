@@ -30,7 +30,7 @@ def _affine(call: Call, shape: tuple[int, ...], x: str) -> list[str]:
     "_native_batch_norm_legit_no_training.default",
     "native_batch_norm.default",
 )
-@operator("_native_batch_norm_legit.default", "_batch_norm_no_update.default", "cudnn_batch_norm.default")
+@operator("_native_batch_norm_legit.default", "_batch_norm_no_update.default")
 def _batch(call: Call) -> list[str | None]:
     x = call.tensor("input")
     if not call.has("running_mean") or not call.has("running_var"):
@@ -42,22 +42,21 @@ def _batch(call: Call) -> list[str | None]:
 
 def _of_batch(call: Call, x: str) -> str:
     """By the statistics of the batch itself: of a module that keeps none."""
-    rank, channels = call.rank(x), _channels(call, x)
+    rank = call.rank(x)
     axes = call.int_list(*(axis for axis in range(rank) if axis != 1))
     away = call.op("Sub", x, call.op("ReduceMean", x, axes))
     variance = call.op("ReduceMean", call.op("Mul", away, away), axes)
     made = call.op("Div", away, call.op("Sqrt", call.op("Add", variance, call.like(x, call.number("eps", 1e-5)))))
     for op, name in (("Mul", "weight"), ("Add", "bias")):
         if call.has(name):
-            made = call.op(op, made, call.reshape(call.tensor(name), channels, *[1] * (rank - 2)))
+            made = call.op(op, made, call.reshape(call.tensor(name), -1, *[1] * (rank - 2)))
     return made
 
 
 def _by_channel(call: Call, x: str) -> str:
-    name = "eps" if call.has("eps") else "epsilon"
     statistics = [call.tensor("running_mean"), call.tensor("running_var")]
     affine = _affine(call, (_channels(call, x),), x)
-    return call.op("BatchNormalization", x, *affine, *statistics, epsilon=call.number(name, 1e-5))
+    return call.op("BatchNormalization", x, *affine, *statistics, epsilon=call.number("eps", 1e-5))
 
 
 @operator("instance_norm.default")

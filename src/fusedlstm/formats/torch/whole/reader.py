@@ -285,7 +285,15 @@ def _symbol(size: Any) -> Any:
     return text if text.isidentifier() else size
 
 
+_PACKED = ("_pack_padded_sequence.", "_pad_packed_sequence.", "lstm.data", "gru.data", "rnn_tanh.data", "rnn_relu.data")
+
+
 def _unknown(target: str) -> str:
+    if target.removeprefix("torch.ops.aten.").startswith(_PACKED):
+        return (
+            "packed sequences are not supported; give layers the padded batch, or load the LSTM alone, which takes "
+            "lengths: LSTM.load(file, prefix)(x, lengths=lengths)"
+        )
     if target.startswith("torch.ops.higher_order."):
         return f"control flow ({target.rpartition('.')[2]}) is not supported"
     if target.startswith("torch.ops.aten."):

@@ -148,7 +148,7 @@ def _plain(where: str, value: Any, kind: type) -> Any:
                 return float(value)
             except OverflowError:
                 pass
-    elif type(value) is kind and not (kind is int and not -(2**63) <= value < 2**63):
+    elif type(value) is kind and not (isinstance(value, int) and not -(2**63) <= value < 2**63):
         return value
     raise FormatError(f"{where}: expected {kind.__name__}, found {str(value)[:80]!r}")
 
@@ -175,11 +175,15 @@ def meta(name: str, value: Any) -> Meta:
 def size(value: Any) -> Size:
     """A size: a number, or what an expression stands for."""
     match value:
-        case {"as_int": int(number)} if not isinstance(number, bool) and 0 <= number < 2**63:
+        case {"as_int": number} if _is_size(number):
             return number
         case {"as_expr": {"expr_str": str() as expression}}:
             return expressed(expression)
     raise FormatError(f"expected a size, found {str(value)[:80]!r}")
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def expressed(expression: str) -> Size:

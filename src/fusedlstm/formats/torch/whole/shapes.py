@@ -46,8 +46,8 @@ for _name, _op in {"add": "Add", "sub": "Sub", "mul": "Mul", "mod": "Mod", "pow"
     operator(f"_operator.{_name}")(partial(_binary, _op))
 for _name, _op in {"eq": "Equal", "gt": "Greater", "ge": "GreaterOrEqual", "lt": "Less", "le": "LessOrEqual"}.items():
     operator(f"_operator.{_name}")(partial(_binary, _op))
-operator("torch.sym_max", "torch.torch.sym_max")(partial(_binary, "Max"))
-operator("torch.sym_min", "torch.torch.sym_min")(partial(_binary, "Min"))
+operator("torch.sym_max")(partial(_binary, "Max"))
+operator("torch.sym_min")(partial(_binary, "Min"))
 
 
 @operator("_operator.ne")
@@ -83,7 +83,7 @@ def _rounded(call: Call) -> str:
     return call.cast(call.op(ops[call.kind], x) if call.kind in ops else truncated(call, x), INT64)
 
 
-@operator("torch.sym_float", "torch.torch.sym_float")
+@operator("torch.sym_float")
 def _as_float(call: Call) -> str:
     return call.cast(_numbers(call)[0], FLOAT64)
 
