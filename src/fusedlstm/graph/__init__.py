@@ -2,6 +2,7 @@
 
 from .evaluate import evaluate
 from .graph import OPSET, Graph, Node, Value, node
+from .inside import lstms_inside
 from .listing import type_text
 from .operators import OPERATORS, Operator, TensorType
 from .passes import simplify, single
@@ -17,6 +18,7 @@ __all__ = [
     "Value",
     "deciding_inputs",
     "evaluate",
+    "lstms_inside",
     "node",
     "simplify",
     "single",
