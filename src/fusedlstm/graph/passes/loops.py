@@ -228,6 +228,8 @@ def _loop(draft: Draft, one: DraftNode) -> None:
     """A loop that runs as many times as the sequence has steps, and takes one of them each time."""
     graph = one.attributes["body"]
     carried = len(one.inputs) - 2
+    if carried < 1:
+        return
     go = draft.constant(one.inputs[1]) if one.inputs[1] else np.array(True)
     found = _body(graph, 2, carried, _known(draft, graph))
     if found is None or not one.inputs[0] or go is None or not go.all():
