@@ -174,7 +174,15 @@ def test_a_room_of_formats_uses_no_other_room():
             if name == "containers":
                 only_uses(path, "errors", "formats/containers")
             else:
-                shared = ("_files", "errors", "weights", "graph", "formats/containers", "formats/contents")
+                shared = (
+                    "_files",
+                    "errors",
+                    "weights",
+                    "graph",
+                    "formats/containers",
+                    "formats/contents",
+                    "formats/pieces",
+                )
                 only_uses(path, *shared, f"formats/{name}")
     for path in (PACKAGE / "formats").glob("*.py"):
         beside = (f"formats/{name}" for name in ("contents", "bundles", "shards", "strangers"))

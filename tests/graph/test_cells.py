@@ -218,15 +218,7 @@ def body(x_shape=("batch", FEATURES), loop=False, turned=False):
     h, c = cell(b, joined(b, x, "h_in", arrays()), "c_in")
     outs = [b("Identity", "go")] if loop else []
     outs += [h, c, b("Identity", h)]
-    inner = Graph.__new__(Graph)
-    inner.__dict__.update(
-        inputs=tuple(b.inputs),
-        outputs=tuple(map(Value, outs)),
-        nodes=tuple(b.nodes),
-        constants={},
-        name="body",
-        types={},
-    )
+    inner = Graph.unchecked(tuple(b.inputs), tuple(map(Value, outs)), tuple(b.nodes), "body")
     return inner, b.constants
 
 

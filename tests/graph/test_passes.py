@@ -41,11 +41,7 @@ def test_if_on_a_shape():
     then.prefix, other.prefix = "then_", "else_"
 
     def branch(b, *outputs):
-        made = Graph.__new__(Graph)
-        made.__dict__.update(
-            inputs=(), outputs=tuple(map(Value, outputs)), nodes=tuple(b.nodes), constants={}, name="b", types={}
-        )
-        return made
+        return Graph.unchecked((), tuple(map(Value, outputs)), tuple(b.nodes), "b")
 
     a, c = branch(then, then("Neg", "x")), branch(other, other("Relu", "x"))
     for shape, kept in (((2, 1), "Neg"), ((2, 3), "Relu")):
@@ -64,10 +60,8 @@ def test_a_branch_that_is_never_taken_may_be_wrong():
     b, inner = Builder(x=(2, 3)), Builder()
     inner.prefix = "then_"
     wrong = inner("MatMul", "x", random(4, 4))
-    then = Graph.__new__(Graph)
-    then.__dict__.update(inputs=(), outputs=(Value(wrong),), nodes=tuple(inner.nodes), constants={}, name="", types={})
-    other = Graph.__new__(Graph)
-    other.__dict__.update(inputs=(), outputs=(Value("x"),), nodes=(), constants={}, name="", types={})
+    then = Graph.unchecked((), (Value(wrong),), tuple(inner.nodes), "")
+    other = Graph.unchecked((), (Value("x"),), (), "")
     b.inputs.append(Value("flag", np.dtype(np.bool_), ()))
     b.nodes.append(node("If", ["flag"], ["y"], then_branch=then, else_branch=other))
     graph = Graph(b.inputs, [Value("y")], b.nodes, inner.constants)

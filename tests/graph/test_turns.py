@@ -11,16 +11,7 @@ FLOAT = np.dtype(np.float32)
 
 def inner(inputs, outputs, nodes):
     """A graph inside a node."""
-    made = Graph.__new__(Graph)
-    made.__dict__.update(
-        inputs=tuple(map(Value, inputs)),
-        outputs=tuple(map(Value, outputs)),
-        nodes=tuple(nodes),
-        constants={},
-        name="",
-        types={},
-    )
-    return made
+    return Graph.unchecked(tuple(map(Value, inputs)), tuple(map(Value, outputs)), tuple(nodes))
 
 
 def leaky(turn="turn", extra=()):
@@ -108,3 +99,16 @@ def test_a_node_that_is_refused_inside():
     body = [*leaky(), Node("Mystery", ("new",), ("found",), {}, "", "this operator is not supported")]
     with pytest.raises(fl.FormatError, match="Mystery node 'found': this operator is not supported"):
         fl.Model(loop("length", body))
+
+
+def test_a_loop_that_carries_nothing():
+    """What it hands out at each turn is what it makes there, and not whether it goes on."""
+    body = inner(
+        ["turn", "go"], ["go", "twice"], [node("Gather", ["x", "turn"], "now"), node("Add", ["now"] * 2, "twice")]
+    )
+    graph = Graph(
+        [Value("x", FLOAT, ("time", 3))],
+        [Value("all")],
+        [node("Shape", ["x"], "length", start=0, end=1), node("Loop", ["length"], ["all"], "walk", body=body)],
+    )
+    agrees(graph, x=arrays(5)["x"])

@@ -64,6 +64,8 @@ class Contents:
         What has a name of its own beside what it is a part of, and is not listed.
     instead : str
         How to get the whole model where it is in the file, but not read from it.
+    pieces : mapping of type to readers
+        What the whole model has in pieces, beside `found`: looked at where `found` does not have what is asked for.
     """
 
     format: str
@@ -77,6 +79,7 @@ class Contents:
     configured: bool = False
     parts: Mapping[type, Readers[Any]] = field(default_factory=dict)
     instead: str = ""
+    pieces: Mapping[type, Readers[Any]] = field(default_factory=dict)
 
     def whole(self, outputs: Sequence[str] | None = None, external_data: bool = False) -> Graph:
         """The whole model, cut at `outputs` where they are given.
@@ -97,7 +100,9 @@ class Contents:
 
     def listed(self, kind: type[T]) -> dict[str, Reader[T]]:
         """Everything of a kind once, by its first name; empty where there is none."""
-        return {name: partial(self._read, reader) for name, reader in self._once(kind).items()}
+        once = self._once(kind)
+        every = {**once, **self.pieces.get(kind, {}), **once}
+        return {name: partial(self._read, reader) for name, reader in every.items()}
 
     def expect(self, kind: type[T]) -> dict[str, Reader[T]]:
         """The same, where there has to be one.
@@ -127,7 +132,8 @@ class Contents:
         FormatError
             There is none, several and `prefix` is not one of them, or what is there is refused.
         """
-        self.expect(kind)
+        if not self.found.get(kind):
+            self.expect(kind)
         with named(self.file):
             reader = self._chosen(kind, prefix)
         found: T = self._read(reader)
@@ -202,15 +208,16 @@ class Contents:
         return {name: reader for reader, name in names.items()}
 
     def _chosen(self, kind: type[T], prefix: str | None) -> Reader[Any]:
-        found, listed = self.found[kind], self._once(kind)
-        names = ", ".join(map(repr, listed))
+        found, pieces = self.found.get(kind, {}), self.pieces.get(kind, {})
         what, an = KINDS[kind]
         prefix = "" if prefix == ROOT and ROOT not in found else prefix
         if prefix is None:
-            if len(listed) > 1:
-                raise FormatError(f"expected one {what}, found {len(listed)}{self._choice(kind, names)}")
-            return next(iter(listed.values()))
-        for named_here in (found, self.parts.get(kind, {})):
+            once = self._once(kind) or pieces
+            if len(once) > 1:
+                listed = self.listed(kind)
+                raise FormatError(f"expected one {what}, found {len(listed)}{self._choice(listed)}")
+            return next(iter(once.values()))
+        for named_here in (found, self.parts.get(kind, {}), pieces):
             if prefix in named_here:
                 return named_here[prefix]
         if kind is LSTMWeights and (stack := _stack(found, prefix)):
@@ -218,12 +225,12 @@ class Contents:
         for other, (loader, an_other) in KINDS.items():
             if prefix in self.found.get(other, {}):
                 raise FormatError(f"expected {an} called {prefix!r}, found {an_other} (use {loader}.load)")
-        raise FormatError(f"expected {an} called {prefix!r}, found {names}")
+        raise FormatError(f"expected {an} called {prefix!r}, found {', '.join(map(repr, self.listed(kind)))}")
 
-    def _choice(self, kind: type[T], names: str) -> str:
+    def _choice(self, listed: Readers[Any]) -> str:
         """How to choose one: those that are refused are no choice."""
-        readable: list[str] = []
-        for name, reader in self.listed(kind).items():
+        names, readable = ", ".join(map(repr, listed)), []
+        for name, reader in listed.items():
             try:
                 reader()
             except (FormatError, ImportError):

@@ -2,6 +2,7 @@
 
 from .evaluate import evaluate
 from .graph import OPSET, Graph, Node, Value, node
+from .inside import lstms_inside
 from .listing import type_text
 from .operators import OPERATORS, Operator, TensorType
 from .passes import simplify, single
@@ -21,6 +22,7 @@ __all__ = [
     "deciding_inputs",
     "evaluate",
     "expect_names",
+    "lstms_inside",
     "node",
     "simplify",
     "single",

@@ -80,7 +80,7 @@ class _Writer:
         goes_on = body.outputs[0].name == body.inputs[1].name or (condition is not None and condition.all())
         if most is None or not goes_on or (one.inputs[1:2] not in ((), ("",)) and (go is None or not go.all())):
             return False
-        turns, count = max(int(most.reshape(-1)[0]), 0), len(one.inputs) - 2
+        turns, count = max(int(most.reshape(-1)[0]), 0), len(first)
         if (not turns and any(one.outputs[count:])) or not self.fits(body, turns):
             return False
         yes = self.constant(np.array(True), f"{one.name}/go")

@@ -217,7 +217,7 @@ def test_cells_taken_apart_are_named(tmp_path):
     graph = helper.make_graph(nodes, "g", [value("x", 1, [1, 3])], [value("Tanh1", 1, [1, 3])])
     path = saved(helper.make_model(graph), tmp_path)
     with pytest.raises(
-        fl.FormatError, match="it has no LSTM operator, but 3 Sigmoid and 2 Tanh: the exporter may have taken"
+        fl.FormatError, match="it has no LSTM operator, but 3 Sigmoid and 2 Tanh, in which no LSTM was recognised"
     ):
         fl.LSTM.load(path)
 

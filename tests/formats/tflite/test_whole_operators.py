@@ -299,6 +299,30 @@ def test_blocks():
     check("BATCH_TO_SPACE_ND", [y, ints(2, 3), (np.array([[1, 1], [0, 3]], np.int32),)], x)
 
 
+def test_blocks_of_computed_paddings():
+    """What is put around a dilated convolution over a free length."""
+    x, pads = random(1, 5, 2), np.array([[1, 2]], np.int32)
+    y = np.pad(x, [(0, 0), (1, 2), (0, 0)]).reshape(4, 2, 2).swapaxes(0, 1)
+    flat, around = random(4), np.pad(random(4), [(1, 2)])
+    for kind, given, wanted in (("SPACE_TO_BATCH_ND", x, y), ("BATCH_TO_SPACE_ND", y, x), ("PAD", flat, around)):
+        file = File()
+        main = file.main
+        given_index = main.input(given.shape)
+        half = main.input((1, 2), "int32")
+        twice = main.op("ADD", [half, half], (1, 2), options=(11, {}), dtype="int32")
+        computed = main.op("SUB", [twice, half], (1, 2), options=(28, {}), dtype="int32")
+        main.outputs = [
+            main.op(kind, [given_index, *([] if kind == "PAD" else [main.ints(2)]), computed], wanted.shape)
+        ]
+        agrees(file, [given, pads], wanted)
+
+
+def test_segments():
+    x, places, count = X[0, 0], ints(0, 2, 0, 2), (np.array(3, np.int32),)
+    check("UNSORTED_SEGMENT_PROD", [x, places, count], np.array([x[0] * x[2], 1, x[1] * x[3]], np.float32))
+    check("UNSORTED_SEGMENT_SUM", [x, places, count], np.array([x[0] + x[2], 0, x[1] + x[3]], np.float32))
+
+
 def test_moves():
     check("RESHAPE", [X, ints(-1, 6)], X.reshape(4, 6))
     check("RESHAPE", [X], X.reshape(6, 4), options=(17, {0: np.array([6, 4], np.int32)}))
@@ -308,6 +332,15 @@ def test_moves():
     check("UNPACK", [X], [X[:, k] for k in range(3)], options=(64, {0: ("i", 3), 1: ("i", 1)}))
     check("SPLIT", [(np.array(-1, np.int32),), X], [X[..., :2], X[..., 2:]], options=(35, {0: ("i", 2)}))
     check("SPLIT_V", [X, ints(1, -1), (np.array(2, np.int32),)], [X[..., :1], X[..., 1:]], options=(79, {0: ("i", 2)}))
+    parts = [X[:, :1], X[:, 1:2], X[:, 2:]]
+    for open_axis in (False, True):
+        file = File()
+        x = file.main.input((2, None if open_axis else 3, 4))
+        axis = file.main.constant(np.array(1, np.int32))
+        file.main.outputs = file.main.op(
+            "SPLIT_V", [x, file.main.ints(1, -1, 1), axis], *[one.shape for one in parts], options=(79, {0: ("i", 3)})
+        )
+        agrees(file, [X], *parts)
     check("EXPAND_DIMS", [X, (np.array(-1, np.int32),)], X[..., None])
     check("SQUEEZE", [X[:1]], X[0], options=(30, {0: np.array([0], np.int32)}))
     check("SQUEEZE", [X[:1, :, :1]], X[0, :, 0], options=(30, {}))

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import FormatError
+from ...weights import LSTMWeights
 from ..containers.hdf5 import Hdf5
 from ..containers.source import Source
 from ..containers.zip import opened
 from ..contents import Contents
+from ..pieces import Pieces
 from . import config as configuration
 from .stated import stated
 from .stored import contents, of_file
@@ -47,4 +49,4 @@ def read(source: Source) -> Contents | None:
 
         return read_graph(model, version, Stored(variables), outputs)
 
-    return replace(found, graph=graph)
+    return replace(found, graph=graph, pieces={LSTMWeights: Pieces(lambda: graph(None, False))})

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...weights import LSTMWeights
 from ..containers.hdf5 import Hdf5, opened
 from ..containers.source import Source
 from ..contents import Contents
+from ..pieces import Pieces
 from . import config as configuration
 from . import legacy, stored
 from .keras1 import Keras1, has_names
@@ -46,7 +48,7 @@ def read(source: Source) -> Contents | None:
 
         return read_graph(model, version, Named.of_file(variables, root), outputs)
 
-    return replace(found, graph=graph)
+    return replace(found, graph=graph, pieces={LSTMWeights: Pieces(lambda: graph(None, False))})
 
 
 def _legacy_root(file: Hdf5) -> str | None:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ...errors import FormatError
-from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Value, simplify, single
+from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Value
 from ...graph.dims import Dim, Size, parsed
 from ...graph.graph import prune
 from ...graph.operators import Array, Attribute
 from ...weights import Activation, LSTMWeights
 from ..containers.safetensors import NUMBERS, Safetensors, Stored
+from ..pieces import Pieces
 from . import lstm, narrow
 from .graph import FIELDS_OF_NODE, VERSION, Reader
 from .stored import MODEL_KEY
@@ -144,7 +145,7 @@ class Whole:
 
     def __init__(self, file: Safetensors) -> None:
         self._file = file
-        self.lstms: Mapping[str, Callable[[], LSTMWeights]] = _Inside(self)
+        self.lstms = Pieces(lambda: self.complete, alone=False)
 
     @cached_property
     def complete(self) -> Graph:
@@ -160,40 +161,6 @@ class Whole:
     def graph(self, outputs: Sequence[str] | None, external_data: bool = False) -> Graph:
         """The model, cut at `outputs` where they are given; no other file belongs to it."""
         return self.complete if outputs is None else _cut(self.complete, outputs)
-
-
-class _Inside(Mapping[str, Callable[[], LSTMWeights]]):
-    """The LSTMs of a model by the names of their nodes, else of their outputs: those in pieces as well."""
-
-    def __init__(self, whole: Whole) -> None:
-        self._whole = whole
-
-    @cached_property
-    def _readers(self) -> dict[str, Callable[[], LSTMWeights]]:
-        try:
-            graph = simplify(single(self._whole.complete), joined=False)
-        except FormatError:  # said of the whole model
-            return {}
-        found: dict[str, Callable[[], LSTMWeights]] = {}
-        for _, one in graph.walk():
-            if one.op == "fusedlstm.LSTM":
-                own = next(filter(None, one.outputs), "")
-                found[one.name if one.name and one.name not in found else own] = _reader(one)
-        return found
-
-    def __getitem__(self, name: str) -> Callable[[], LSTMWeights]:
-        return self._readers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._readers)
-
-    def __len__(self) -> int:
-        return len(self._readers)
-
-
-def _reader(one: Node) -> Callable[[], LSTMWeights]:
-    weights: LSTMWeights = one.attributes["weights"]
-    return lambda: replace(weights, batch_first=bool(one.attributes["x_batch_first"]))
 
 
 def _cut(graph: Graph, outputs: Sequence[str]) -> Graph:

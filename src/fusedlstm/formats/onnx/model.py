@@ -17,6 +17,7 @@ from ..containers.need import need
 from ..containers.protobuf import BYTES, VARINT, Buffer, fields, parse
 from ..containers.source import Source
 from ..contents import Contents
+from ..pieces import Pieces
 from .fold import Constants
 from .graph import Array, Inside, Scope, graphs, is_op, to_array
 from .lstm import lstms
@@ -34,7 +35,7 @@ _IN_GRAPH = {1, 2, 5, 10, 11, 12, 13, 14, 15, 16}
 
 
 def read(source: Source) -> Contents | None:
-    """Every LSTM node, by its name and by the names of its outputs."""
+    """Every LSTM node, by its name and by the names of its outputs; cells that were taken apart by the last node's."""
     if source.head[:1] != b"\x08" or not _is_model(source.map()):
         return None
     if source.size > _MAX_BYTES:
@@ -55,6 +56,7 @@ def read(source: Source) -> Contents | None:
         _tensors(inside),
         hint=_hint([one.scope for one in inside]),
         graph=graph,
+        pieces={LSTMWeights: Pieces(lambda: graph(None, False))},
     )
 
 
@@ -78,8 +80,8 @@ def _hint(scopes: list[Scope]) -> str:
     gates = count["Sigmoid"] + count["HardSigmoid"]
     if gates >= 3 and count["Tanh"] >= 2:
         return (
-            f"it has no LSTM operator, but {gates} Sigmoid and {count['Tanh']} Tanh: the exporter may have taken the "
-            "cells apart; load the file of the training framework"
+            f"it has no LSTM operator, but {gates} Sigmoid and {count['Tanh']} Tanh, in which no LSTM was recognised; "
+            "load the file of the training framework"
         )
     return ""
 

@@ -161,6 +161,8 @@ class Graph:
                 f"{self.name(index)}: expected a dense tensor in the file, found a sparse or external one"
             )
         where = self.model.bytes_of(tensor)
+        if where is None and 0 in shape and not tensor.number(5, "?", False):
+            return np.zeros(shape, _STORED[kind])
         if where is None or tensor.number(5, "?", False):
             raise FormatError(f"{self.name(index)}: expected a constant, found no data or a variable")
         count, dtype = math.prod(shape), np.dtype(_STORED[kind])

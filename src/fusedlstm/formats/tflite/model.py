@@ -9,19 +9,20 @@ from ...graph import Graph
 from ...weights import LSTMWeights
 from ..containers.source import Source
 from ..contents import Contents
+from ..pieces import Pieces
 from .graph import WHILE, Model
 from .lstm import lstms
 from .whole.reader import read_graph
 
 NAME = "TensorFlow Lite"
 _LOOPS = (
-    "its loops (WHILE) of plain operators, as Keras 3 is converted, run as a whole model (Model.load); for the LSTM "
-    "alone load the .keras file, or convert with tf_keras"
+    "in its loops (WHILE) no LSTM was recognised; they run as a whole model (Model.load), and for an LSTM alone load "
+    "the .keras file"
 )
 
 
 def read(source: Source) -> Contents | None:
-    """Every fused LSTM, by the names of its output tensors."""
+    """Every fused LSTM, by the names of its output tensors; those of loops and plain operators by the last one's."""
     if source.head[4:8] != b"TFL3":  # a flatbuffer names its schema after the root's offset
         return None
     model = Model(source.read())
@@ -36,4 +37,11 @@ def read(source: Source) -> Contents | None:
         return read_graph(model, outputs)
 
     loops = any(one.code == WHILE for graph in model.graphs for one in graph.operators)
-    return Contents(NAME, {LSTMWeights: lstms(model)}, tensors, hint=_LOOPS * loops, graph=whole)
+    return Contents(
+        NAME,
+        {LSTMWeights: lstms(model)},
+        tensors,
+        hint=_LOOPS * loops,
+        graph=whole,
+        pieces={LSTMWeights: Pieces(lambda: whole(None, False))},
+    )

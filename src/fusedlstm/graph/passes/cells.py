@@ -148,7 +148,7 @@ def _assemble(
         for name, matrix in form.matrices.items():
             if sources.setdefault(name, len(matrix)) != len(matrix):
                 return None
-    h = _hidden(draft, sources, c, hidden, earlier)
+    h = _hidden(draft, sources, c, hidden, earlier, (product.output, one.output))
     x = [name for name in sources if name != h]
     if not x or one.output in sources:
         return None
@@ -172,7 +172,9 @@ def _assemble(
     return Found(x, h, c, product.output, one.output, LSTMWeights([[layer]]), [])
 
 
-def _hidden(draft: Draft, sources: dict[str, int], c: str, hidden: int, earlier: dict[str, Found]) -> str:
+def _hidden(
+    draft: Draft, sources: dict[str, int], c: str, hidden: int, earlier: dict[str, Found], new: tuple[str, str]
+) -> str:
     """Which source is the hidden state: the one that goes with c. Any of the right width gives the same numbers."""
     candidates = [name for name, width in sources.items() if width == hidden]
     for name in candidates:
@@ -187,11 +189,37 @@ def _hidden(draft: Draft, sources: dict[str, int], c: str, hidden: int, earlier:
     for name in candidates:
         if origin(draft, name) in inputs and root in inputs and len(candidates) == 1:
             return name
+    back = given_back(draft, [origin(draft, name) for name in candidates], root, *new)
+    for name in candidates:
+        if back == [origin(draft, name)]:
+            return name
     if len(candidates) > 1:
         # A state comes in as it is; what is picked from a sequence around a loop comes in, too.
         return min(candidates, key=lambda name: (name not in inputs, origin(draft, name) not in inputs))
     others = len(sources) - 1
     return candidates[0] if candidates and others else ""
+
+
+def given_back(draft: Draft, candidates: list[str], c: str, new_h: str, new_c: str) -> list[str]:
+    """The inputs of a graph whose next value it hands out as many places further as that of c: of a body, a model."""
+    inputs = {value.name: k for k, value in enumerate(draft.graph.inputs)}
+    if c not in inputs:
+        return []
+
+    def places(new: str) -> list[int]:
+        return [k for k, name in enumerate(draft.outputs) if origin(draft, new) in _origins(draft, name)]
+
+    offsets, last = {inputs[c] - k for k in places(new_c)}, places(new_h)
+    found = [name for name in candidates if name in inputs and any(inputs[name] - k in offsets for k in last)]
+    beside = [name for name in found if abs(inputs[name] - inputs[c]) == 1]  # where h' is the output y as well
+    return beside if len(beside) == 1 else found
+
+
+def _origins(draft: Draft, name: str) -> set[str]:
+    """What a tensor is a part of, or put together from."""
+    name = origin(draft, name)
+    joined = draft.made_by(name, "Concat")
+    return {name} if joined is None else {origin(draft, part) for part in joined.inputs}
 
 
 def origin(draft: Draft, name: str) -> str:

@@ -82,9 +82,10 @@ class Linear:
     def row(self, value: Array, name: str) -> Array | None:
         """A constant that is the same for every row."""
         width = self.width(name)
-        if width is None or value.size not in (1, width) or (value.size > 1 and value.shape[-1] != width):
+        if width is None or not value.size or (value.size > 1 and value.shape[-1] != width):
             return None
-        return np.broadcast_to(value.reshape(-1), (width,))
+        rows = value.reshape(-1, value.shape[-1] if value.ndim else 1)
+        return None if (rows != rows[0]).any() else np.broadcast_to(rows[0], (width,))
 
     def _itself(self, name: str) -> Form | None:
         width = self.width(name)

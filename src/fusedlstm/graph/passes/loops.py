@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class _Body:
     ----------
     step : DraftNode
         The LSTM or GRU.
+    weights : LSTMWeights, optional
+        Of an LSTM.
     x : DraftNode or str
         What its input is, views aside: a name, or the node that picks it out of a sequence.
     places : list of int
@@ -41,6 +43,7 @@ class _Body:
     """
 
     step: DraftNode
+    weights: LSTMWeights | None
     x: str
     places: list[int]
     outputs: list[int]
@@ -71,9 +74,13 @@ def _body(graph: Graph, first: int, carried: int, known: dict[str, Any]) -> tupl
     states = _states_of(inside, steps[0]) if len(steps) == 1 else None
     if states is None or len(states) != carried:
         return None
-    step = steps[0]
+    step, x = steps[0], steps[0].inputs[0]
+    weights = step.attributes.get("weights")
     given = {value.name: k for k, value in enumerate(graph.inputs[first:])}
     places = [given.get(_through(inside, name), -1) for name in states]
+    if weights is not None and not 0 <= places[0] < carried and weights.input_size == weights.hidden_size:
+        x, states, weights = states[0], [x, *states[1:]], _swapped(weights)  # inside, h and x are alike
+        places = [given.get(_through(inside, name), -1) for name in states]
     if sorted(places) != list(range(carried)):
         return None
     ends = [_through(inside, value.name) for value in graph.outputs[first - (len(graph.inputs) > 0 and first == 2) :]]
@@ -82,7 +89,13 @@ def _body(graph: Graph, first: int, carried: int, known: dict[str, Any]) -> tupl
     kinds = [which.get(name, 0) for name in ends]
     if 0 in kinds or [kinds[place] for place in places] != list(range(1, carried + 1)):
         return None
-    return inside, _Body(step, _through(inside, step.inputs[0]), places, kinds[carried:], inside.constants)
+    return inside, _Body(step, weights, _through(inside, x), places, kinds[carried:], inside.constants)
+
+
+def _swapped(weights: LSTMWeights) -> LSTMWeights:
+    """Of one step: x in the place of h."""
+    ((one,),) = weights.layers
+    return replace(weights, layers=[[replace(one, weight_ih=one.weight_hh, weight_hh=one.weight_ih)]])
 
 
 def _states_of(inside: Draft, step: DraftNode) -> list[str] | None:
@@ -126,11 +139,11 @@ def _finish(
     base = next(filter(None, one.outputs))
     y = draft.fresh(f"{base}.y") if any(one.outputs[count:]) else ""
     last = [draft.fresh(f"{base}.{name}") for name in "hc"[:count]]
-    if body.step.op == "GRU":
+    if body.weights is None:
         y = _gru(draft, body, [x, *states], [y, *last], axis, reverse)
     else:
-        weights = LSTMWeights(body.step.attributes["weights"].layers, reverse=reverse)
-        draft.add("fusedlstm.LSTM", [x, *states], [y, *last], one.name, weights=weights, x_batch_first=axis)
+        weights = LSTMWeights(body.weights.layers, reverse=reverse)
+        draft.add("fusedlstm.LSTM", [x, *states], [y, *last], one.name or base, weights=weights, x_batch_first=axis)
     for place, source in zip(body.places, last):
         name = one.outputs[place]
         if name:
@@ -215,6 +228,8 @@ def _loop(draft: Draft, one: DraftNode) -> None:
     """A loop that runs as many times as the sequence has steps, and takes one of them each time."""
     graph = one.attributes["body"]
     carried = len(one.inputs) - 2
+    if carried < 1:
+        return
     go = draft.constant(one.inputs[1]) if one.inputs[1] else np.array(True)
     found = _body(graph, 2, carried, _known(draft, graph))
     if found is None or not one.inputs[0] or go is None or not go.all():

@@ -172,7 +172,7 @@ def _replace(draft: Draft, chain: list[Found]) -> None:
     h, y = (draft.fresh(f"{base}.h"), "") if count == 1 else ("", draft.fresh(f"{base}.y"))
     c = draft.fresh(f"{base}.c")
     old = [draft.maker[name] for cell in chain for name in (cell.new_h, cell.new_c)]
-    draft.add("fusedlstm.LSTM", [x, *states], [y, h, c], old[-2].name, weights=weights, **how)
+    draft.add("fusedlstm.LSTM", [x, *states], [y, h, c], old[-2].name or base, weights=weights, **how)
     for t, cell in enumerate(chain if count > 1 else ()):
         step = draft.add_constant(np.array(count - 1 - t if weights.reverse else t, np.int64), cell.new_h)
         if len(draft.types[cell.new_h].shape) == 2:

@@ -73,9 +73,10 @@ def _masking(call: Call) -> Made:
 
 @layer(
     *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianDropout", "GaussianNoise"),
-    *("AlphaDropout", "ActivityRegularization", "Identity", "InputLayer"),
+    *("AlphaDropout", "ActivityRegularization", "InputLayer"),
     carries=True,
 )
+@layer("Identity", carries=True, since=3)
 def _nothing(call: Call) -> Made:
     """What is only there when a model is trained."""
     return call.x.name

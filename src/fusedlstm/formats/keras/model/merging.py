@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ....errors import FormatError
 from .call import BOOL, FLOAT32, Call, Tensor
 from .registry import Made, layer
@@ -21,9 +23,10 @@ def _inputs(call: Call, least: int = 1) -> list[str]:
 
 
 def _mask(call: Call) -> str:
-    """Where any input is valid as Keras 3 has it, where all are as Keras 2 has it; none if one has none."""
-    masks = call.masks()
-    if not masks or not all(masks):
+    """Where any input is valid as Keras 3 has it, none if one has none; as Keras 2 has it where all with a mask are."""
+    given = call.masks()
+    masks = [one for one in given if one]
+    if not masks or (call.keras3 and len(masks) < len(given)):
         return ""
     found = masks[0]
     for one in masks[1:]:
@@ -106,9 +109,16 @@ def _joined(call: Call, names: Sequence[str], axis: int, rank: int) -> str:
         return _folded(call, "Or" if call.keras3 else "And", given)
     if axis != 1:
         raise FormatError(f"expected masked inputs to be put together along time or features, found axis {axis}")
-    if not all(masks):
+    if not call.keras3 and not all(masks):
         raise FormatError("expected a mask of all inputs that are put together along time, or of none, found some")
-    return call.op("Concat", *masks, axis=1)
+    return call.op("Concat", *(one or _every(call, x) for one, x in zip(masks, names)), axis=1)
+
+
+def _every(call: Call, x: str) -> str:
+    """A mask by which all steps are valid."""
+    return call.op(
+        "Expand", call.constant(np.asarray(True)), call.op("Concat", call.size(x, 0), call.size(x, 1), axis=0)
+    )
 
 
 @layer("Dot")

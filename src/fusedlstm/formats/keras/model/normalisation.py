@@ -129,7 +129,7 @@ def _unit(call: Call) -> Made:
     return call.op("Div", x, call.op("Sqrt", squares))
 
 
-@layer("Rescaling", carries=True)
+@layer("Rescaling", carries=True, since=3)
 def _rescaling(call: Call) -> Made:
     scale, offset = (
         array_of(call.value(key, usual) if not isinstance(call.value(key, usual), dict) else call.number(key))
@@ -138,7 +138,7 @@ def _rescaling(call: Call) -> Made:
     return call.affine(_x(call), scale, offset)
 
 
-@layer("Normalization", carries=True)
+@layer("Normalization", carries=True, since=3)
 def _normalization(call: Call) -> Made:
     x = _x(call)
     rank = call.rank(x)

@@ -39,6 +39,11 @@ def _masked(call: Call, mask: str) -> Masked:
     return Masked(lengths, call.unsqueeze(names[1], 2), call.unsqueeze(place, 2), mask)
 
 
+def _refuse_zeros() -> None:
+    """Keras puts the zeros of unrolled backward layers at the wrong steps, and those of one backend nowhere."""
+    raise FormatError("unroll: expected False beside a mask of a sequence that is run backward, found True")
+
+
 def _front(call: Call, x: str, masked: Masked) -> str:
     return call.op("GatherND", x, masked.order, batch_dims=1)
 
@@ -68,6 +73,8 @@ def _recurrent(call: Call) -> Made:
         finals.append(found.states[0])
     y = finals[-1][0]
     zero = call.flag("zero_output_for_mask", False) and call.kind != "CuDNNLSTM"
+    if zero and masked and call.flag("go_backwards", False) and call.flag("unroll", False):
+        _refuse_zeros()
     sequences = call.flag("return_sequences", False)
     if sequences:
         y = _back(call, x, masked, zero) if masked else x
@@ -81,7 +88,10 @@ def _recurrent(call: Call) -> Made:
 @layer("Bidirectional")
 def _bidirectional(call: Call) -> Made:
     forward, backward = _ways(call)
+    turned = configuration.flag(forward, "go_backwards")  # Keras 2: the backward layer runs forward then
     if is_conv_lstm(forward):
+        if turned:
+            raise FormatError("go_backwards: expected False of the forward layer in a Bidirectional, found True")
         from .conv_recurrent import bidirectional
 
         return bidirectional(call, forward, backward)
@@ -91,9 +101,11 @@ def _bidirectional(call: Call) -> Made:
     ]
     x, mask, states = _given(call, ways)
     masked = _masked(call, mask) if mask else None
+    if masked and configuration.flag(forward, "unroll"):
+        _refuse_zeros()
     x = _front(call, x, masked) if masked else x
     lengths = masked.lengths if masked else ""
-    if len(ways[0]) == len(ways[1]) == 1 and ways[0][0].alike == ways[1][0].alike:
+    if not turned and len(ways[0]) == len(ways[1]) == 1 and ways[0][0].alike == ways[1][0].alike:
         found = run(call, [ways[0][0], ways[1][0]], x, [*states[0], *states[1]], lengths, False, "both")
         units = ways[0][0].units
         outputs = [call.slice(found.y, 2, k * units, (k + 1) * units) for k in range(2)]
@@ -103,7 +115,7 @@ def _bidirectional(call: Call) -> Made:
         for d, cells in enumerate(ways):
             y, last = x, []
             for k, cell in enumerate(cells):
-                found = run(call, [cell], y, states[d][k : k + 1], lengths, d == 1, f"way {d} cell {k}")
+                found = run(call, [cell], y, states[d][k : k + 1], lengths, turned != (d == 1), f"way {d} cell {k}")
                 y = found.y
                 last.append(found.states[0])
             outputs.append(y)
@@ -112,6 +124,8 @@ def _bidirectional(call: Call) -> Made:
     if sequences and masked:
         outputs = [_back(call, one, masked, True) for one in outputs]
         whole = ""
+    if sequences and turned:
+        outputs = [call.flip(one, 1) for one in outputs]
     if not sequences:
         outputs, whole = [last[-1][0] for last in finals], ""
     both = [whole] if whole and call.config.get("merge_mode", "concat") == "concat" else merged(call, outputs)
@@ -142,12 +156,13 @@ def _ways(call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
     forward, backward = call.config.get("layer"), call.config.get("backward_layer")
     if not isinstance(forward, dict):
         raise FormatError(f"layer: expected a configuration, found {str(forward)[:80]!r}")
-    if configuration.flag(forward, "go_backwards"):
-        raise FormatError("go_backwards: expected False of the forward layer in a Bidirectional, found True")
     if backward is None:
         return forward, forward
-    if not isinstance(backward, dict) or not configuration.flag(backward, "go_backwards"):
-        raise FormatError("go_backwards: expected True of the backward layer in a Bidirectional, found False")
+    turned = configuration.flag(forward, "go_backwards")
+    if not isinstance(backward, dict) or configuration.flag(backward, "go_backwards") == turned:
+        raise FormatError(
+            f"go_backwards: expected {not turned} of the backward layer in a Bidirectional, found {turned}"
+        )
     return forward, backward
 
 
@@ -166,7 +181,7 @@ def _given(call: Call, ways: Sequence[Sequence[Cell]]) -> tuple[str, str, list[l
         first = [one.name for one in flat(given)]
     elif not first and len(call.positional) > 1:
         first = [one.name for one in flat(list(call.positional[1:]))]
-    wanted = [STATES[cell.kind] for cells in ways for cell in cells]
+    wanted, passed = [STATES[cell.kind] for cells in ways for cell in cells], bool(first)
     if not first and _stateful(call):
         first = _states(call, ways)
     if first and len(first) != sum(wanted):
@@ -179,7 +194,8 @@ def _given(call: Call, ways: Sequence[Sequence[Cell]]) -> tuple[str, str, list[l
             own.append(first[:count])
             first = first[count:]
         states.append([one for one in own if one])
-    mask = call.mask
+    # Keras 3 looks for masks where a call has one tensor alone; what comes out carries the mask all the same.
+    mask = "" if call.keras3 and passed and call.arguments.get("mask") is None else call.mask
     return x, call.cast(mask, BOOL) if mask else "", states
 
 

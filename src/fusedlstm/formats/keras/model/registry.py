@@ -22,15 +22,18 @@ class Entry:
         Writes the nodes of one call.
     carries : bool
         Whether the mask of its first input becomes that of its output, where it says nothing else.
+    since : int
+        The Keras from which on it does.
     """
 
     write: Callable[[Call], Made]
     carries: bool
+    since: int
 
     def __call__(self, call: Call) -> list[Tensor]:
         """The outputs of one call."""
         made = self.write(call)
-        mask = call.mask if self.carries else ""
+        mask = call.mask if self.carries and (call.keras3 or self.since < 3) else ""
         several = made if isinstance(made, (list, tuple)) else [made]
         return [one if isinstance(one, Tensor) else Tensor(one, mask) for one in several]
 
@@ -41,9 +44,11 @@ OPERATORS: dict[str, Entry] = {}
 """Keras's own operators: classes of ``keras.ops`` and functions of TensorFlow."""
 
 
-def layer(*kinds: str, carries: bool = False) -> Callable[[Callable[[Call], Made]], Callable[[Call], Made]]:
+def layer(
+    *kinds: str, carries: bool = False, since: int = 2
+) -> Callable[[Callable[[Call], Made]], Callable[[Call], Made]]:
     """Enter classes of layers: decorates what writes a call of one."""
-    return _enter(LAYERS, kinds, carries)
+    return _enter(LAYERS, kinds, carries, since)
 
 
 def operator(*kinds: str, carries: bool = False) -> Callable[[Callable[[Call], Made]], Callable[[Call], Made]]:
@@ -52,13 +57,13 @@ def operator(*kinds: str, carries: bool = False) -> Callable[[Callable[[Call], M
 
 
 def _enter(
-    table: dict[str, Entry], kinds: tuple[str, ...], carries: bool
+    table: dict[str, Entry], kinds: tuple[str, ...], carries: bool, since: int = 2
 ) -> Callable[[Callable[[Call], Made]], Callable[[Call], Made]]:
     def enter(write: Callable[[Call], Made]) -> Callable[[Call], Made]:
         for kind in kinds:
             if kind in table:
                 raise RuntimeError(f"{kind} is entered twice")
-            table[kind] = Entry(write, carries)
+            table[kind] = Entry(write, carries, since)
         return write
 
     return enter

@@ -68,9 +68,9 @@ def _conv(call: Call) -> str:
 def _depthwise(call: Call) -> str:
     w = _weights(call, 1).transpose(3, 0, 1, 2)  # (1, height, width, out)
     x = _four(call, 0)
-    shape = call.shape(x)
-    if shape is None or type(shape[1]) is not int or not shape[1] or len(w) % shape[1]:
-        raise FormatError(f"expected channels that {len(w)} filters fit, found shape {shape}")
+    channels = (call.shape(x) or call.graph.open_shape(call.index(0))[-1:] * 2)[1]
+    if type(channels) is not int or channels < 1 or len(w) % channels:
+        raise FormatError(f"expected channels that {len(w)} filters fit, found {channels}")
     made = call.op(
         "Conv",
         x,
@@ -79,7 +79,7 @@ def _depthwise(call: Call) -> str:
         auto_pad=padding(call, 0),
         strides=pair(call, "stride", 2, 1, 0),
         dilations=pair(call, "dilation", 6, 5, 1),
-        group=shape[1],
+        group=channels,
     )
     return call.activated(call.transpose(made, *LAST), 4)
 
@@ -138,13 +138,10 @@ def _space_to_depth(call: Call) -> str:
 @operator("SPACE_TO_BATCH_ND", inputs=3)
 def _space_to_batch(call: Call) -> str:
     """How dilated convolutions are written: pad, then each place modulo the block goes to the batch."""
-    block, pads = call.ints(1, "block"), call.array(2, "paddings").astype(np.int64)
-    x, rank, count = call.input(0), call.rank(0), len(call.ints(1, "block"))
-    if pads.shape != (count, 2) or rank < count + 1 or min(block) < 1:
-        raise FormatError(f"expected block and paddings of {rank - 1} axes at most, found {block} and {pads.shape}")
-    every = np.zeros((2, rank), np.int64)
-    every[:, 1 : count + 1] = pads.T
-    x = call.op("Pad", x, call.constant(every.reshape(-1)), mode="constant")
+    x, block, pads = _blocks(call, "paddings")
+    rank, count = call.rank(0), len(block)
+    every = call.op("Pad", call.transpose(pads, 1, 0), call.int_list(0, 1, 0, rank - count - 1), mode="constant")
+    x = call.op("Pad", x, call.reshape(every, -1), mode="constant")
     shape = call.op("Shape", x)
     parts, axes = [_size(call, shape, 0)], [0]
     for axis in range(count):
@@ -161,10 +158,8 @@ def _space_to_batch(call: Call) -> str:
 
 @operator("BATCH_TO_SPACE_ND", inputs=3)
 def _batch_to_space(call: Call) -> str:
-    block, crops = call.ints(1, "block"), call.array(2, "crops").astype(np.int64)
-    x, rank, count = call.input(0), call.rank(0), len(call.ints(1, "block"))
-    if crops.shape != (count, 2) or rank < count + 1 or min(block) < 1 or crops.min() < 0:
-        raise FormatError(f"expected block and crops of {rank - 1} axes at most, found {block} and {crops.shape}")
+    x, block, crops = _blocks(call, "crops")
+    rank, count = call.rank(0), len(block)
     shape = call.op("Shape", x)
     batch = call.op("Div", _size(call, shape, 0), call.int_list(int(np.prod(block))))
     rest = [_size(call, shape, axis) for axis in range(1, rank)]
@@ -175,10 +170,23 @@ def _batch_to_space(call: Call) -> str:
     x = call.transpose(x, *axes, *range(2 * count + 1, rank + count))
     whole = [call.op("Mul", rest[axis], call.int_list(block[axis])) for axis in range(count)]
     x = call.op("Reshape", x, call.op("Concat", batch, *whole, *rest[count:], axis=0))
-    for axis, (start, end) in enumerate(crops.tolist()):
-        if start or end:
-            x = call.slice(x, 1 + axis, start, -end if end else 1 << 31)
-    return x
+    known = call.builder.constants.get(crops)
+    if known is not None and not known.any():
+        return x
+    starts, ends = (call.op("Gather", crops, call.constant(np.array(k, np.int64)), axis=1) for k in (0, 1))
+    stops = call.op("Sub", call.op("Concat", *whole, axis=0), ends)
+    return call.op("Slice", x, starts, stops, call.int_list(*range(1, 1 + count)))
+
+
+def _blocks(call: Call, what: str) -> tuple[str, tuple[int, ...], str]:
+    """What is put into blocks, their sizes, and before and behind each axis how much is added or taken."""
+    block, known, rank = call.ints(1, "block"), call.value(2), call.rank(0)
+    shape = call.graph.shape(call.index(2))
+    if len(block) > rank - 1 or min(block, default=0) < 1 or tuple(shape) != (len(block), 2):
+        raise FormatError(f"expected block and {what} of {rank - 1} axes at most, found {block} and {shape}")
+    if known is not None and known.min() < 0:
+        raise FormatError(f"{what}: expected none below 0, found {known.tolist()}")
+    return call.input(0), block, call.int64(2)
 
 
 def _size(call: Call, shape: str, axis: int) -> str:

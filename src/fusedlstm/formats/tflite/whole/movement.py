@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from ....errors import FormatError
@@ -74,9 +76,16 @@ def _split_sizes(call: Call) -> list[str]:
     if -1 in sizes:
         known = call.shape(call.input(0))
         if known is None or type(known[axis]) is not int:
-            raise FormatError(f"sizes: expected numbers where the size of axis {axis} is open, found {sizes}")
+            return _split_open(call, axis, sizes)
         sizes[sizes.index(-1)] = known[axis] - sum(sizes) - 1
     return call.ops("Split", [call.input(0), call.int_list(*sizes)], len(sizes), axis=axis)
+
+
+def _split_open(call: Call, axis: int, sizes: list[int]) -> list[str]:
+    """Parts of an axis of open size, of which one is what is left."""
+    at = sizes.index(-1)
+    ends = [*np.cumsum([0, *sizes[:at]]).tolist(), *(-sum(sizes[k:]) or 1 << 31 for k in range(at + 1, len(sizes) + 1))]
+    return [call.slice(call.input(0), axis, start, end) for start, end in pairwise(ends)]
 
 
 @operator("EXPAND_DIMS", inputs=2)
@@ -98,6 +107,9 @@ def _squeeze(call: Call) -> str:
 
 def _pads(call: Call) -> str:
     """ONNX's list of a (axes, 2) table: all starts, then all ends."""
+    table = call.value(1)
+    if table is None and tuple(call.graph.shape(call.index(1))) == (call.rank(0), 2):
+        return call.reshape(call.transpose(call.int64(1), 1, 0), -1)
     table = call.array(1, "paddings")
     if table.shape != (call.rank(0), 2) or table.min(initial=0) < 0:
         raise FormatError(f"paddings: expected two numbers from 0 for each of {call.rank(0)} axes, found {table.shape}")
