@@ -307,7 +307,7 @@ def test_bad_input_is_refused_and_changes_nothing(call, error, message):
     [
         (lambda: fl.StreamPool(small(directions=2)), ValueError, "bidirectional.*overlapping windows"),
         (lambda: fl.StreamPool(small(reverse=True)), ValueError, "reversed.*overlapping windows"),
-        (lambda: fl.StreamPool("lstm"), TypeError, "lstm: expected fusedlstm.LSTM"),
+        (lambda: fl.StreamPool("lstm"), TypeError, "model: expected fusedlstm.LSTM or Model"),
         (lambda: fl.StreamPool(small(), capacity=0), ValueError, "capacity: expected 1 to"),
         (lambda: fl.StreamPool(small(), capacity=1.5), TypeError, "capacity: expected a whole number"),
         (lambda: fl.StreamPool(small(), max_streams=(1 << 24) + 1), ValueError, "max_streams: expected 1 to"),

@@ -178,6 +178,9 @@ void bind_program(py::module_& module) {
       .def("product", &product, py::arg("weights").none(false), py::arg("x"), py::arg("y"), py::arg("windows").none(true),
            py::arg("activation").none(true))
       .def("lstm", &lstm, py::arg("lstm").none(false), py::arg("given"), py::arg("made"))
+      .def(
+          "shape", [](const Model& self, std::size_t array) { return py::tuple(py::cast(self.slot(array).shape)); },
+          py::arg("array"), "Of an input or, counted on, an output.")
       .def("set_nodes", &Model::set_nodes, py::arg("nodes").none(false), "The node of each step, which messages name.")
       .def(
           "forget", [](const Model& self) { self.program()->forget(); }, "Give large memory of runs back.")
@@ -186,6 +189,7 @@ void bind_program(py::module_& module) {
   bind_gru(module, model);
   bind_call(module);
   bind_live(module);
+  bind_batch(module);
   bind_data_steps(model);
   bind_row_steps(model);
   bind_window_steps(module, model);

@@ -77,6 +77,7 @@ class Model : public Initialised {
 
 // The steps of each family, as methods.
 using ModelClass = py::class_<Model, std::shared_ptr<Model>>;
+void bind_batch(py::module_& module);
 void bind_call(py::module_& module);
 void bind_live(py::module_& module);
 void bind_gru(py::module_& module, ModelClass& model);

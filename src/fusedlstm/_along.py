@@ -15,12 +15,14 @@ from ._model_parts import held
 from .errors import FormatError
 from .graph import specialise
 from .graph.live import TIME, Chunk, Flow, Walk
-from .graph.plan import plan
+from .graph.plan import Packed, plan
 
 if TYPE_CHECKING:
     from .model import Model
 
 Array = npt.NDArray[Any]
+STEPS = "steps"
+"""What states call the number of steps."""
 Time = int | Mapping[str, int] | None
 
 
@@ -65,6 +67,8 @@ class Along:
         Which axis is time, for all inputs or for each.
     every_step : bool
         Whether what is the last step's alone is wanted at every step.
+    packed : Packed, optional
+        Weights that others of this model and these fixed inputs have packed.
 
     Raises
     ------
@@ -72,16 +76,24 @@ class Along:
         The model does not go along time; the message says why.
     """
 
-    def __init__(self, model: Model, batch_size: int, fixed: Mapping[str, Array], time: Time, every_step: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        batch_size: int,
+        fixed: Mapping[str, Array],
+        time: Time,
+        every_step: bool,
+        packed: Packed | None = None,
+    ) -> None:
         self.model, self.batch_size = model, batch_size
         self.free = [name for name in model.inputs if name not in fixed]
         if not self.free:
             raise ValueError("stream: expected an input that goes along time, found all of them fixed")
-        given = {name: fixed[name].astype(model.inputs[name].dtype) for name in model.inputs if name in fixed}
-        self.walk = self._walk(given, time, every_step)
+        self.fixed = {name: fixed[name].astype(model.inputs[name].dtype) for name in model.inputs if name in fixed}
+        self.walk = self._walk(self.fixed, time, every_step)
         self.axes = tuple(self.flow(name).axis for name in self.free)
         self.first = [np.ascontiguousarray(one.initial, held(one.initial.dtype)) for one in self.walk.states]
-        self._packed = model._packed if not fixed else type(model._packed)(model.graph.precision)
+        self.packed = packed or (Packed(model.graph.precision) if fixed else model._packed)
         self._made: dict[tuple[int, ...], Chunked] = {}
 
     def flow(self, name: str) -> Flow:
@@ -171,7 +183,7 @@ class Along:
         chunk = Chunk(self.walk, before, count)
         graph = chunk.graph()
         try:
-            program, _ = plan(specialise(graph, {one.name: one.shape or () for one in graph.inputs}), self._packed)
+            program, _ = plan(specialise(graph, {one.name: one.shape or () for one in graph.inputs}), self.packed)
         except FormatError as error:
             raise ValueError(str(error)) from error
         inputs = [one.name for one in graph.inputs]

@@ -7,21 +7,21 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ._arguments import State, float32
+from .lstm import LSTM
 from .pool import StreamPool
-from .weights import FloatArray
 
 
 @dataclass(slots=True, eq=False)
 class _Step:
     id: int
-    x: FloatArray  # (input,)
+    x: tuple[npt.NDArray[Any], ...]  # each input of one row
     due: float  # by the loop's clock
-    result: asyncio.Future[FloatArray]
+    result: asyncio.Future[Any]
 
 
 class AsyncBatcher:
@@ -69,14 +69,14 @@ class AsyncBatcher:
         self._window, self._max_batch = window, max_batch
         self._places = asyncio.Semaphore(max_waiting)
         self._waiting: deque[_Step] = deque()
-        self._running: asyncio.Future[list[FloatArray | Exception]] | None = None
+        self._running: asyncio.Future[list[Any]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._worker = ThreadPoolExecutor(1, "fusedlstm-batcher")
         self._closing: set[int] = set()  # streams whose last steps are on their way
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def open(self, state: State | None = None) -> int:
+    async def open(self, state: Any = None) -> int:
         """Let a stream join, as `StreamPool.open` does; the event loop goes on while the pool grows.
 
         Raises
@@ -94,7 +94,7 @@ class AsyncBatcher:
             opened.add_done_callback(self._undo)  # nobody has its id
             raise
 
-    async def step(self, id: int, x: npt.ArrayLike) -> FloatArray:
+    async def step(self, id: int, x: Any) -> Any:
         """Run one time step of a stream.
 
         Parameters
@@ -102,12 +102,12 @@ class AsyncBatcher:
         id : int
             Which one.
         x : array_like, shape (input,)
-            Floating point; it is copied at once.
+            One row of what `StreamPool.step` takes, a tuple of them for a model of several inputs; copied at once.
 
         Returns
         -------
         ndarray of float32, shape (output,)
-            The hidden state of the last layer.
+            The hidden state of the last layer, or what a model gives: an array, a tuple of them, None.
 
         Raises
         ------
@@ -117,9 +117,7 @@ class AsyncBatcher:
             The stream is not open, or x does not fit. The state is as before.
         """
         loop = self._bind()
-        row = np.array(float32("x", x))
-        if row.shape != (self.pool.lstm.input_size,):
-            raise ValueError(f"x: expected shape ({self.pool.lstm.input_size},), found {row.shape}")
+        row = self.pool.one(x)
         await self._places.acquire()  # at once, as long as there are any
         try:
             self._bind()
@@ -214,7 +212,7 @@ class AsyncBatcher:
             self._running = self._loop.run_in_executor(self._worker, _run, self.pool, batch)
             self._running.add_done_callback(lambda running: self._finish(batch, running.result()))
 
-    def _finish(self, batch: list[_Step], results: list[FloatArray | Exception]) -> None:
+    def _finish(self, batch: list[_Step], results: list[Any]) -> None:
         self._running = None
         for step, result in zip(batch, results):
             if step.result.done():
@@ -226,7 +224,7 @@ class AsyncBatcher:
         self._consider()
 
 
-def _run(pool: StreamPool, batch: list[_Step]) -> list[FloatArray | Exception]:
+def _run(pool: StreamPool, batch: list[_Step]) -> list[Any]:
     """On the worker thread: an output, or what went wrong, for each step."""
     try:
         return [*_run_together(pool, batch)]
@@ -242,18 +240,41 @@ def _run(pool: StreamPool, batch: list[_Step]) -> list[FloatArray | Exception]:
     ]
 
 
-def _run_together(pool: StreamPool, batch: list[_Step]) -> list[FloatArray]:
+def _run_together(pool: StreamPool, batch: list[_Step]) -> list[Any]:
     steps_of: dict[int, list[int]] = {}
     for k, step in enumerate(batch):
         steps_of.setdefault(step.id, []).append(k)
     if not batch:
         return []
-    x = np.stack([step.x for step in batch])
-    if len(steps_of) == len(batch):
-        y = pool.step(list(steps_of), x)
-    else:  # several steps of one stream are a chunk of it
-        y = np.empty((len(batch), pool.lstm.weights.output_size), np.float32)
+    if isinstance(pool.model, LSTM) and len(steps_of) < len(batch):  # several steps of one stream are a chunk of it
+        (x,) = _columns(batch)
         chunks = pool.process({id: x[steps] for id, steps in steps_of.items()})
-        for id, steps in steps_of.items():
-            y[steps] = chunks[id]
-    return [row.copy() for row in y]  # of its own: who keeps one does not keep the batch
+        return [chunks[step.id][steps_of[step.id].index(k)].copy() for k, step in enumerate(batch)]
+    results: list[Any] = [None] * len(batch)
+    for turn in range(max(map(len, steps_of.values()))):
+        which = [steps[turn] for steps in steps_of.values() if turn < len(steps)]
+        for k, result in zip(which, _turn(pool, [batch[k] for k in which])):
+            results[k] = result
+    return results
+
+
+def _turn(pool: StreamPool, steps: list[_Step]) -> list[Any]:
+    """One step of each stream; where a value makes no sense, it is its own step that fails."""
+    try:
+        made = pool.step([step.id for step in steps], *_columns(steps))
+    except ValueError as error:
+        if not all(step.id in pool for step in steps):
+            raise
+        return [error] if len(steps) == 1 else [result for step in steps for result in _turn(pool, [step])]
+    return [_row(made, k) for k in range(len(steps))]
+
+
+def _columns(steps: list[_Step]) -> list[npt.NDArray[Any]]:
+    return [np.stack(column) for column in zip(*(step.x for step in steps))]
+
+
+def _row(made: Any, k: int) -> Any:
+    """One row, of its own: who keeps it does not keep the batch."""
+    if isinstance(made, tuple):
+        return tuple(_row(one, k) for one in made)
+    return None if made[k] is None else made[k].copy()

@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core, formats
-from ._along import Along
 from ._in_precision import InPrecision
+from ._live import stream_of
 from ._memory import ModelFromMemory
 from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
 from .graph import Graph, deciding_inputs, simplify, single, specialise
 from .graph.plan import Packed, plan
-from .model_stream import ModelStream, is_count
-from .pairing import pair_states
+from .model_stream import ModelStream
 from .time_stream import TimeStream
 
 PLANS = 64
@@ -172,20 +171,7 @@ class Model(ModelFromMemory, InPrecision):
             More than one way to pair states, and the message shows the candidates; or a layer that cannot go along time
             step by step, such as a bidirectional one, and the message names it and says why.
         """
-        if not is_count(batch_size):
-            raise ValueError(f"batch_size: expected a whole number from 1, found {batch_size!r}")
-        pairs = pair_states(self.inputs, self.outputs, states)
-        for name in (*(fixed or {}), *(context or {})):
-            if name not in self.inputs or name in pairs:
-                raise ValueError(f"{name!r}: expected an input that is no state, of {', '.join(self.inputs)}")
-        held = {name: self.inputs.array(name, value).copy() for name, value in (fixed or {}).items()}
-        if pairs or context:
-            if time is not None or every_step:
-                raise ValueError(
-                    "time, every_step: expected a model without states of its own, found one that has some"
-                )
-            return ModelStream(self, batch_size, held, pairs, dict(context or {}))
-        return TimeStream(Along(self, int(batch_size), held, time, every_step))
+        return stream_of(self, batch_size, fixed, states, context, time, every_step)
 
     def summary(self) -> str:
         """What the model computes, a line for each node that is left when it has been simplified."""

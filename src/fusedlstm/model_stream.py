@@ -43,11 +43,6 @@ class ModelStream:
         context: Mapping[str, int],
     ) -> None:
         self.model, self.states = model, dict(states)
-        if not self.states:
-            raise ValueError(
-                "context: expected a model with states among its inputs and outputs, found none; if it has some, say "
-                'which: stream(states={"input": "output"})'
-            )
         self._batch, self._context, self._fixed = batch_size, context, fixed
         self._free = [name for name in model.inputs if name not in self.states and name not in self._fixed]
         for name in model.inputs:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _forks
-from ._arguments import FLOAT32, State, check_out, float32
+from . import _forks
 from ._growing import Growing
+from ._live import rows_of
+from ._lstm_rows import LSTMRows
 from ._slots import MOST, Ids, Integers, Slots, id_array
-from ._states import NOT_LIVE, initial_state, pack_state, unpack_state
 from .lstm import LSTM
+from .model import Model
 from .weights import FloatArray
 
 
 class StreamPool:
-    """Many live streams of one LSTM, batched step by step; each has the bits that it would have alone.
+    """Many live streams of one LSTM or model, batched step by step; each has the bits that it would have alone.
 
     Any thread may call any method. Steps run one at a time, on the threads of `set_num_threads` and without the GIL;
     `open` and `close` go on beside them. Whatever else touches a state waits for the step that runs. A forked child has
@@ -27,12 +28,14 @@ class StreamPool:
 
     Parameters
     ----------
-    lstm : LSTM
-        What the streams run: one direction, forward.
+    model : LSTM or Model
+        What the streams run: an LSTM of one direction, forward; a model that has streams.
     capacity : int
         Streams that memory is set aside for; it doubles when they are more.
     max_streams : int, optional
         Streams that may be open at once. Default: 2**24.
+    **options
+        Of a model, as for `Model.stream`: ``fixed``, ``states``, ``context``, ``time``, ``every_step``.
 
     Examples
     --------
@@ -41,18 +44,16 @@ class StreamPool:
     >>> y = pool.step(ids, x)                           # doctest: +SKIP
     """
 
-    def __init__(self, lstm: LSTM, capacity: int = 64, *, max_streams: int | None = None) -> None:
-        if not isinstance(lstm, LSTM):
-            raise TypeError(f"lstm: expected fusedlstm.LSTM, found {type(lstm).__name__}")
-        if lstm.bidirectional or lstm.weights.reverse:
-            raise ValueError(f"pool: {NOT_LIVE}")
-        self.lstm, self._core = lstm, lstm._core
+    def __init__(
+        self, model: LSTM | Model, capacity: int = 64, *, max_streams: int | None = None, **options: Any
+    ) -> None:
+        if not isinstance(model, (LSTM, Model)):
+            raise TypeError(f"model: expected fusedlstm.LSTM or Model, found {type(model).__name__}")
+        self.model = model
         self.max_streams = _count("max_streams", MOST if max_streams is None else max_streams)
         slots = min(_count("capacity", capacity), self.max_streams)
-        weights = lstm.weights
-        self._input_size, self._output_size = weights.input_size, weights.output_size
-        self._initial = initial_state(weights)
-        self._states = Growing(slots, self._initial.size, np.float32)  # of one stream: layer by layer h, then c
+        self._rows: Any = rows_of(model, **options) if isinstance(model, Model) else LSTMRows(model, **options)
+        self._states = Growing(slots, self._rows.first.size, self._rows.first.dtype)
         self._slots = Slots(slots)
         # Whoever needs both takes them in this order. _running: states are read or written by a step. _table: the rest.
         self._running, self._table = Lock(), Lock()
@@ -60,14 +61,14 @@ class StreamPool:
         self._torn: set[int] = set()  # and those where it was, in another thread, when this process was forked
         _forks.register(self)
 
-    def open(self, state: State | None = None) -> int:
+    def open(self, state: Any = None) -> int:
         """Let a stream join.
 
         Parameters
         ----------
-        state : (h, c), optional
-            Where it goes on from, as `state` or `LSTM.__call__` return it for one row. Default: the LSTM's initial
-            state.
+        state : optional
+            Where it goes on from, as `state` or the streams of the model give it: (h, c), which calls of an LSTM return
+            for one row as well, or a dict of a model's. Default: the initial one.
 
         Returns
         -------
@@ -81,7 +82,7 @@ class StreamPool:
         TypeError, ValueError
             The state does not fit.
         """
-        row = self._initial if state is None else pack_state(self.lstm.weights, state, 1)[0]
+        row = self._rows.first if state is None else self._rows.pack(state)
         with self._table:
             if not self._slots.full():
                 return self._join(row)
@@ -99,22 +100,24 @@ class StreamPool:
         with self._table:
             self._slots.close(id)
 
-    def step(self, ids: Ids, x: npt.ArrayLike, out: FloatArray | None = None) -> FloatArray:
+    def step(self, ids: Ids, /, *x: npt.ArrayLike, out: FloatArray | None = None, **named: npt.ArrayLike) -> Any:
         """Run one time step of some streams.
 
         Parameters
         ----------
         ids : sequence of int, shape (n,)
             Which ones, each once, in any order. An array of int64 is fastest.
-        x : array_like, shape (n, input)
-            Floating point.
+        *x, **named : array_like, shape (n, ...)
+            A row for each: (n, input) for an LSTM. Of a model the inputs that are neither states nor fixed, as a stream
+            takes them without its axis of rows; in order or by name.
         out : ndarray of float32, shape (n, output), optional
-            Where to write; C-contiguous. May be the memory of `x`.
+            With an LSTM: where to write; C-contiguous. May be the memory of `x`.
 
         Returns
         -------
-        ndarray of float32, shape (n, output)
-            The hidden states of the last layer: `out`, or a new array.
+        ndarray, or a tuple of them for a model of several outputs
+            A row for each: `out`, or a new array. Where some of the streams give no output in this step, a list with
+            None for them.
 
         Raises
         ------
@@ -124,29 +127,27 @@ class StreamPool:
             After a fork: a stream that was stepping in another thread.
         """
         wanted = id_array(ids)
-        x = float32("x", x)
-        if not (x.flags.c_contiguous and x.flags.aligned):
-            x = np.array(x, order="C")
-        if x.shape != (wanted.size, self._input_size):
-            raise ValueError(
-                f"x: expected shape ({wanted.size}, {self._input_size}), a row for each id, found {x.shape}"
-            )
-        y = self._output(wanted.size, out)
-        self._run(wanted, x, y, None)
-        return y
+        given = self._rows.steps(wanted.size, x, named)
+        return self._run(wanted, given, self._rows.step, self._rows.outputs_for(wanted.size, out))
 
-    def process(self, chunks: Mapping[int, npt.ArrayLike]) -> dict[int, FloatArray]:
+    def one(self, x: Any) -> tuple[npt.NDArray[Any], ...]:
+        """The inputs of one stream's step, checked and copied: a row of what `step` takes."""
+        found: tuple[npt.NDArray[Any], ...] = self._rows.one(x)
+        return found
+
+    def process(self, chunks: Mapping[int, Any]) -> dict[int, Any]:
         """Run any number of time steps of some streams.
 
         Parameters
         ----------
-        chunks : mapping of id to array_like, shape (time, input)
-            Floating point; each as long as it likes, 0 steps included.
+        chunks : mapping of id to array_like, shape (time, ...)
+            Each as long as it likes, 0 steps included: (time, input) for an LSTM; of a model what `process` of its
+            streams takes, without the axis of rows, and a tuple where there are several inputs.
 
         Returns
         -------
-        dict of id to ndarray of float32, shape (time, output)
-            The hidden states of the last layer at each step; views of one array.
+        dict of id to ndarray
+            The outputs of each step, likewise; with an LSTM views of one array.
 
         Raises
         ------
@@ -155,33 +156,26 @@ class StreamPool:
         RuntimeError
             After a fork: a stream that was stepping in another thread.
         """
-        ids, given = [*chunks.keys()], [*chunks.values()]
+        ids = [*chunks.keys()]
         wanted = id_array(ids)
-        arrays = [float32(f"chunk of {id}", chunk) for id, chunk in zip(ids, given, strict=True)]
-        for id, chunk in zip(ids, arrays):
-            if chunk.ndim != 2 or chunk.shape[1] != self._input_size:
-                raise ValueError(f"chunk of {id}: expected shape (time, {self._input_size}), found {chunk.shape}")
-        lengths = np.array([len(chunk) for chunk in arrays], np.int64)
-        x = np.concatenate(arrays) if arrays else np.empty((0, self._input_size), np.float32)
-        y = np.empty((len(x), self._output_size), np.float32)
-        self._run(wanted, x, y, lengths)
-        return dict(zip(ids, np.split(y, np.cumsum(lengths)[:-1])))
+        given = self._rows.chunks(ids, [*chunks.values()])
+        return dict(zip(ids, self._run(wanted, given, self._rows.process)))
 
-    def state(self, id: int) -> tuple[Any, Any]:
-        """A stream's (h, c), copies, as `Stream.state` gives them; a pool in another process can `open(state)`."""
+    def state(self, id: int) -> Any:
+        """A stream's state, copies, as one stream alone gives it; a pool in another process can `open(state)`."""
         with self._running, self._table:
             row = self._row(id)
-        return unpack_state(self.lstm.weights, row[None])
+        return self._rows.unpack(row)
 
-    def set_state(self, id: int, state: State) -> None:
-        """Let a stream go on from another state: (h, c) as `state` returns it.
+    def set_state(self, id: int, state: Any) -> None:
+        """Let a stream go on from another state, as `state` returns it.
 
         Raises
         ------
         TypeError, ValueError
             The stream is not open, or the state does not fit.
         """
-        row = pack_state(self.lstm.weights, state, 1)[0]
+        row = self._rows.pack(state)
         with self._running, self._table:
             self._write(self._slots.find(id_array([id])), row)
 
@@ -195,7 +189,7 @@ class StreamPool:
         """
         wanted = id_array(ids)
         with self._running, self._table:
-            self._write(self._slots.find(wanted), self._initial)
+            self._write(self._slots.find(wanted), self._rows.first)
 
     def fork(self, id: int) -> int:
         """Open a stream that goes on from the state of another one.
@@ -213,6 +207,13 @@ class StreamPool:
             return self._open(row)
 
     @property
+    def lstm(self) -> LSTM:
+        """The model, where that is an LSTM."""
+        if not isinstance(self.model, LSTM):
+            raise AttributeError("lstm: expected a pool of an LSTM, found one of a model; see pool.model")
+        return self.model
+
+    @property
     def capacity(self) -> int:
         """Streams that memory is set aside for."""
         return self._slots.count
@@ -228,7 +229,7 @@ class StreamPool:
             return id in self._slots
 
     def __repr__(self) -> str:
-        return f"StreamPool({self.lstm!r}, {len(self)} of {self.capacity} open)"
+        return f"StreamPool({self.model!r}, {len(self)} of {self.capacity} open)"
 
     def __reduce__(self) -> Any:
         """Refuse to be copied or pickled: streams have one home."""
@@ -243,26 +244,24 @@ class StreamPool:
             self._torn.update(self._stepping.tolist())
             self._stepping = None
 
-    def _run(self, wanted: Integers, x: FloatArray, y: FloatArray, lengths: Integers | None) -> None:
+    def _run(self, wanted: Integers, given: Any, run: Callable[..., Any], *more: Any) -> Any:
         with self._running:
             with self._table:
                 slots = self._slots.find(wanted)
             self._expect_whole(slots)
-            if not len(x):
-                return
             self._stepping = slots
             try:
-                _core.step_slots(self._core, x, y, self._states.array, slots, lengths)
+                return run(self._states.array, slots, given, *more)
             finally:
                 self._stepping = None
 
-    def _row(self, id: int) -> FloatArray:
+    def _row(self, id: int) -> npt.NDArray[Any]:
         slots = self._slots.find(id_array([id]))
         self._expect_whole(slots)
-        row: FloatArray = self._states.array[slots[0]].copy()
+        row: npt.NDArray[Any] = self._states.array[slots[0]].copy()
         return row
 
-    def _write(self, slots: Integers, row: FloatArray) -> None:
+    def _write(self, slots: Integers, row: npt.NDArray[Any]) -> None:
         self._states.array[slots] = row
         self._torn.difference_update(slots.tolist())
 
@@ -273,7 +272,7 @@ class StreamPool:
                 "states here are undefined; reset() them, set_state() or close() them"
             )
 
-    def _open(self, row: FloatArray) -> int:
+    def _open(self, row: npt.NDArray[Any]) -> int:
         """Join, where no step runs: slots that were left are free, and the array of states may move."""
         with self._table:
             self._slots.recycle()
@@ -281,7 +280,7 @@ class StreamPool:
                 self._grow()
             return self._join(row)
 
-    def _join(self, row: FloatArray) -> int:
+    def _join(self, row: npt.NDArray[Any]) -> int:
         id, slot = self._slots.open()
         self._states.array[slot] = row
         self._torn.discard(slot)
@@ -296,18 +295,6 @@ class StreamPool:
             )
         self._states.grow(count)
         self._slots.grow(count)
-
-    def _output(self, rows: int, out: FloatArray | None) -> FloatArray:
-        shape = (rows, self._output_size)
-        if out is None:
-            return np.empty(shape, np.float32)
-        if type(out) is not np.ndarray or out.dtype is not FLOAT32 or not out.flags.carray:
-            check_out(out)  # says what is wrong with most of them
-        if out.shape != shape:
-            raise ValueError(f"out: expected shape {shape}, found {out.shape}")
-        if not out.flags.c_contiguous:
-            raise ValueError(f"out: expected a C-contiguous array, found strides {out.strides}")
-        return out
 
 
 def _count(name: str, value: int) -> int:

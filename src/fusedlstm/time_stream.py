@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._along import Along, Chunked, Lost
+from ._along import STEPS, Along, Chunked, Lost
 from ._model_parts import cast, held
 from .graph.tensors import element_of
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     pass
 
 Array = npt.NDArray[Any]
-_STEPS = "steps"
 _MOST = 64  # kinds of chunks that a stream keeps memory for
 
 
@@ -131,11 +130,11 @@ class TimeStream:
         """Copies of what the layers keep, by names, and how many steps there were; set it to go on from another."""
         with self._core:
             found = {name: self._core.get(k) for k, name in enumerate(self._names)}
-            return {**found, _STEPS: np.array(self._core.steps, np.int64)}
+            return {**found, STEPS: np.array(self._core.steps, np.int64)}
 
     @state.setter
     def state(self, value: Mapping[str, npt.ArrayLike]) -> None:
-        wanted = dict(zip((*self._names, _STEPS), (*self._along.first, np.array(0, np.int64))))
+        wanted = dict(zip((*self._names, STEPS), (*self._along.first, np.array(0, np.int64))))
         if value.keys() != wanted.keys():
             raise ValueError(f"state: expected {', '.join(wanted)}, found {', '.join(value)}")
         new = {}
@@ -146,9 +145,9 @@ class TimeStream:
                     f"state {name!r}: expected shape {like.shape} of {like.dtype}, found {array.shape} of {array.dtype}"
                 )
             new[name] = np.array(array, like.dtype, order="C")
-        steps = int(new.pop(_STEPS))
+        steps = int(new.pop(STEPS))
         if steps < 0:
-            raise ValueError(f"state {_STEPS!r}: expected 0 or more, found {steps}")
+            raise ValueError(f"state {STEPS!r}: expected 0 or more, found {steps}")
         self._set(new, steps)
 
     def reset(self) -> None:

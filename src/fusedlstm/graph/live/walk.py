@@ -42,6 +42,8 @@ class Walk:
         The other inputs.
     every_step : bool
         Whether what is the last step's alone is wanted at every step.
+    rows : bool
+        Whether the axis is that of rows instead: then none may see another.
 
     Raises
     ------
@@ -50,11 +52,16 @@ class Walk:
     """
 
     def __init__(
-        self, graph: Graph, shapes: Mapping[str, tuple[Any, ...]], fixed: Mapping[str, Array], every_step: bool
+        self,
+        graph: Graph,
+        shapes: Mapping[str, tuple[Any, ...]],
+        fixed: Mapping[str, Array],
+        every_step: bool = False,
+        rows: bool = False,
     ) -> None:
         from . import rules  # noqa: F401  (enters how operators go)
 
-        self.every_step = every_step
+        self.every_step, self.rows = every_step, rows
         self.inputs = {
             one.name: TensorType(shapes[one.name], one.dtype)  # type: ignore[arg-type]
             for one in graph.inputs
@@ -95,6 +102,8 @@ class Walk:
 
     def state(self, name: str, initial: Array) -> State:
         """A new state."""
+        if self.rows:
+            raise ValueError("rows see each other")
         taken, k = {one.name for one in self.states}, 1
         base = name
         while name in taken:
@@ -137,6 +146,8 @@ class Walk:
             rest = [size for axis, size in enumerate(kind.shape) if axis != flow.axis]
             if not known(tuple(rest)):
                 raise ValueError(f"expected its shape to depend on the steps along one axis, found {kind.shape}")
+            if self.rows and (flow.pace, flow.tail) != ((1, 1), 0):
+                raise ValueError("rows see each other")
             self.flows[name] = flow
             if flow.axis == 0 and any(self._joins(one, flow, other) for other in one.inputs if other in self.flows):
                 self._merged.add(name)

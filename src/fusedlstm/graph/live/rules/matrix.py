@@ -7,19 +7,24 @@ from ...operators.operator import axis_of
 from ..chunk import Chunk
 from ..flow import Moved, Moving, goes
 from .movement import latest
+from .pointwise import delayed, together
 
 
 @goes("MatMul", "fusedlstm.Dense", "MatMulInteger")
 def _matmul(moving: Moving) -> Moved:
-    side = 0 if moving.flows[0] is not None else 1
+    one, other = moving.flows[:2]
+    ranks = [len(shape) for shape in moving.shapes[:2]]
+    if one is not None and other is not None and ranks[0] == ranks[1] and one.axis == other.axis < ranks[0] - 2:
+        return delayed(moving, *together(moving, [one.axis, other.axis]))  # a matrix for each step
+    side = 0 if one is not None else 1
     flow = moving.flow(side)
     back = flow.axis - len(moving.shapes[side])  # counted from the end
     if back == (-1 if side == 0 else max(-2, -len(moving.shapes[side]))):
         raise ValueError("it sums over time, which needs the whole sequence")
-    other = moving.shapes[1 - side]
-    if back < -2 and len(other) >= -back and other[back] != 1:
+    matrix = moving.shapes[1 - side]
+    if back < -2 and len(matrix) >= -back and matrix[back] != 1:
         raise ValueError("expected one matrix for all steps, found one for each")
-    return Moved([flow.moved(len(moving.made[0]) + back + (len(other) == 1 and side == 0))])
+    return Moved([flow.moved(len(moving.made[0]) + back + (len(matrix) == 1 and side == 0))])
 
 
 @goes("Gemm")

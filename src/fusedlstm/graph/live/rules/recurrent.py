@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,15 @@ from ..flow import Flow, Moved, Moving, goes
 from .movement import latest
 
 _BACKWARDS = "it runs backwards, or in both directions, and needs the end of the sequence before its first output"
+
+
+def _of_rows(moving: Moving, axes: Sequence[int | None], made: Sequence[int]) -> Moved:
+    """Each row alone: `axes` are those of rows of x, the states and the lengths, `made` those of what comes out."""
+    for flow, axis in zip(moving.flows, axes):
+        if flow is not None and (flow.axis != axis or (flow.outer, flow.inner) != (1, 1)):
+            raise ValueError("rows see each other")
+    first = next(flow for flow in moving.flows if flow is not None)
+    return Moved([first.moved(axis) for axis in made][: len(moving.node.outputs)])
 
 
 def _along(moving: Moving, time: int, lengths: int) -> Flow:
@@ -47,6 +57,9 @@ def _first(moving: Moving, index: int, shape: tuple[int, ...]) -> Array:
 @goes("fusedlstm.LSTM")
 def _lstm(moving: Moving) -> Moved:
     weights: LSTMWeights = moving.a["weights"]
+    if moving.walk.rows:
+        of_x, of_y = (0 if moving.a[f"{side}_batch_first"] else 1 for side in "xy")
+        return _of_rows(moving, (of_x, 1, 1, 0), (of_y, 1, 1))
     flow = _along(moving, 1 if moving.a["x_batch_first"] else 0, 3)
     if weights.bidirectional or weights.reverse:
         raise ValueError(_BACKWARDS)
@@ -114,6 +127,9 @@ def _apart(weights: LSTMWeights) -> list[LSTMWeights]:
 @goes("GRU", "RNN")
 def _gru(moving: Moving) -> Moved:
     a, layout = moving.a, moving.a["layout"]
+    if moving.walk.rows:
+        rows = 0 if layout else 1
+        return _of_rows(moving, (rows, None, None, None, 0, rows), (0 if layout else 2, rows))
     flow = _along(moving, 1 if layout else 0, 4)
     if a["direction"] != "forward":
         raise ValueError(_BACKWARDS)

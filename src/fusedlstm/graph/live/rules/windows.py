@@ -16,7 +16,7 @@ def _rows(moving: Moving) -> Moved:
     flow = moving.flow()
     if flow.axis != 0:
         raise ValueError("over time it is not known to go step by step")
-    if not moving.walk.merged(moving.node.inputs[0]):
+    if not moving.walk.rows and not moving.walk.merged(moving.node.inputs[0]):
         raise BatchError("expected time where the layer has it, found it where the layer has rows")
     return Moved([flow, None][: len(moving.node.outputs)])
 
