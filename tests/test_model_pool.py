@@ -291,3 +291,21 @@ def test_a_task_s_mistake_is_its_own():
     alone = embedding().stream()
     assert same(made[4], alone.step(np.array([4])))
     assert all(isinstance(one, np.ndarray) for k, one in enumerate(made) if k != 2)
+
+
+@pytest.mark.parametrize(
+    "kind, together",
+    [
+        ("detector", True),
+        ("amplifier", True),
+        ("strided", True),
+        ("classifier", True),
+        ("single", False),
+        ("mixing", False),
+    ],
+)
+def test_rows_step_together_where_none_sees_another(kind, together):
+    model, options, shape = KINDS[kind]()
+    pool = fl.StreamPool(model, **options)
+    pool.step([pool.open() for _ in range(5)], random(5, *shape))
+    assert (len(pool._rows.sizes((random(5, *shape),))) > 1) == together

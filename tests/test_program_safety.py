@@ -48,6 +48,16 @@ def live(pairs=(), overlaps=(), given=(), made=()):
     return _core.Live(copying(), _core.States([("f", (2, 3))]), list(pairs), list(overlaps), list(given), list(made))
 
 
+def batch():
+    return _core.Batch(copying(), 2, [(0, 0, 1, 12, 0)], [(0, 1, 12, 1, 0, 0)], [(0, 1, 12)])
+
+
+def batches(slots=(0, 1), first=0, count=2, width=16, x=(2, 3), y=(2, 3)):
+    made = np.zeros(y, f4) if y else np.broadcast_to(f4(0), (2, 3))
+    states = np.zeros((2, width), np.uint8)
+    _core.step_batches([(batch(), first, count)], states, np.array(slots, np.int64), [np.zeros(x, f4)], [made])
+
+
 def late(make_run):
     made = copying()
     make_run(made)
@@ -106,6 +116,30 @@ WRONG = {
     "no such context": lambda: live((), [(1, 1)]),
     "no such input": lambda: live((), (), [3]),
     "no such output": lambda: live((), (), (), [1]),
+    "batch of no program": lambda: _core.Batch(None, 1, [], [], []),
+    "batch of no such input": lambda: _core.Batch(copying(), 1, [], [(1, 1, 24, 1, 0, 0)], []),
+    "batch of no such output": lambda: _core.Batch(copying(), 1, [], [], [(1, 1, 24)]),
+    "batch of parts": lambda: _core.Batch(copying(), 2, [], [(0, 1, 8, 1, 0, 0)], []),
+    "batch of no rows": lambda: _core.Batch(copying(), 0, [], [(0, 1, 24, 1, 0, 0)], []),
+    "batch of large parts": lambda: _core.Batch(copying(), 1 << 40, [], [], [(0, 1 << 40, 1 << 40)]),
+    "batch of odd lines": lambda: _core.Batch(copying(), 1, [], [(0, 1, 24, 5, 0, 0)], []),
+    "batch that keeps more": lambda: _core.Batch(copying(), 1, [], [(0, 1, 24, 1, 25, 0)], []),
+    "batch far away": lambda: _core.Batch(copying(), 1, [(0, 0, 1, 24, 1 << 62)], [], []),
+    "batch with another input": lambda: batch().set(0, np.zeros(5, f4)),
+    "batch with no such input": lambda: batch().set(1, np.zeros((2, 3), f4)),
+    "unborn batch": lambda: _core.Batch.__new__(_core.Batch).set(0, np.zeros(6, f4)),
+    "rows that are not there": lambda: batches(slots=(0, 7)),
+    "rows before the first": lambda: batches(slots=(0, -1)),
+    "rows past the last": lambda: batches(first=1),
+    "more rows than the batch has": lambda: batches(count=3),
+    "rows that are short": lambda: batches(width=8),
+    "given of other sizes": lambda: batches(x=(2, 2)),
+    "made of other sizes": lambda: batches(y=(3, 3)),
+    "made that is not written": lambda: batches(y=None),
+    "nothing given": lambda: _core.step_batches(
+        [(batch(), 0, 1)], np.zeros((1, 16), np.uint8), np.zeros(1, int), [], []
+    ),
+    "no batch": lambda: _core.step_batches([(None, 0, 0)], np.zeros((1, 16), np.uint8), np.zeros(0, int), [], []),
     "call of no program": lambda: _core.Call(None, ("x",), (0,)),
     "call without all inputs": lambda: _core.Call(copying(), ("x",), (np.zeros(3),)),
     "call of inputs that are not there": lambda: _core.Call(copying(), ("x",), (1,)),

@@ -127,6 +127,8 @@ class StreamPool:
             After a fork: a stream that was stepping in another thread.
         """
         wanted = id_array(ids)
+        if isinstance(self.model, LSTM) and len(x) == 2 and out is None:
+            *x, out = x  # type: ignore[assignment]
         given = self._rows.steps(wanted.size, x, named)
         return self._run(wanted, given, self._rows.step, self._rows.outputs_for(wanted.size, out))
 
