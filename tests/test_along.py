@@ -285,6 +285,25 @@ def test_axes_may_be_left_out():
         stream.process(x[:, :0])
 
 
+def test_blocks_of_one_size():
+    for model, size in ((amplifier(3), 8), (layer(L.Conv1D(4, 3, strides=2), L.GRU(5, return_sequences=True)), 6)):
+        x = random(1, 96, 3)
+        for given in (x, x[0]):
+            stream = model.stream()
+            made = [stream.process(part) for part in np.split(given, 96 // size, -2)]
+            assert np.concatenate(made, -2).tobytes() == model(x).tobytes()
+            assert made[3].ndim == given.ndim
+            with pytest.raises(ValueError, match="expected shape"):
+                stream.process(given[..., :2])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("how", [("float16",), ("bfloat16", "bfloat16"), ("int8",), ("int8", "int8")])
+def test_every_precision(seed, how):
+    model, x = Maker(seed + 2000, keras).model()
+    same_bits(model.astype(*how), x, seed=seed)
+
+
 def test_steps_in_place_and_steps_that_give_nothing():
     model, x = layer(L.Conv1D(4, 3, strides=2), L.GRU(5, return_sequences=True)), random(1, 30, 3)
     whole, stream = model(x), model.stream()

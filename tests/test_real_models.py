@@ -64,6 +64,18 @@ def follow(name, frames, feed, states, context, limit=1e-4, **fixed):
         before = given[..., given.shape[-1] - context :]
 
 
+def test_a_pool_of_detectors():
+    """Frames of many streams at a time, each beside one alone."""
+    model, options = fl.Model.load(MODELS / "silero_vad.onnx"), {"fixed": {"sr": 16000}, "context": {"input": 64}}
+    pool, frames = fl.StreamPool(model, capacity=4, **options), sound(1, 16000)[: 31 * 512].reshape(31, 512)
+    ids, alone = [pool.open() for _ in range(21)], [model.stream(**options) for _ in range(21)]
+    for turn in range(4):
+        which = np.random.default_rng(turn).permutation(21)[: 21 - 5 * turn]
+        made = pool.step([ids[k] for k in which], frames[which + turn])
+        for k, found in zip(which, made):
+            assert found.tobytes() == alone[k].step(frames[k + turn][None]).tobytes()
+
+
 @pytest.mark.parametrize("rate", [16000, 8000])
 @pytest.mark.parametrize("name", ["silero_vad", "silero_vad_op18_ifless", "silero_vad_16k_op15"])
 def test_two_seconds_of_sound(name, rate):
