@@ -1,12 +1,13 @@
-/* The C API: live streams over an LSTM that fusedlstm has loaded. For C, C++, Cython, Rust, ctypes.
+/* The C API: live streams over an LSTM or a whole model that fusedlstm has loaded. For C, C++, Cython, Rust, ctypes.
  *
  * The functions come as a struct of pointers, so that there is one engine, one thread team and one choice of instruction
  * set in a process, whoever calls. In Python, `fusedlstm.c_api()` gives the address of the struct and `LSTM.handle` that
- * of an LSTM; from Cython, cimport fusedlstm.stream.
+ * of an LSTM; from Cython, cimport fusedlstm.stream. `handle` of a model's stream (`Model.stream`) is what streams of that
+ * model are opened from.
  *
- * All arrays are float32. A stream belongs to one thread at a time; different streams may run side by side. Once open,
- * a stream does not allocate, lock or enter the kernel. A call that meets another thread in the stream, or a stream that was
- * closed meanwhile, says so: a fusedlstm_stream* is a number that is looked up, never an address.
+ * Arrays of an LSTM are float32. A stream belongs to one thread at a time; different streams may run side by side. Once
+ * open, a stream does not allocate, lock or enter the kernel. A call that meets another thread in the stream, or a stream
+ * that was closed meanwhile, says so: a fusedlstm_stream* is a number that is looked up, never an address.
  */
 #ifndef FUSEDLSTM_CAPI_H
 #define FUSEDLSTM_CAPI_H
@@ -23,6 +24,9 @@ extern "C" {
 
 typedef struct fusedlstm_lstm fusedlstm_lstm;     /* packed weights; immutable; must outlive its streams */
 typedef struct fusedlstm_stream fusedlstm_stream; /* the state of `batch` rows that step together */
+
+typedef struct fusedlstm_model fusedlstm_model; /* one step of a model, and where it starts; must outlive its streams */
+typedef struct fusedlstm_model_stream fusedlstm_model_stream;
 
 enum fusedlstm_status {
   FUSEDLSTM_OK = 0,
@@ -42,6 +46,13 @@ typedef struct fusedlstm_sizes {
   size_t state_size;      /* floats of one row's state */
   size_t multiplications; /* per row and step: what a step costs */
 } fusedlstm_sizes;
+
+/* An input or output of a model's step, which stays where it is while the stream is open: `rows` rows of `row_bytes`, each
+ * `stride` bytes after the one before; one row, unless an input has a context in front of each. */
+typedef struct fusedlstm_array {
+  void* data;
+  size_t rows, row_bytes, stride;
+} fusedlstm_array;
 
 typedef struct fusedlstm_api {
   unsigned version; /* FUSEDLSTM_API_VERSION */
@@ -70,6 +81,25 @@ typedef struct fusedlstm_api {
 
   /* Back to zeros (or the model's own initial state), for the rows whose byte is not 0, or all when rows is NULL. */
   int (*reset)(fusedlstm_stream* stream, const unsigned char* rows);
+
+  /* A model's streams start where the stream of Python's was when its `handle` was asked for. */
+  int (*open_model)(const fusedlstm_model* model, fusedlstm_model_stream** stream);
+  int (*copy_model)(fusedlstm_model_stream* stream, fusedlstm_model_stream** copy);
+  int (*close_model)(fusedlstm_model_stream* stream);
+
+  /* The inputs that a step reads and the outputs that it writes, in the order of Python's stream.input and stream.output.
+   * FUSEDLSTM_INVALID: there is none of that number. */
+  int (*model_input)(fusedlstm_model_stream* stream, size_t index, fusedlstm_array* array);
+  int (*model_output)(fusedlstm_model_stream* stream, size_t index, fusedlstm_array* array);
+
+  /* One step. FUSEDLSTM_INVALID: a value that cannot be, such as an id past the end of a table; the state is as before. */
+  int (*step_model)(fusedlstm_model_stream* stream);
+
+  /* All that is kept from step to step; how many bytes that is. */
+  size_t (*model_state_bytes)(const fusedlstm_model* model);
+  int (*get_model_state)(fusedlstm_model_stream* stream, void* state);
+  int (*set_model_state)(fusedlstm_model_stream* stream, const void* state);
+  int (*reset_model)(fusedlstm_model_stream* stream); /* back to where it started */
 } fusedlstm_api;
 
 #ifdef __cplusplus

@@ -5,38 +5,14 @@ import os
 import signal
 import threading
 import time
-from ctypes import CFUNCTYPE, POINTER, byref, c_int, c_size_t, c_ssize_t, c_uint, c_void_p, sizeof
+from ctypes import byref, c_size_t, sizeof
 
 import numpy as np
 import pytest
+from c_api import API, BUSY, CLOSED, INVALID, OK, TORN, Api, Sizes
 from conftest import random_weights
 
 import fusedlstm as fl
-
-OK, BUSY, UNSUPPORTED, INVALID, CLOSED, TORN = 0, 1, 3, 4, 5, 6
-
-
-class Sizes(ctypes.Structure):
-    _fields_ = [(name, c_size_t) for name in ("input", "output", "layers", "state", "multiplications")]
-
-
-class Api(ctypes.Structure):
-    _fields_ = [
-        ("version", c_uint),
-        ("size", c_uint),
-        ("sizes", CFUNCTYPE(None, c_size_t, c_void_p, c_size_t)),
-        ("open", CFUNCTYPE(c_int, c_size_t, c_size_t, POINTER(c_size_t))),
-        ("copy", CFUNCTYPE(c_int, c_size_t, POINTER(c_size_t))),
-        ("close", CFUNCTYPE(c_int, c_size_t)),
-        ("step", CFUNCTYPE(c_int, c_size_t, c_void_p, c_void_p, c_void_p)),
-        ("process", CFUNCTYPE(c_int, c_size_t, c_size_t, c_void_p, *[c_ssize_t] * 2, c_void_p, *[c_ssize_t] * 2)),
-        ("get_state", CFUNCTYPE(c_int, c_size_t, c_void_p)),
-        ("set_state", CFUNCTYPE(c_int, c_size_t, c_void_p)),
-        ("reset", CFUNCTYPE(c_int, c_size_t, c_void_p)),
-    ]
-
-
-API = Api.from_address(fl.c_api())
 
 
 def opened(lstm, batch=1):

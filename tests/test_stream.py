@@ -2,16 +2,14 @@
 
 import copy
 import ctypes
-import os
 import pickle
-import shutil
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from c_programs import compile_c, run_counted
 from conftest import random_weights
 
 import fusedlstm as fl
@@ -229,74 +227,6 @@ def test_two_threads_in_one_stream_are_found_out():
     assert found and all("another thread" in text for text in found)
 
 
-def compile_c(tmp_path, source, *flags):
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    include = fl.include_dir() if Path(fl.include_dir()).is_dir() else ROOT / "csrc"
-    library = tmp_path / "library.so"
-    strict = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", *flags]
-    subprocess.run([compiler, *strict, "-O2", "-shared", "-fPIC", "-I", include, source, "-o", library], check=True)
-    return library
-
-
-# Counts what reaches the allocator and the locks, and steps where the kernel kills whoever calls it.
-COUNTER = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <linux/seccomp.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#include "capi.h"
-
-static __thread long calls;
-static __thread int counting;
-#define FORWARD(result, name, parameters, ...) \
-  result name parameters { \
-    static result(*real) parameters; \
-    if (real == NULL) *(void**)&real = dlsym(RTLD_NEXT, #name); \
-    calls += counting; \
-    return real(__VA_ARGS__); \
-  }
-FORWARD(void*, malloc, (size_t n), n)
-FORWARD(void*, realloc, (void* p, size_t n), p, n)
-FORWARD(void*, aligned_alloc, (size_t a, size_t n), a, n)
-FORWARD(int, posix_memalign, (void** p, size_t a, size_t n), p, a, n)
-FORWARD(int, pthread_mutex_lock, (void* p), p)
-FORWARD(int, pthread_cond_signal, (void* p), p)
-FORWARD(int, pthread_cond_broadcast, (void* p), p)
-
-long count_in_steps(const fusedlstm_api* api, const fusedlstm_lstm* lstm, size_t batch, float* x, float* y) {
-  fusedlstm_stream* stream;
-  if (api->open(lstm, batch, &stream) != 0) return -1;
-  calls = 0, counting = 1;
-  void* volatile one = malloc(1); /* the counter counts */
-  free(one);
-  for (int i = 0; i < 1000; ++i) api->step(stream, x, y, NULL);
-  counting = 0;
-  return calls - 1;
-}
-
-/* In this mode the kernel allows read, write and exit, and kills who calls anything else. A child of one thread steps. */
-int step_without_system_calls(const fusedlstm_api* api, const fusedlstm_lstm* lstm, size_t batch, float* x, float* y) {
-  int status;
-  const pid_t child = fork();
-  if (child == 0) {
-    fusedlstm_stream* stream;
-    status = api->open(lstm, batch, &stream);
-    if (status == 0) status = api->step(stream, x, y, NULL); /* pages are given out at first use */
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) _exit(77);
-    for (int i = 0; i < 1000 && status == 0; ++i) status = api->step(stream, x, y, NULL);
-    syscall(SYS_exit, status);
-  }
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 99;
-}
-"""
-
 COUNTED = """
 import ctypes, os, sys, numpy as np, fusedlstm as fl
 counter = ctypes.PyDLL(os.environ["LD_PRELOAD"])
@@ -314,15 +244,7 @@ sys.exit(run(fl.c_api(), lstm.handle, batch, x.ctypes.data, y.ctypes.data))
 @pytest.mark.parametrize("hidden, batch", [(40, 1), (256, 4), (512, 30)])
 @pytest.mark.parametrize("how", ["count_in_steps", "step_without_system_calls"])
 def test_step_neither_allocates_nor_locks_nor_enters_the_kernel(tmp_path, hidden, batch, how):
-    source = tmp_path / "count.c"
-    source.write_text(COUNTER)
-    library = compile_c(tmp_path, source, "-std=gnu99", "-Wno-pedantic")
-    arguments = [sys.executable, "-c", COUNTED, str(hidden), str(batch), how]
-    environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    if run.returncode == 77:
-        pytest.skip("no seccomp here")
-    assert run.returncode == 0, (run.returncode, run.stderr)
+    run_counted(tmp_path, COUNTED, str(hidden), str(batch), how)
 
 
 def test_from_c(tmp_path):

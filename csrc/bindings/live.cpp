@@ -1,5 +1,6 @@
 // class _core.Live: a program on memory of its own, which NumPy arrays look at.
 #include "../program/live.hpp"
+#include "../capi/capi.hpp"
 
 #include <pybind11/stl.h>
 
@@ -119,7 +120,13 @@ class LiveModel : public Initialised {
       model_->slot(model_->inputs() + output);
       made_.push_back(model_->inputs() + output);
     }
-    live_ = std::make_unique<Live>(model_->program(), shared_->states, sizes, std::move(states), std::move(again));
+    live_ = std::make_unique<Live>(model_->program(), shared_->states, sizes, states, again);
+    template_.program = model_->program();
+    for (std::size_t state = 0; state < shared_->kinds.size(); ++state)
+      template_.state_bytes.push_back(shared_->states->bytes(state));
+    template_.sizes = std::move(sizes);
+    template_.pairs = std::move(states);
+    template_.overlaps = std::move(again);
     Form own;
     for (const Live::Overlap& one : given_) {
       expect_place(one.input);
@@ -185,6 +192,24 @@ class LiveModel : public Initialised {
     return py::array(Model::dtype_of(slot.element), slot.shape, live.live_->at(index), self);
   }
 
+  // For C: streams that start from where this one is now.
+  std::uintptr_t handle() {
+    const Inside inside(*shared_);
+    template_.given = given_;
+    template_.made = made_;
+    template_.fixed.clear();
+    for (std::size_t input = 0; input < model_->inputs(); ++input) {
+      const auto is_this = [&](const Live::Overlap& one) { return one.input == input; };
+      if (live_->is_state(input) || std::any_of(given_.begin(), given_.end(), is_this)) continue;
+      const char* const at = live_->at(input);
+      template_.fixed.emplace_back(input, std::vector<char>(at, at + template_.sizes[input]));
+    }
+    std::vector<char> state(live_->kept_bytes());
+    live_->save(state.data());
+    template_.keep(std::move(state));
+    return reinterpret_cast<std::uintptr_t>(fusedlstm::handle(template_));
+  }
+
   // From now on it has the state; nobody else may be in the guard.
   void take_over() const { shared_->current = this; }
 
@@ -234,6 +259,7 @@ class LiveModel : public Initialised {
   std::shared_ptr<Shared> shared_;
   long long steps_;
   std::unique_ptr<Live> live_;
+  LiveTemplate template_;
   std::vector<Live::Overlap> given_;
   std::vector<std::size_t> made_;
   std::vector<Form> forms_;
@@ -274,5 +300,6 @@ void bind_live(py::module_& module) {
       .def("step_in_place", &LiveModel::step_in_place, "The same with its own memory.")
       .def("array", &LiveModel::array, "What an input or output holds, shared.")
       .def("set_forms", &LiveModel::set_forms, py::arg("forms"), "The shapes that steps come and go in.")
+      .def("handle", &LiveModel::handle, "The address that capi.h takes; valid while this object lives.")
       .def("take_over", &LiveModel::take_over, "It may step from now on, and no other program of the stream.");
 }

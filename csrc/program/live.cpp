@@ -36,6 +36,45 @@ bool Live::is_state(std::size_t array) const {
                      [array](const Pair& one) { return one.input == array || one.output == array; });
 }
 
+std::size_t Live::kept_bytes() const {
+  std::size_t bytes = 0;
+  for (std::size_t state = 0; state < states_->count(); ++state) bytes += states_->bytes(state);
+  for (const Overlap& one : overlaps_) bytes += one.rows * one.bytes;
+  return bytes;
+}
+
+void Live::save(char* to) const {
+  for (std::size_t state = 0; state < states_->count(); to += states_->bytes(state++))
+    std::memcpy(to, states_->now(state), states_->bytes(state));
+  for (const Overlap& one : overlaps_)
+    for (std::size_t row = 0; row < one.rows; ++row, to += one.bytes)
+      std::memcpy(to, at(one.input) + row * one.row_bytes, one.bytes);
+}
+
+void Live::load(const char* from) {
+  for (std::size_t state = 0; state < states_->count(); from += states_->bytes(state++))
+    std::memcpy(states_->now(state), from, states_->bytes(state));
+  for (const Overlap& one : overlaps_)
+    for (std::size_t row = 0; row < one.rows; ++row, from += one.bytes)
+      std::memcpy(at(one.input) + row * one.row_bytes, from, one.bytes);
+}
+
+std::unique_ptr<Live> LiveTemplate::make() const {
+  auto live = std::make_unique<Live>(program, std::make_shared<States>(state_bytes), sizes, pairs, overlaps);
+  for (const auto& [input, bytes] : fixed) std::memcpy(live->at(input), bytes.data(), bytes.size());
+  return live;
+}
+
+void LiveTemplate::keep(std::vector<char> state) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  first_ = std::move(state);
+}
+
+std::vector<char> LiveTemplate::first() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return first_;
+}
+
 Program::Fault Live::step() {
   for (const Pair& one : pairs_) {
     memory_[one.input] = states_->now(one.state);

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -46,6 +47,10 @@ class Live {
   // Allocates nothing. Where something was wrong with a value, the states are as before. One thread at a time, and
   // no other works for it.
   Program::Fault step();
+  // What is kept from step to step: states, then what inputs have of the step before.
+  std::size_t kept_bytes() const;
+  void save(char* to) const;
+  void load(const char* from);
   // Where an array that is no state lies.
   char* at(std::size_t array) const { return static_cast<char*>(memory_[array]); }
   bool is_state(std::size_t array) const;
@@ -58,6 +63,24 @@ class Live {
   std::vector<void*> memory_;
   std::vector<Pair> pairs_;
   std::vector<Overlap> overlaps_;
+};
+
+// What streams of one program are made from, for who has no Python.
+struct LiveTemplate {
+  std::shared_ptr<const Program> program;
+  std::vector<std::size_t> state_bytes, sizes;
+  std::vector<Live::Pair> pairs;
+  std::vector<Live::Overlap> overlaps, given;                    // given: inputs of a step, with what stays in front of them
+  std::vector<std::size_t> made;                                 // outputs of a step
+  std::vector<std::pair<std::size_t, std::vector<char>>> fixed;  // inputs that are the same in each step
+
+  std::unique_ptr<Live> make() const;
+  void keep(std::vector<char> state);  // where streams start
+  std::vector<char> first() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<char> first_;
 };
 
 }  // namespace fusedlstm

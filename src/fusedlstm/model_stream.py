@@ -133,6 +133,21 @@ class ModelStream:
         return self._bound().output
 
     @property
+    def handle(self) -> int:
+        """The address that `open_model` of the C API takes: streams of C start where this one is now.
+
+        It is valid while this stream lives, and must outlive what is opened from it (see docs/streams.md).
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is in this stream.
+        ValueError
+            The model leaves shapes open, and no step has told them yet.
+        """
+        return self._bound().core.handle()
+
+    @property
     def state(self) -> dict[str, Array]:
         """Copies of the states by the names of their inputs, and of the contexts; set it to go on from another."""
         with self._core:

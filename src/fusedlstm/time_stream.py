@@ -131,6 +131,28 @@ class TimeStream:
         return self._shown
 
     @property
+    def handle(self) -> int:
+        """The address that `open_model` of the C API takes: streams of C start where this one is now.
+
+        It is valid while this stream lives, and must outlive what is opened from it (see docs/streams.md).
+
+        Raises
+        ------
+        RuntimeError
+            Another thread is in this stream.
+        ValueError
+            Steps do not all give outputs: a layer has strides, or still waits for its first window.
+        """
+        walk, steps = self._walk, self._core.steps
+        if walk.period != 1:
+            raise ValueError(f"handle: expected a step that gives outputs, found one in every {walk.period} steps")
+        if walk.key(steps, 1) != walk.key(walk.warm, 1):
+            raise ValueError(
+                f"handle: expected {walk.warm - 1} steps before it, as the first ones give no output, found {steps}"
+            )
+        return self._bound.core.handle()
+
+    @property
     def state(self) -> dict[str, Array]:
         """Copies of what the layers keep, by names, and how many steps there were; set it to go on from another."""
         with self._core:
