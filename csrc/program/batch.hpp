@@ -1,5 +1,5 @@
-// A program for several rows of streams whose states lie packed, a row of bytes for each stream: what a step needs is gathered
-// into the program's arrays, and what it makes is scattered.
+// A program for several rows of streams whose states lie packed, a row of bytes for each stream: what a step needs is
+// gathered into the program's arrays, and what it makes is scattered.
 #pragma once
 #include <cstddef>
 #include <cstdint>
