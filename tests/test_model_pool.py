@@ -196,6 +196,17 @@ def test_a_value_that_makes_no_sense_changes_nothing():
         assert all(np.array_equal(state[name], value) for name, value in pool.state(one).items())
 
 
+def test_rows_that_fill_a_program_up_are_none_of_before():
+    model = embedding()
+    pool = fl.StreamPool(model)
+    ids = [pool.open() for _ in range(64)]
+    x = np.zeros(64, np.int64)
+    x[62] = 99
+    with pytest.raises(ValueError, match="Gather node"):
+        pool.step(ids, x)
+    assert pool.step(ids[:60], x[:60]).shape == (60, 5)
+
+
 def test_what_does_not_fit_is_refused():
     model, options, _ = detector()
     pool = fl.StreamPool(model, **options)

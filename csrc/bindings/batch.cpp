@@ -91,7 +91,7 @@ void step_batches(const std::vector<std::tuple<std::shared_ptr<RowsOfModel>, std
   for (const auto& [rows_of_model, first, count] : blocks) {
     expect(rows_of_model != nullptr, "blocks: expected a batch");
     const Batch& batch = rows_of_model->batch();
-    expect(first <= rows && count <= rows - first && count <= batch.rows() && batch.row_bytes() <= row &&
+    expect(count > 0 && first <= rows && count <= rows - first && count <= batch.rows() && batch.row_bytes() <= row &&
                batch.inputs() == given.size() && batch.outputs() == made.size(),
            "blocks: expected rows that are there");
     for (std::size_t k = 0; k < given.size(); ++k)
@@ -122,8 +122,7 @@ void step_batches(const std::vector<std::tuple<std::shared_ptr<RowsOfModel>, std
 
 void bind_batch(py::module_& module) {
   py::class_<RowsOfModel, std::shared_ptr<RowsOfModel>>(module, "Batch", "A program for some rows whose states lie packed.")
-      .def(py::init([](std::shared_ptr<Model> model, std::size_t rows,
-                       const std::vector<std::array<std::size_t, 5>>& states,
+      .def(py::init([](std::shared_ptr<Model> model, std::size_t rows, const std::vector<std::array<std::size_t, 5>>& states,
                        const std::vector<std::array<std::size_t, 6>>& given,
                        const std::vector<std::array<std::size_t, 3>>& made) {
              return std::shared_ptr<RowsOfModel>(::new RowsOfModel(std::move(model), rows, states, given, made));

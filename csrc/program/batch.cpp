@@ -46,11 +46,11 @@ Batch::Batch(std::shared_ptr<const Program> program, const std::vector<std::size
   }
 }
 
-void Batch::gather(const Rows& rows, std::size_t row) const {
+void Batch::gather(const Rows& rows, std::size_t row, std::size_t to_row) const {
   const char* const from = rows.states + static_cast<std::size_t>(rows.slots[rows.first + row]) * rows.row_bytes;
   for (const State& one : states_)
     for (std::size_t outer = 0; outer < one.in.outer; ++outer)
-      std::memcpy(place(one.in, outer, row), from + one.offset + outer * one.in.bytes, one.in.bytes);
+      std::memcpy(place(one.in, outer, to_row), from + one.offset + outer * one.in.bytes, one.in.bytes);
   for (std::size_t k = 0; k < given_.size(); ++k) {
     const Given& one = given_[k];
     const char* x = rows.given[k] + (rows.first + row) * given_bytes(k);
@@ -58,7 +58,7 @@ void Batch::gather(const Rows& rows, std::size_t row) const {
     const std::size_t line = one.in.bytes / one.lines, fresh = line - one.kept;
     for (std::size_t outer = 0; outer < one.in.outer; ++outer)
       for (std::size_t i = 0; i < one.lines; ++i, x += fresh, before += one.kept) {
-        char* const to = place(one.in, outer, row) + i * line;
+        char* const to = place(one.in, outer, to_row) + i * line;
         std::memcpy(to, before, one.kept);
         std::memcpy(to + one.kept, x, fresh);
       }
@@ -86,7 +86,7 @@ void Batch::scatter(const Rows& rows, std::size_t row) const {
 }
 
 Program::Fault Batch::run(const Rows& rows) {
-  for (std::size_t row = 0; row < rows.count; ++row) gather(rows, row);
+  for (std::size_t row = 0; row < rows_; ++row) gather(rows, row < rows.count ? row : 0, row);
   const Program::Fault fault = program_->run(run_, memory_);
   if (fault.what != nullptr) return fault;
   for (std::size_t row = 0; row < rows.count; ++row) scatter(rows, row);

@@ -30,7 +30,7 @@ class Batch {
   Batch(std::shared_ptr<const Program> program, const std::vector<std::size_t>& sizes, std::size_t rows,
         std::vector<State> states, std::vector<Given> given, std::vector<Part> made);
 
-  // Some rows at a time; the others of the program hold what was there before.
+  // Some rows at a time, one at the least; the others of the program get what the first of them has.
   struct Rows {
     const char* states;
     std::size_t row_bytes;
@@ -58,7 +58,7 @@ class Batch {
   char* place(const Part& part, std::size_t outer, std::size_t row) const {
     return at(part.array) + (outer * rows_ + row) * part.bytes;
   }
-  void gather(const Rows& rows, std::size_t row) const;
+  void gather(const Rows& rows, std::size_t row, std::size_t to) const;
   void scatter(const Rows& rows, std::size_t row) const;
 
   std::shared_ptr<const Program> program_;

@@ -49,7 +49,8 @@ class TimeRows(ModelRows):
             self._axes = {name: _alone(one.shape(name, 1), one.axis(name)) for name in names}
         self._states = [_rows(a.shape, b.shape) for a, b in zip(one.first, two.first)]
         self._batches: dict[Any, _core.Batch] = {}
-        self._known: dict[Any, int] = {}
+        self._known: dict[tuple[int, int], int] = {}
+        self._first_of: dict[Any, int] = {}
         initial = {STEPS: np.array(0, np.int64), **dict(zip((state.name for state in one.walk.states), one.first))}
         self._sizes = sizes(together)
         super().__init__(model, initial)
@@ -101,18 +102,23 @@ class TimeRows(ModelRows):
         if self.walk.period == 1 and int(steps.min()) >= self.walk.warm:
             return [(self.walk.warm, [])]
         groups: dict[Any, list[int]] = {}
-        before: dict[Any, int] = {}
         for k, count in enumerate(steps.tolist()):
-            key = self.walk.key(count, 1)
-            before.setdefault(key, count)
-            groups.setdefault(key, []).append(k)
-        return [(before[key], which) for key, which in groups.items()]
+            groups.setdefault(self._kind(count, 1), []).append(k)
+        return [*groups.items()]
 
     def kind(self, row: Array, count: int) -> Any:
+        """By how far it is."""
+        return self._kind(int(row[:8].view(np.int64)[0]), count)
+
+    def _kind(self, before: int, count: int) -> int:
         """A number of steps that stands for all from where the same program goes on."""
-        steps = int(row[:8].view(np.int64)[0])
-        key = (count, self.walk.key(steps, count))
-        return self._known.setdefault(key, steps)
+        found = self._known.get((before, count))
+        if found is None:
+            if len(self._known) > 1 << 16:
+                self._known.clear()
+            first = self._first_of.setdefault((count, self.walk.key(before, count)), before)
+            found = self._known[before, count] = first
+        return found
 
     def piece(self, count: int) -> int:
         """A power of two, so that there are few programs."""

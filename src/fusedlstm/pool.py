@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _forks
 from ._growing import Growing
-from ._live import rows_of
 from ._lstm_rows import LSTMRows
 from ._slots import MOST, Ids, Integers, Slots, id_array
 from .lstm import LSTM
-from .model import Model
 from .weights import FloatArray
+
+if TYPE_CHECKING:
+    from .model import Model
 
 
 class StreamPool:
@@ -47,12 +48,9 @@ class StreamPool:
     def __init__(
         self, model: LSTM | Model, capacity: int = 64, *, max_streams: int | None = None, **options: Any
     ) -> None:
-        if not isinstance(model, (LSTM, Model)):
-            raise TypeError(f"model: expected fusedlstm.LSTM or Model, found {type(model).__name__}")
-        self.model = model
+        self.model, self._rows = model, _rows(model, options)
         self.max_streams = _count("max_streams", MOST if max_streams is None else max_streams)
         slots = min(_count("capacity", capacity), self.max_streams)
-        self._rows: Any = rows_of(model, **options) if isinstance(model, Model) else LSTMRows(model, **options)
         self._states = Growing(slots, self._rows.first.size, self._rows.first.dtype)
         self._slots = Slots(slots)
         # Whoever needs both takes them in this order. _running: states are read or written by a step. _table: the rest.
@@ -297,6 +295,18 @@ class StreamPool:
             )
         self._states.grow(count)
         self._slots.grow(count)
+
+
+def _rows(model: LSTM | Model, options: dict[str, Any]) -> Any:
+    """What is stepped: how a state is a row, and how rows step."""
+    if isinstance(model, LSTM):
+        return LSTMRows(model, **options)
+    from ._live import rows_of
+    from .model import Model
+
+    if not isinstance(model, Model):
+        raise TypeError(f"model: expected fusedlstm.LSTM or Model, found {type(model).__name__}")
+    return rows_of(model, **options)
 
 
 def _count(name: str, value: int) -> int:

@@ -94,8 +94,8 @@ def _dropout(moving: Moving) -> Moved:
 @goes("QuantizeLinear", "DequantizeLinear")
 def _quantise(moving: Moving) -> Moved:
     flow = moving.flow()
-    axis = axis_of(moving.a["axis"], len(moving.shapes[0]))
-    if axis == flow.axis and any(size != 1 for shape in moving.shapes[1:] for size in shape):
+    several = any(size != 1 for shape in moving.shapes[1:] for size in shape)
+    if several and axis_of(moving.a["axis"], len(moving.shapes[0])) == flow.axis:
         raise ValueError("expected one scale for all steps, found one for each")
     return Moved([flow])
 
