@@ -173,6 +173,16 @@ def test_unrolled(take, axis, zero):
     assert not {"Slice", "Sigmoid", "Concat"} & set(ops(found)) and ops(found).count("Gather") == 1, found
 
 
+def test_steps_that_are_fed_what_they_said_are_no_layer():
+    b = Builder(x=("batch", FEATURES), h=("batch", HIDDEN), c=("batch", HIDDEN))
+    x, h, c, back = "x", "h", "c", random(HIDDEN, FEATURES, seed=5)
+    for _ in range(4):
+        h, c = cell(b, joined(b, x, h, arrays()), c)
+        x = b("Tanh", b("MatMul", h, back))
+    found = simplified(b.graph(h, c))
+    assert ops(found).count("fusedlstm.LSTM") == 4
+
+
 def test_unrolled_by_split_and_backwards():
     steps = 4
     b = Builder(x=(steps, 2, FEATURES))

@@ -43,7 +43,7 @@ def input_types(
         for size, own in zip(value.shape or (), found[value.name].shape):
             if isinstance(size, Dim):
                 _follow(value, size, own, found[value.name].shape, sizes)
-    for name, (least, most) in graph.ranges.items():
+    for name, least, most in graph.ranges:
         size = sizes.get(name, least)
         if size < least or (most is not None and size > most):
             upto = f"{least} to {most}" if most is not None else f"{least} or more"

@@ -127,8 +127,8 @@ class Graph:
         What is known of tensors by name; filled by `passes.fold`.
     precision : Precision
         What the weights are held in; that of the outermost graph counts.
-    ranges : dict
-        By the name of a free size, the least and the most that the file takes; None: no most.
+    ranges : sequence of tuples
+        The name of a free size, the least and the most that the file takes; None: no most.
 
     Raises
     ------
@@ -144,7 +144,7 @@ class Graph:
     name: str = ""
     types: Mapping[str, TensorType] = field(default_factory=dict, repr=False)
     precision: Precision = FLOAT32
-    ranges: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    ranges: Sequence[tuple[str, int, int | None]] = ()
 
     def __post_init__(self) -> None:
         for part in ("inputs", "outputs", "nodes"):

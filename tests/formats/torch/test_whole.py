@@ -139,6 +139,22 @@ def test_cells():
     check(exported(module, inputs, decomposed=True), module, inputs)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell])
+def test_decoders_that_are_fed_what_they_said(kind):
+    def run(self, x):
+        state = (torch.zeros(x.shape[0], 4),) * 2 if kind is nn.LSTMCell else torch.zeros(x.shape[0], 4)
+        token, said = x, []
+        for _ in range(4):
+            state = self.cell(self.emb(token), state)
+            said.append(self.head(state[0] if isinstance(state, tuple) else state))
+            token = said[-1].argmax(-1)
+        return torch.stack(said, 1)
+
+    torch.manual_seed(5)
+    module = Of(run, emb=nn.Embedding(9, 3), cell=kind(3, 4), head=nn.Linear(4, 9)).eval()
+    check(exported(module, (torch.tensor([1, 2, 3]),), ({0: Dim("batch")},)), module, (torch.tensor([4, 0]),))
+
+
 def test_weights_that_are_put_together():
     """Weight norm: the weights are what constants settle."""
     layer = nn.utils.parametrizations.weight_norm(nn.LSTM(3, 4), "weight_hh_l0")

@@ -57,7 +57,7 @@ class Reader:
         precision = FLOAT32 if version == 1 else _precision(said.pop("precision", None))
         constants = _object(said.pop("constants", None), "constants")
         self._said = _list(said.pop("lstms", None), "lstms")
-        ranges = _ranges(said.pop("ranges", {}))
+        ranges = tuple(map(_range, _list(said.pop("ranges", []), "ranges")))
         inside = self._graph(said)
         return Graph(
             inside.inputs,
@@ -156,16 +156,12 @@ def _size(said: Any, where: str) -> Size:
     raise FormatError(f"{where}: expected sizes, names of sizes or null, found {_short(said)}")
 
 
-def _ranges(said: Any) -> dict[str, tuple[int, int | None]]:
-    """The least and the most that free sizes may be."""
-    found = {}
-    for name, both in _object(said, "ranges").items():
-        match both:
-            case [int() as least, int() | None as most] if type(least) is int and type(most) in (int, type(None)):
-                found[name] = (least, most)
-            case _:
-                raise FormatError(f"ranges: expected the least and the most of {_short(name)}, found {_short(both)}")
-    return found
+def _range(said: Any) -> tuple[str, int, int | None]:
+    """The name of a free size, the least and the most that it may be."""
+    match said:
+        case [str() as name, least, most] if type(least) is int and (most is None or type(most) is int):
+            return name, least, most
+    raise FormatError(f"ranges: expected a name, the least and the most, found {_short(said)}")
 
 
 def _value(said: Any) -> Value:

@@ -40,7 +40,7 @@ def described(graph: Graph) -> tuple[dict[str, Stored], dict[str, str]]:
     if graph.precision != FLOAT32:
         said |= {"version": VERSION, "precision": asdict(graph.precision)}
     if graph.ranges:
-        said["ranges"] = {name: list(both) for name, both in graph.ranges.items()}
+        said["ranges"] = list(map(list, graph.ranges))
     return writer.tensors, {MODEL_KEY: json.dumps(said, allow_nan=False, ensure_ascii=False, separators=(",", ":"))}
 
 

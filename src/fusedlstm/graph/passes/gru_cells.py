@@ -19,7 +19,7 @@ from .cells import gate
 from .dense import activation_of
 from .linear import Form, Linear
 from .recurrent import is_zero
-from .unrolled import as_before, as_step, sequence
+from .unrolled import Apart, as_before, as_step, sequence
 
 _FUNCTIONS = {
     "sigmoid": "Sigmoid",
@@ -77,8 +77,11 @@ def rewrite(draft: Draft) -> None:
     for cell in found:
         if cell.new_h in started:
             continue
-        chain = [cell]
+        chain, apart = [cell], Apart(draft)
         while (after := following.get(chain[-1].new_h)) is not None and _alike(after, chain[-1]):
+            apart.without(chain[-1].new_h)
+            if not apart.holds(after.x):
+                break
             chain.append(after)
         started.update(one.new_h for one in chain)
         if _checked(draft, chain[0]) and (len(chain) == 1 or _checked(draft, chain[-1])):

@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import FormatError
 from ...weights import LSTMWeights
 from ..dims import Dim
-from ..draft import Draft
+from ..draft import Draft, DraftNode
 from ..evaluate import compute, evaluate
 from ..graph import Graph, Value, node
 from .cells import Found, find
@@ -55,8 +55,10 @@ def _chains(draft: Draft, cells: list[Found]) -> list[list[Found]]:
         if id(cell) in started:
             continue
         chain = [cell]
+        apart = Apart(draft)
         while True:
             last = chain[-1]
+            apart.without(last.new_h, last.new_c)
             after = following.get((last.new_h, last.new_c))
             # The cell state between two steps must be needed by them alone.
             own = {id(joint) for joint in last.joints} | ({id(joint) for joint in after.joints} if after else set())
@@ -67,12 +69,40 @@ def _chains(draft: Draft, cells: list[Found]) -> list[list[Found]]:
                 or last.new_c in draft.outputs
                 or any(id(user) not in own for user in draft.users[last.new_c])
                 or len(after.x) != len(last.x)
+                or not apart.holds(after.x)
             ):
                 break
             chain.append(after)
         started.update(map(id, chain))
         chains.append(chain)
     return chains
+
+
+class Apart:
+    """Whether what steps take does not come from the steps before: a decoder that is fed what it said is no layer."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._states: set[str] = set()
+        self._seen: set[DraftNode] = set()  # what comes before one step cannot come after it
+
+    def without(self, *states: str) -> None:
+        """What one step makes."""
+        self._states.update(states)
+
+    def holds(self, names: Sequence[str]) -> bool:
+        """Whether tensors come from elsewhere."""
+        waiting, seen = list(names), set[DraftNode]()
+        while waiting:
+            name = waiting.pop()
+            if name in self._states:
+                return False
+            one = self._draft.maker.get(name)
+            if one is not None and one not in seen and one not in self._seen:
+                seen.add(one)
+                waiting += [*one.inputs, *one.captured]
+        self._seen |= seen
+        return True
 
 
 def _checked(draft: Draft, cell: Found) -> bool:

@@ -120,10 +120,10 @@ class Reader:
             values.append(self._named(last, self.builder.fresh(f"{target}.out")))
         return self.builder.finish(values).replace(ranges=self._ranges())
 
-    def _ranges(self) -> dict[str, tuple[int, int | None]]:
+    def _ranges(self) -> tuple[tuple[str, int, int | None], ...]:
         """Of the free sizes of inputs."""
         named = {size for one in self.builder.inputs for size in one.shape or () if isinstance(size, str)}
-        return {name: both for name, both in self.program.ranges.items() if name in named and both != (0, None)}
+        return tuple((name, *both) for name, both in self.program.ranges.items() if name in named and both != (0, None))
 
     # What the operators are given.
 
