@@ -35,7 +35,7 @@ def _if(a: Attributes, run: Run, condition: Array) -> list[Array]:
 
 
 @operator("Loop", _unknown, (0, MANY), (0, MANY), (0, 1), graphs=True, body=_GRAPH)
-def _loop(a: Attributes, run: Run, most: Array | None, go: Array | None, *state: Array) -> list[Array]:
+def _loop(a: Attributes, run: Run, most: Array | None = None, go: Array | None = None, *state: Array) -> list[Array]:
     carried, collected = list(state), []
     turn, going = 0, go is None or bool(go.reshape(()))
     while going and (most is None or turn < int(most.reshape(()))):

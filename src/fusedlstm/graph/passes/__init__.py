@@ -10,6 +10,7 @@ from ..operators import Array
 from . import (
     activations,
     convolution,
+    counted,
     dense,
     gru_cells,
     identities,
@@ -33,6 +34,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     recurrent.rewrite,
     unrolled.rewrite,
     gru_cells.rewrite,
+    counted.rewrite,
     loops.rewrite,
     lstm_shapes.rewrite,
     lstm_pairs.rewrite,

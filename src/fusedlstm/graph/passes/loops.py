@@ -1,7 +1,8 @@
-"""Scan and Loop whose body is one step of an LSTM or GRU become one over the whole sequence."""
+"""Scan and Loop whose body is one step of an LSTM, a GRU or a plain RNN become one over the whole sequence."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,9 @@ from ..dims import Size
 from ..draft import Draft, DraftNode
 from ..graph import Graph, captures
 from ..operators import Array
+from .dense import activation_of
+from .gru_cells import named
+from .linear import Linear
 
 _VIEWS = ("Squeeze", "Unsqueeze", "Reshape", "Identity", "Cast")
 
@@ -28,26 +32,25 @@ class _Body:
 
     Parameters
     ----------
-    step : DraftNode
-        The LSTM or GRU.
     weights : LSTMWeights, optional
         Of an LSTM.
+    op, attributes, arrays
+        Of another layer: ONNX's operator, what it says of it, W, R and B.
     x : DraftNode or str
         What its input is, views aside: a name, or the node that picks it out of a sequence.
     places : list of int
         Of its states, h and c, among those that the loop carries.
     outputs : list of int
         Of what is handed out at each step, which state it is: 1 for h, 2 for c.
-    constants : dict
-        Of the body.
     """
 
-    step: DraftNode
     weights: LSTMWeights | None
+    op: str
+    attributes: Mapping[str, Any]
+    arrays: Sequence[Array | None]
     x: str
     places: list[int]
     outputs: list[int]
-    constants: dict[str, Array]
 
 
 def _through(draft: Draft, name: str) -> str:
@@ -71,6 +74,8 @@ def _body(graph: Graph, first: int, carried: int, known: dict[str, Any]) -> tupl
     """Recognise a body whose carried tensors are inputs and outputs from `first` on."""
     inside = Draft(graph.replace(constants=known))
     steps = list(inside.of("fusedlstm.LSTM", "GRU"))
+    if not steps and carried == 1:
+        return _plain(inside, graph, first)
     states = _states_of(inside, steps[0]) if len(steps) == 1 else None
     if states is None or len(states) != carried:
         return None
@@ -89,7 +94,43 @@ def _body(graph: Graph, first: int, carried: int, known: dict[str, Any]) -> tupl
     kinds = [which.get(name, 0) for name in ends]
     if 0 in kinds or [kinds[place] for place in places] != list(range(1, carried + 1)):
         return None
-    return inside, _Body(step, weights, _through(inside, x), places, kinds[carried:], inside.constants)
+    held = (*step.inputs, "", "")[1:4] if weights is None else ()
+    body = _Body(
+        weights,
+        step.op,
+        step.attributes,
+        [inside.constants[name] if name else None for name in held],
+        _through(inside, x),
+        places,
+        kinds[carried:],
+    )
+    return inside, body
+
+
+def _plain(inside: Draft, graph: Graph, first: int) -> tuple[Draft, _Body] | None:
+    """Recognise h' = f(x W + h R + b), whose state is the input `first`."""
+    ends = [_through(inside, value.name) for value in graph.outputs[first - (first == 2) :]]
+    h, last, linear = graph.inputs[first].name, inside.made_by(ends[0]), Linear(inside)
+    if last is None or any(name != ends[0] for name in ends):
+        return None
+    if last.op == "fusedlstm.Dense":
+        function, form = last.attributes["activation"], linear.dense(last)
+    else:
+        function = activation_of(last)
+        form = linear.form(last.inputs[0]) if function is not None else None
+    said = None if function is None else named([function])
+    if form is None or said is None:
+        return None
+    matrices = {name: form.matrices.get(name, 0) + np.diag(row) for name, row in form.diagonals.items()}
+    matrices = {**form.matrices, **matrices}
+    sources = [name for name in matrices if name != h]
+    if h not in matrices or len(sources) != 1 or matrices[h].shape[0] != matrices[h].shape[1]:
+        return None
+    hidden = len(form.bias)
+    arrays = [matrices[sources[0]].T, matrices[h].T, np.concatenate([form.bias, np.zeros(hidden)])]
+    attributes = {"hidden_size": hidden, **said}
+    held = [one[None].astype(np.float32) for one in arrays]
+    return inside, _Body(None, "RNN", attributes, held, _through(inside, sources[0]), [0], [1] * (len(ends) - 1))
 
 
 def _swapped(weights: LSTMWeights) -> LSTMWeights:
@@ -140,7 +181,7 @@ def _finish(
     y = draft.fresh(f"{base}.y") if any(one.outputs[count:]) else ""
     last = [draft.fresh(f"{base}.{name}") for name in "hc"[:count]]
     if body.weights is None:
-        y = _gru(draft, body, [x, *states], [y, *last], axis, reverse)
+        y = _layer(draft, body, [x, *states], [y, *last], axis, reverse, one.name or base)
     else:
         weights = LSTMWeights(body.weights.layers, reverse=reverse)
         draft.add("fusedlstm.LSTM", [x, *states], [y, *last], one.name or base, weights=weights, x_batch_first=axis)
@@ -162,16 +203,16 @@ def _finish(
     draft.remove(one)
 
 
-def _gru(draft: Draft, body: _Body, given: list[str], made: list[str], axis: int, reverse: bool) -> str:
-    """Write the GRU; its outputs (time, batch, units)."""
+def _layer(draft: Draft, body: _Body, given: list[str], made: list[str], axis: int, reverse: bool, name: str) -> str:
+    """Write the layer that is no LSTM; its outputs (time, batch, units)."""
     x, state = given
     y, last = made
     if axis:
         x = draft.between("Transpose", [x], x, perm=(1, 0, 2))
-    weights = [draft.add_constant(body.constants[name], name) if name else "" for name in body.step.inputs[1:4]]
+    weights = ["" if one is None else draft.add_constant(one, last) for one in body.arrays]
     whole = draft.fresh(f"{last}.whole") if y else ""
-    attributes = {**body.step.attributes, "direction": "reverse" if reverse else "forward"}
-    draft.add("GRU", [x, *weights, "", state], [whole, last], body.step.name, **attributes)
+    attributes = {**body.attributes, "direction": "reverse" if reverse else "forward"}
+    draft.add(body.op, [x, *weights, "", state], [whole, last], name, **attributes)
     if y:
         draft.add("Squeeze", [whole, draft.add_constant(np.array([1], np.int64), y)], [y])
     return y
