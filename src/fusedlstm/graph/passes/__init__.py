@@ -20,6 +20,7 @@ from . import (
     normalisation,
     recurrent,
     siblings,
+    transposes,
     unrolled,
 )
 from .constants import fold
@@ -40,6 +41,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     lstm_pairs.rewrite,
     convolution.rewrite,
     dense.rewrite,
+    transposes.rewrite,
     siblings.rewrite,
 )
 _CHEAP = (identities.rewrite, lstm_shapes.rewrite, convolution.rewrite, dense.rewrite)
