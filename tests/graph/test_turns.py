@@ -128,7 +128,7 @@ def test_a_loop_that_carries_nothing():
 INT32 = np.dtype(np.int32)
 
 
-def counted(condition, *, most="many", start=0, length="length", last=False):
+def counted(condition, *, most="many", start=0, begin="yes", last=False):
     """A model that walks x (time, 3) by a counter of its own, and carries a number that it never changes."""
     nodes = [
         node("Add", ["count", "one"], "next"),
@@ -145,7 +145,8 @@ def counted(condition, *, most="many", start=0, length="length", last=False):
         node("Shape", ["x"], "sizes", start=0, end=1),
         node("Squeeze", ["sizes"], "size"),
         node("Cast", ["size"], "length", to=INT32),
-        node("Loop", [most, "yes", "start", "first", "outside"], outputs, "walk", body=body),
+        node("Less", ["start", "length"], "not empty"),
+        node("Loop", [most, begin, "start", "first", "outside"], outputs, "walk", body=body),
     ]
     constants = {
         "half": np.array(0.5, np.float32),
@@ -186,6 +187,7 @@ CASES = {
         ],
         {},
     ),
+    "if there are any": (LESS, {"most": "size", "begin": "not empty"}),
     "a limit": (LESS, {"most": "few"}),
     "the length": (LESS, {"most": "size"}),
     "from one on": (LESS, {"start": 1}),

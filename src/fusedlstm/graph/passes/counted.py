@@ -98,9 +98,8 @@ class _Counted:
     def count(self) -> str | None:
         """The number of turns, if it is known before the first."""
         draft, (most, go) = self.draft, [*self.one.inputs, "", ""][:2]
-        start, end = draft.constant(go) if go else np.array(True), self.body.outputs[0].name
-        bounds = list(self.bounds(end))
-        if start is None or not start.all() or not bounds or None in bounds:
+        bounds = list(self.bounds(self.body.outputs[0].name))
+        if (go and not self.starts(go, most)) or not bounds or None in bounds:
             return None
         limit = draft.constant(most) if most else None
         turns = [int(limit.item())] if limit is not None and limit.size == 1 else []
@@ -117,6 +116,15 @@ class _Counted:
         for name in named[1:]:
             found = draft.between("Min", [self.flat(found), self.flat(name)], name)
         return found
+
+    def starts(self, go: str, most: str) -> bool:
+        """Whether a loop that may turn at least once does: always, or where 0 is less than what limits it."""
+        value, one = self.draft.constant(go), self.draft.made_by(go, "And", "Less", "Cast", "Identity")
+        if value is not None or one is None:
+            return value is not None and bool(value.all())
+        if one.op != "Less":
+            return all(self.starts(part, most) for part in one.inputs)
+        return bool(most) and self.draft.scalar(one.inputs[0]) == 0 and self.alike(one.inputs[1], most)
 
     def alike(self, one: str, other: str) -> bool:
         """Whether two numbers are the same, views aside."""
