@@ -6,6 +6,7 @@ from .conv_lstm import ConvLSTM
 from .errors import AssumptionWarning
 from .lstm import LSTM
 from .machine import c_api, cpu_info, get_num_threads, include_dir, set_num_threads
+from .pool import StreamPool
 from .stream import Stream
 from .tensors import load_tensors
 from .weights import Activation, Cell, ConvLSTMWeights, DirectionWeights, FormatError, LSTMWeights
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
     from .batcher import AsyncBatcher
     from .model import Model
     from .parts import BatchNorm1d, Conv1d, Embedding, Last, LayerNorm, Linear, Residual, Sequential, Transpose
-    from .pool import StreamPool
 else:
     from importlib import import_module
 
     # What takes long to import, and not everybody needs.
-    _LATER = {"AsyncBatcher": "batcher", "Model": "model", "StreamPool": "pool", "TensorSpec": "_model_parts"}
+    _LATER = {"AsyncBatcher": "batcher", "Model": "model", "TensorSpec": "_model_parts"}
     _PARTS = ("BatchNorm1d", "Conv1d", "Embedding", "LayerNorm", "Linear", "Last", "Residual", "Sequential")
     _LATER |= dict.fromkeys((*_PARTS, "Transpose"), "parts")
 

@@ -85,8 +85,9 @@ def holds(lstm, cell, steps=5):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("dynamo", [False, True])
-@pytest.mark.parametrize("features", [3, 4])
+@pytest.mark.parametrize(
+    ("features", "dynamo"), [(3, False), (4, False), (4, True), pytest.param(3, True, marks=pytest.mark.slow)]
+)
 def test_cells_of_pytorch(features, dynamo):
     """Where the input is as wide as the state as well: which is which is seen from the order of inputs and outputs."""
     state = torch.randn(1, 4)

@@ -112,3 +112,96 @@ def test_a_loop_that_carries_nothing():
         [node("Shape", ["x"], "length", start=0, end=1), node("Loop", ["length"], ["all"], "walk", body=body)],
     )
     agrees(graph, x=arrays(5)["x"])
+
+
+# -- loops that go on while they count, as TensorFlow writes them ------------------------------------------------------
+
+INT32 = np.dtype(np.int32)
+
+
+def counted(condition, *, most="many", start=0, begin="yes", last=False):
+    """A model that walks x (time, 3) by a counter of its own, and carries a number that it never changes."""
+    nodes = [
+        node("Add", ["count", "one"], "next"),
+        *leaky("count"),
+        node("Add", ["new", "held"], "kept"),
+        node("Identity", ["held"], "held on"),
+        node("Cast", ["next"], "next.f", to=FLOAT),
+        node("Cast", ["length"], "length.f", to=FLOAT),
+        *condition,
+    ]
+    body = inner(["turn", "go", "count", "s", "held"], ["goes on", "next", "kept", "held on", "new"], nodes)
+    outputs = ["end", "last", "", "all"]
+    whole = [
+        node("Shape", ["x"], "sizes", start=0, end=1),
+        node("Squeeze", ["sizes"], "size"),
+        node("Cast", ["size"], "length", to=INT32),
+        node("Less", ["start", "length"], "not empty"),
+        node("Loop", [most, begin, "start", "first", "outside"], outputs, "walk", body=body),
+    ]
+    constants = {
+        "half": np.array(0.5, np.float32),
+        "outside": np.array([1, 2, 3], np.float32),
+        "one": np.array(1, np.int32),
+        "start": np.array(start, np.int32),
+        "many": np.array(1 << 40, np.int64),
+        "few": np.array(2, np.int64),
+        "three": np.array(3, np.float32),
+        "yes": np.array(True),
+    }
+    names = ["last", "all", *(["end"] if last else [])]
+    return Graph(
+        [Value("x", FLOAT, ("time", 3)), Value("first", FLOAT, (3,))], [Value(one) for one in names], whole, constants
+    )
+
+
+LESS = [node("Less", ["next.f", "length.f"], "goes on")]
+CASES = {
+    "less": (LESS, {}),
+    "greater": ([node("Greater", ["length.f", "next.f"], "goes on")], {}),
+    "whole numbers": ([node("Less", ["next", "length"], "goes on")], {}),
+    "up to": (
+        [
+            node("Less", ["next.f", "length.f"], "inside"),
+            node("Cast", ["turn"], "turn.f", to=FLOAT),
+            node("LessOrEqual", ["turn.f", "three"], "short"),
+            node("And", ["short", "inside"], "goes on"),
+        ],
+        {},
+    ),
+    "turns": (
+        [
+            node("Cast", ["turn"], "turn.f", to=FLOAT),
+            node("Less", ["turn.f", "three"], "short"),
+            node("Less", ["next.f", "length.f"], "inside"),
+            node("And", ["short", "inside"], "goes on"),
+        ],
+        {},
+    ),
+    "if there are any": (LESS, {"most": "size", "begin": "not empty"}),
+    "a limit": (LESS, {"most": "few"}),
+    "the length": (LESS, {"most": "size"}),
+    "from one on": (LESS, {"start": 1}),
+    "the counter afterwards": (LESS, {"last": True}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_counting(name):
+    condition, how = CASES[name]
+    graph = counted(condition, **how)
+    model = fl.Model(graph)
+    for time in (2, 5, 6):
+        inputs = arrays(time)
+        expected = evaluate(graph, inputs)
+        for one, value in model.run(inputs).items():
+            np.testing.assert_allclose(value, expected[one], rtol=1e-5, atol=1e-6)
+    for one in model.simplified.nodes:
+        if one.op == "Loop" and not how.get("last"):
+            assert len(one.inputs) == 3  # how often, whether, and the state
+
+
+def test_what_the_numbers_decide_is_refused():
+    graph = counted([node("ReduceSum", ["new"], "sum", keepdims=0), node("Less", ["sum", "three"], "goes on")])
+    with pytest.raises(ValueError, match="Loop node 'walk'.*where shapes say how often it runs"):
+        fl.Model(graph)(*arrays(3).values())

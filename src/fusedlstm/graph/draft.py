@@ -172,7 +172,8 @@ class Draft:
         self, op: str, inputs: Sequence[str], outputs: Sequence[str] | str, name: str = "", **attributes: Any
     ) -> DraftNode:
         """A new node; outputs that another node makes are taken over from it."""
-        one = DraftNode(node(op, inputs, outputs, name, **attributes), [])
+        made = node(op, inputs, outputs, name, **attributes)
+        one = DraftNode(made, [name for inner in graphs_of(made) for name in captures(inner)])
         for output in one.outputs:
             before = self.maker.get(output)
             if before is not None:

@@ -10,6 +10,7 @@ from ..operators import Array
 from . import (
     activations,
     convolution,
+    counted,
     dense,
     gru_cells,
     identities,
@@ -19,6 +20,7 @@ from . import (
     normalisation,
     recurrent,
     siblings,
+    transposes,
     unrolled,
 )
 from .constants import fold
@@ -33,11 +35,13 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     recurrent.rewrite,
     unrolled.rewrite,
     gru_cells.rewrite,
+    counted.rewrite,
     loops.rewrite,
     lstm_shapes.rewrite,
     lstm_pairs.rewrite,
     convolution.rewrite,
     dense.rewrite,
+    transposes.rewrite,
     siblings.rewrite,
 )
 _CHEAP = (identities.rewrite, lstm_shapes.rewrite, convolution.rewrite, dense.rewrite)

@@ -1,4 +1,4 @@
-"""Activations that exporters write in several nodes: Swish, Gelu, Mish, HardSwish, Sigmoid, Relu, Softplus."""
+"""Activations that exporters write in several nodes: Swish, Gelu, Mish, HardSwish, Sigmoid, Softsign and so on."""
 
 from __future__ import annotations
 
@@ -135,7 +135,16 @@ def _cubic(draft: Draft, name: str, x: str) -> bool:
 
 
 def _div(draft: Draft, one: DraftNode) -> bool:
-    return _reciprocal(draft, one) or _hard_sigmoid(draft, one)
+    return _reciprocal(draft, one) or _hard_sigmoid(draft, one) or _softsign(draft, one)
+
+
+def _softsign(draft: Draft, one: DraftNode) -> bool:
+    """x / (1 + |x|)."""
+    x, kind = one.inputs[0], draft.types.get(one.output)
+    plus = draft.parts(draft.made_by(one.inputs[1], "Add"))
+    size = draft.made_by(plus[0], "Abs") if plus is not None and plus[1].size == 1 and plus[1].item() == 1 else None
+    floats = kind is not None and kind.dtype.kind == "f" and kind == draft.types.get(x)
+    return floats and size is not None and size.inputs[0] == x and replace(draft, one, "Softsign", x)
 
 
 def _reciprocal(draft: Draft, one: DraftNode) -> bool:

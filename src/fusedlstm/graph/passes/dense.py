@@ -11,7 +11,7 @@ from ...weights import Activation
 from ..draft import Draft, DraftNode
 from ..operators import Array
 
-_PLAIN = {
+PLAIN = {
     "Exp": "exponential",
     "Relu": "relu",
     "Sigmoid": "sigmoid",
@@ -26,8 +26,8 @@ def activation_of(one: DraftNode | None) -> Activation | None:
     if one is None:
         return None
     a: Any = one.attributes
-    if one.op in _PLAIN:
-        return Activation(_PLAIN[one.op])
+    if one.op in PLAIN:
+        return Activation(PLAIN[one.op])
     if one.op in ("Elu", "LeakyRelu"):
         return Activation("elu" if one.op == "Elu" else "leaky_relu", a["alpha"])
     if one.op == "HardSigmoid":

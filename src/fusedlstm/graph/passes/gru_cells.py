@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,19 @@ _FUNCTIONS = {
     "relu": "Relu",
     "hard_sigmoid": "HardSigmoid",
     "softsign": "Softsign",
+    "elu": "Elu",
 }
+
+
+def named(functions: Sequence[Activation]) -> dict[str, Any] | None:
+    """The attributes by which ONNX's recurrent operators say activations; None: they cannot say them."""
+    if any(one.name not in _FUNCTIONS for one in functions):
+        return None
+    return {
+        "activations": [_FUNCTIONS[one.name] for one in functions],
+        "activation_alpha": [one.alpha for one in functions if one.name in ("hard_sigmoid", "elu")] or None,
+        "activation_beta": [one.beta for one in functions if one.name == "hard_sigmoid"] or None,
+    }
 
 
 @dataclass
@@ -57,14 +69,11 @@ class Found:
 
     def attributes(self, reverse: bool = False) -> dict[str, Any]:
         """Of the GRU node."""
-        with_numbers = [one for one in self.functions if one.name == "hard_sigmoid"]
         return {
             "hidden_size": self.arrays[1].shape[-1],
             "linear_before_reset": int(self.after),
-            "activations": [_FUNCTIONS[one.name] for one in self.functions],
-            "activation_alpha": [one.alpha for one in with_numbers] or None,
-            "activation_beta": [one.beta for one in with_numbers] or None,
             "direction": "reverse" if reverse else "forward",
+            **(named(self.functions) or {}),
         }
 
 
@@ -115,7 +124,7 @@ def _cell(draft: Draft, linear: Linear, one: DraftNode) -> Found | None:
             continue
         for after in (True, False):
             found = _assemble(draft, linear, update, form, h, after)
-            if found is not None and {update[0].name, function.name} <= _FUNCTIONS.keys():
+            if found is not None and named((update[0], function)) is not None:
                 return Found(found[0], h, one.output, found[1], (update[0], function), after)
     return None
 

@@ -74,6 +74,10 @@ class Linear:
             self._known[name] = self._form(name, depth)
         return self._known[name]
 
+    def dense(self, one: DraftNode) -> Form | None:
+        """The form of a dense layer before its activation."""
+        return _gemm(self, one, one.output, 0, activated=True)
+
     def width(self, name: str) -> int | None:
         """The last size of a tensor."""
         shape = self.draft.shape(name)
@@ -169,10 +173,10 @@ def _matmul(linear: Linear, one: DraftNode, name: str, depth: int) -> Form | Non
     return None if weights is None else linear.product(one.inputs[0], _wide(weights))
 
 
-def _gemm(linear: Linear, one: DraftNode, name: str, depth: int) -> Form | None:
+def _gemm(linear: Linear, one: DraftNode, name: str, depth: int, activated: bool = False) -> Form | None:
     draft, a = linear.draft, one.attributes
     weights = draft.constant(one.inputs[1])
-    if weights is None or a.get("transA") or a.get("activation") is not None:
+    if weights is None or a.get("transA") or (a.get("activation") is not None and not activated):
         return None
     weights = _wide(weights.T if a.get("transB") else weights)
     found = linear.product(one.inputs[0], weights * a.get("alpha", 1.0))

@@ -1,8 +1,7 @@
-"""Scan and Loop whose body is one step of an LSTM or GRU become one over the whole sequence."""
+"""Scan and Loop whose body is one step of an LSTM, a GRU or a plain RNN become one over the whole sequence."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,7 @@ from ...weights import LSTMWeights
 from ..dims import Size
 from ..draft import Draft, DraftNode
 from ..graph import Graph, captures
-from ..operators import Array
-
-_VIEWS = ("Squeeze", "Unsqueeze", "Reshape", "Identity", "Cast")
+from .bodies import Body, body_of, through
 
 
 def rewrite(draft: Draft) -> None:
@@ -22,96 +19,7 @@ def rewrite(draft: Draft) -> None:
         (_scan if one.op == "Scan" else _loop)(draft, one)
 
 
-@dataclass
-class _Body:
-    """A body that is one step.
-
-    Parameters
-    ----------
-    step : DraftNode
-        The LSTM or GRU.
-    weights : LSTMWeights, optional
-        Of an LSTM.
-    x : DraftNode or str
-        What its input is, views aside: a name, or the node that picks it out of a sequence.
-    places : list of int
-        Of its states, h and c, among those that the loop carries.
-    outputs : list of int
-        Of what is handed out at each step, which state it is: 1 for h, 2 for c.
-    constants : dict
-        Of the body.
-    """
-
-    step: DraftNode
-    weights: LSTMWeights | None
-    x: str
-    places: list[int]
-    outputs: list[int]
-    constants: dict[str, Array]
-
-
-def _through(draft: Draft, name: str) -> str:
-    """What a tensor is, views aside."""
-    one = draft.made_by(name)
-    while one is not None and (one.op in _VIEWS or (one.op == "Transpose" and _flat(draft, one))):
-        name = one.inputs[0]
-        one = draft.made_by(name)
-    return name
-
-
-def _flat(draft: Draft, one: DraftNode) -> bool:
-    """Whether a Transpose moves sizes of one alone."""
-    shape, order = draft.shape(one.inputs[0]), one.attributes["perm"]
-    if shape is None or order is None:
-        return False
-    return [axis for axis in order if shape[axis] != 1] == [axis for axis in range(len(shape)) if shape[axis] != 1]
-
-
-def _body(graph: Graph, first: int, carried: int, known: dict[str, Any]) -> tuple[Draft, _Body] | None:
-    """Recognise a body whose carried tensors are inputs and outputs from `first` on."""
-    inside = Draft(graph.replace(constants=known))
-    steps = list(inside.of("fusedlstm.LSTM", "GRU"))
-    states = _states_of(inside, steps[0]) if len(steps) == 1 else None
-    if states is None or len(states) != carried:
-        return None
-    step, x = steps[0], steps[0].inputs[0]
-    weights = step.attributes.get("weights")
-    given = {value.name: k for k, value in enumerate(graph.inputs[first:])}
-    places = [given.get(_through(inside, name), -1) for name in states]
-    if weights is not None and not 0 <= places[0] < carried and weights.input_size == weights.hidden_size:
-        x, states, weights = states[0], [x, *states[1:]], _swapped(weights)  # inside, h and x are alike
-        places = [given.get(_through(inside, name), -1) for name in states]
-    if sorted(places) != list(range(carried)):
-        return None
-    ends = [_through(inside, value.name) for value in graph.outputs[first - (len(graph.inputs) > 0 and first == 2) :]]
-    outputs = [*step.outputs, "", "", ""][:3]
-    which = {name: max(k, 1) for k, name in enumerate(outputs) if name}  # y of one step is h
-    kinds = [which.get(name, 0) for name in ends]
-    if 0 in kinds or [kinds[place] for place in places] != list(range(1, carried + 1)):
-        return None
-    return inside, _Body(step, weights, _through(inside, x), places, kinds[carried:], inside.constants)
-
-
-def _swapped(weights: LSTMWeights) -> LSTMWeights:
-    """Of one step: x in the place of h."""
-    ((one,),) = weights.layers
-    return replace(weights, layers=[[replace(one, weight_ih=one.weight_hh, weight_hh=one.weight_ih)]])
-
-
-def _states_of(inside: Draft, step: DraftNode) -> list[str] | None:
-    """The states that a step takes, if it is a plain one."""
-    inputs = [*step.inputs, *[""] * 6]
-    if step.op == "GRU":
-        plain = step.attributes["direction"] == "forward" and not step.attributes["layout"] and not inputs[4]
-        whole = all(not name or name in inside.constants for name in inputs[1:4])
-        return [inputs[5]] if plain and whole and inputs[5] else None
-    weights: LSTMWeights = step.attributes["weights"]
-    if weights.num_layers != 1 or weights.bidirectional or weights.reverse or inputs[3]:
-        return None
-    return inputs[1:3] if inputs[1] and inputs[2] else None
-
-
-def _states(draft: Draft, names: list[str], body: _Body) -> list[str] | None:
+def _states(draft: Draft, names: list[str], body: Body) -> list[str] | None:
     """The initial states (batch, hidden) as the LSTM takes them."""
     found = []
     for name in (names[place] for place in body.places):
@@ -126,7 +34,7 @@ def _states(draft: Draft, names: list[str], body: _Body) -> list[str] | None:
 def _finish(
     draft: Draft,
     one: DraftNode,
-    body: _Body,
+    body: Body,
     x: str,
     axis: int,
     reverse: bool,
@@ -140,7 +48,7 @@ def _finish(
     y = draft.fresh(f"{base}.y") if any(one.outputs[count:]) else ""
     last = [draft.fresh(f"{base}.{name}") for name in "hc"[:count]]
     if body.weights is None:
-        y = _gru(draft, body, [x, *states], [y, *last], axis, reverse)
+        y = _layer(draft, body, [x, *states], [y, *last], axis, reverse, one.name or base)
     else:
         weights = LSTMWeights(body.weights.layers, reverse=reverse)
         draft.add("fusedlstm.LSTM", [x, *states], [y, *last], one.name or base, weights=weights, x_batch_first=axis)
@@ -162,16 +70,16 @@ def _finish(
     draft.remove(one)
 
 
-def _gru(draft: Draft, body: _Body, given: list[str], made: list[str], axis: int, reverse: bool) -> str:
-    """Write the GRU; its outputs (time, batch, units)."""
+def _layer(draft: Draft, body: Body, given: list[str], made: list[str], axis: int, reverse: bool, name: str) -> str:
+    """Write the layer that is no LSTM; its outputs (time, batch, units)."""
     x, state = given
     y, last = made
     if axis:
         x = draft.between("Transpose", [x], x, perm=(1, 0, 2))
-    weights = [draft.add_constant(body.constants[name], name) if name else "" for name in body.step.inputs[1:4]]
+    weights = ["" if one is None else draft.add_constant(one, last) for one in body.arrays]
     whole = draft.fresh(f"{last}.whole") if y else ""
-    attributes = {**body.step.attributes, "direction": "reverse" if reverse else "forward"}
-    draft.add("GRU", [x, *weights, "", state], [whole, last], body.step.name, **attributes)
+    attributes = {**body.attributes, "direction": "reverse" if reverse else "forward"}
+    draft.add(body.op, [x, *weights, "", state], [whole, last], name, **attributes)
     if y:
         draft.add("Squeeze", [whole, draft.add_constant(np.array([1], np.int64), y)], [y])
     return y
@@ -198,7 +106,7 @@ def _scan(draft: Draft, one: DraftNode) -> None:
     graph, a = one.attributes["body"], one.attributes
     scanned = a["num_scan_inputs"]
     carried = len(one.inputs) - scanned
-    found = _body(graph, 0, carried, _known(draft, graph))
+    found = body_of(graph, 0, carried, _known(draft, graph))
     if found is None or scanned != 1:
         return
     _, body = found
@@ -218,7 +126,7 @@ def _scan(draft: Draft, one: DraftNode) -> None:
     _finish(draft, one, body, one.inputs[carried], axis % 3, reverse, states, turned, axes)
 
 
-def _rows(draft: Draft, graph: Graph, body: _Body) -> bool:
+def _rows(draft: Draft, graph: Graph, body: Body) -> bool:
     """Whether what is handed out at each step is (batch, hidden)."""
     kinds = [graph.types.get(value.name) for value in graph.outputs[-len(body.outputs) :]] if body.outputs else []
     return all(kind is not None and len(kind.shape) == 2 for kind in kinds)
@@ -231,19 +139,19 @@ def _loop(draft: Draft, one: DraftNode) -> None:
     if carried < 1:
         return
     go = draft.constant(one.inputs[1]) if one.inputs[1] else np.array(True)
-    found = _body(graph, 2, carried, _known(draft, graph))
+    found = body_of(graph, 2, carried, _known(draft, graph))
     if found is None or not one.inputs[0] or go is None or not go.all():
         return
     inside, body = found
     turn, condition = graph.inputs[0].name, graph.inputs[1].name
-    goes_on = _through(inside, graph.outputs[0].name)
+    goes_on = through(inside, graph.outputs[0].name)
     value = inside.constant(goes_on)
     if goes_on != condition and (value is None or not value.all()):
         return
     pick = inside.made_by(body.x, "Gather", "Slice")
     if pick is None or any(kind != 1 for kind in body.outputs) or not _rows(draft, graph, body):
         return
-    if _through(inside, pick.inputs[1]) != turn:
+    if through(inside, pick.inputs[1]) != turn:
         return
     x = pick.inputs[0]
     shape = draft.shape(x)
@@ -252,11 +160,11 @@ def _loop(draft: Draft, one: DraftNode) -> None:
     if pick.op == "Gather":
         axis = pick.attributes["axis"] % 3
     else:
-        ends, axes = inside.made_by(_through(inside, pick.inputs[2]), "Add"), inside.ints(pick, 3)
+        ends, axes = inside.made_by(through(inside, pick.inputs[2]), "Add"), inside.ints(pick, 3)
         parts = inside.parts(ends)
         if (
             parts is None
-            or _through(inside, parts[0]) != turn
+            or through(inside, parts[0]) != turn
             or parts[1].tolist() not in (1, [1])
             or len(pick.inputs) > 4
         ):
@@ -275,11 +183,11 @@ def size_of(draft: Draft, name: str) -> Size | None:
     value = draft.scalar(name)
     if value is not None:
         return int(value)
-    name = _through(draft, name)
+    name = through(draft, name)
     one = draft.made_by(name, "Gather", "Slice", "Shape")
     if one is None:
         return None
-    source = one if one.op == "Shape" else draft.made_by(_through(draft, one.inputs[0]), "Shape")
+    source = one if one.op == "Shape" else draft.made_by(through(draft, one.inputs[0]), "Shape")
     shape = draft.shape(source.inputs[0]) if source is not None else None
     if source is None or shape is None:
         return None

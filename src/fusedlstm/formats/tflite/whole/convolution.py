@@ -90,8 +90,9 @@ def _transposed(call: Call) -> str:
     w = _weights(call, 1)  # (out, height, width, in)
     strides = pair(call, "stride", 2, 1, 0)
     auto = padding(call, 0)
-    x, known = call.input(2), call.shape(call.input(2))
-    if known is None or len(known) != 4 or call.rank(2) != 4:
+    x = call.input(2)
+    known = call.shape(x) or call.graph.open_shape(call.index(2))
+    if len(known) != 4 or call.rank(2) != 4:
         raise FormatError(f"expected an input of 4 dimensions and known shape, found {known}")
     sizes = call.value(0)
     wanted = sizes.reshape(-1).tolist() if sizes is not None else list(call.graph.open_shape(call.operator.outputs[0]))
