@@ -133,7 +133,7 @@ def forecaster():
 
 
 async def served(step, clients, seconds, pause=0.0):
-    """Steps a second, and the 99th percentile of what one takes in milliseconds; each client pauses between its steps."""
+    """Steps a second, and the 99th percentile of what one takes in milliseconds; clients pause between their steps."""
     stop, took = time.perf_counter() + seconds, []
 
     async def client(k):
@@ -177,8 +177,8 @@ async def of_batcher(clients=500, seconds=4):
         ours, _ = await served(own, clients, seconds)
         _, our_late = await served(own, clients, seconds, 0.1)
     return (
-        f"forecaster, {clients} clients: {ours:,.0f} steps a second at most, ONNX Runtime {rate:,.0f}: {ours / rate:.2f} "
-        f"(aim 5); p99 at ten steps a second each {our_late:.1f} ms (aim 5), ONNX Runtime's {late:.1f}"
+        f"forecaster, {clients} clients: {ours:,.0f} steps a second at most, ONNX Runtime {rate:,.0f}: "
+        f"{ours / rate:.2f} (aim 5); p99 at ten steps a second each {our_late:.1f} ms (aim 5), ONNX Runtime's {late:.1f}"
     )
 
 
