@@ -116,7 +116,7 @@ def test_the_microphone(server, tmp_path):
 
 
 def test_what_goes_wrong_is_told(server, tmp_path):
-    """A file that is no sound, a frame that is refused, a server that ends the stream."""
+    """A file that is no sound, a frame that is refused, frames that come too fast, a server that ends the stream."""
     model, options = along_time()
     (tmp_path / "text.wav").write_text("no sound")
 
@@ -129,6 +129,9 @@ def test_what_goes_wrong_is_told(server, tmp_path):
         await page.until(f"told.textContent.includes('expected steps of {FRAME} float32')")
         await page.evaluate("live.frame = new Float32Array(512); live.hear(new Float32Array(512))")
         await page.until("live.frames.length === 2 && live.frames[1].made.length === 1")
+        await page.evaluate("for (let k = 0; k < 70; k++) live.hear(new Float32Array(512))")
+        assert await page.evaluate("told.textContent") == "the server is too slow: 6 frames lost"
+        await page.until("live.frames.length === 66 && live.frames[65].made.length === 1 && !live.waiting.length")
         await page.evaluate(f"live.socket.send(new Uint8Array({4 * FRAME * (server.MOST_STEPS + 1)}))")
         await page.until("told.textContent.includes('the server closed the stream') && live.over")
 
