@@ -180,9 +180,12 @@ REFUSED = {
     "pooling": (lambda: layer(L.GlobalAveragePooling1D()), "ReduceMean node.*over time needs the whole sequence"),
     "largest": (lambda: layer(L.GlobalMaxPooling1D()), "ReduceMax node.*over time needs the whole"),
     "softmax": (lambda: layer(L.Softmax(axis=1)), "Softmax node.*over time"),
-    "attention": (lambda: _attention(), "MatMul node"),
+    "attention": (lambda: _attention(), "MatMul node.*attention"),
     "masking": (lambda: layer(L.Masking(), L.LSTM(3, return_sequences=True)), "TopK|mask"),
     "window": (lambda: layer(L.LSTM(3), shape=(100, 3)), r"whose size is free, found \(\?, 100, 3\).*each window"),
+    "window of words": (
+        lambda: layer(L.Embedding(9, 4), L.LSTM(3), shape=(24,), dtype="int32"), r"free, found \(\?, 24\).*each window"
+    ),
     "turned round": (lambda: _of(lambda b: b("Slice", "x", [-1], [-FAR], [1], [-1])), "Slice node.*turns the steps round"),
     "the last five": (lambda: _of(lambda b: b("Slice", "x", [-5], [FAR], [1])), "Slice node.*where the sequence ends"),
     "the first": (lambda: _of(lambda b: b("Gather", "x", np.array(0), axis=1)), "Gather node.*some steps"),
@@ -390,6 +393,29 @@ def test_which_axis_is_time():
     unbatched = Builder(x=(None, 4))
     made = lstm_node(unbatched, unbatched("Unsqueeze", "x", [1]))[0]
     same_bits(fl.Model(unbatched.graph(made)), random(20, 4), axes=(0,), batch=1)
+
+
+def test_what_comes_in_may_go_out_and_steps_may_be_repeated():
+    start = keras.Input((None, 3))
+    y = L.LSTM(4, return_sequences=True)(start)
+    same_bits(fl.Model.from_keras(keras.Model(start, [start, y, y])), random(2, 20, 3))
+    model, x = fl.Model.from_keras(keras.Model(start, L.UpSampling1D(2)(y))), random(1, 20, 3)
+    stream = same_bits(model, x)
+    stream.reset()
+    assert stream.step(x[0, 0]).tobytes() == model(x)[:, :2].tobytes()
+    after = fl.Model.from_keras(keras.Model(start, L.Conv1D(2, 1, strides=2)(L.UpSampling1D(2)(y))))
+    with pytest.raises(ValueError, match="Conv node.*shares with others"):
+        after.stream()
+
+
+def test_pictures_in_time():
+    start = keras.Input((None, 8, 8, 2))
+    x = L.TimeDistributed(L.Conv2D(3, 3, activation="relu"))(start)
+    x = L.TimeDistributed(L.MaxPooling2D(2))(x)
+    x = L.LSTM(5, return_sequences=True)(L.TimeDistributed(L.Flatten())(x))
+    model = fl.Model.from_keras(keras.Model(start, L.TimeDistributed(L.Dense(2, activation="softmax"))(x)))
+    same_bits(model, random(2, 15, 8, 8, 2))
+    same_bits(fl.Model.from_keras(keras.Model(start, L.Conv3D(3, (2, 3, 3))(start))), random(2, 15, 8, 8, 2))
 
 
 def test_layers_of_several_sizes_and_learned_states():

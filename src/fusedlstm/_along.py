@@ -45,7 +45,7 @@ class Lost(NamedTuple):
 
     def of(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
         """A shape without them; `axis` is that of steps."""
-        gone = {axis} if self.steps else set()
+        gone = {axis} if self.steps and shape[axis] == 1 else set()
         row = 0 if axis else 1
         if self.rows and shape[row : row + 1] == (1,) and len(shape) > 2:
             gone.add(row)
@@ -136,7 +136,8 @@ class Along:
             else:
                 found.append(walk)
         if not found:
-            raise next((error for error in errors if not _is_of_rows(error)), errors[0])
+            told = [error for error in errors if not _is_of_rows(error)]
+            raise told[0] if told else self._window(self.free[0]) if choices[0] == [0] else errors[0]
         if len(found) > 1 and any(walk.alive for walk in found):
             raise ValueError(
                 f"stream: expected one axis that may be time, found {len(found)}; say which: stream(time=1), or "
@@ -154,14 +155,18 @@ class Along:
         found = _free(shape)
         found = [axis for axis in found if axis] + [axis for axis in found if not axis]
         if not [axis for axis in found if axis or len(shape) < 3]:
-            shown = ", ".join("?" if size is None else str(size) for size in shape)
-            raise ValueError(
-                f"stream: input {name!r}: expected an axis of steps whose size is free, found ({shown}). A model over "
-                "windows of a fixed size starts anew in each, which is not what a stream computes: call it on each "
-                "window, or export it with a free number of steps. Inputs that are not along time go into fixed, "
-                'states with other names into states={"input": "output"}'
-            )
+            raise self._window(name)
         return found
+
+    def _window(self, name: str) -> ValueError:
+        """What to say of an input whose number of steps is fixed."""
+        shown = ", ".join("?" if size is None else str(size) for size in self.model.inputs[name].shape)
+        return ValueError(
+            f"stream: input {name!r}: expected an axis of steps whose size is free, found ({shown}). A model over "
+            "windows of a fixed size starts anew in each, which is not what a stream computes: call it on each "
+            "window, or export it with a free number of steps. Inputs that are not along time go into fixed, "
+            'states with other names into states={"input": "output"}'
+        )
 
     def _open(self, name: str, time: int) -> tuple[Any, ...]:
         sizes = self.model.inputs[name].shape

@@ -55,6 +55,9 @@ def _kept(
     """The output of each state input, and the inputs that stay the same."""
     inputs = model.inputs
     pairs = pair_states(inputs, model.outputs, states)
+    left = [name for name in inputs if name not in pairs and name not in (fixed or {})]
+    if states is None and not left and any(spec.shape.count(None) > 1 for spec in inputs.values()):
+        pairs = {}  # a sequence that is handed through
     for name in (*(fixed or {}), *(context or {})):
         if name not in inputs or name in pairs:
             raise ValueError(f"{name!r}: expected an input that is no state, of {', '.join(inputs)}")

@@ -16,6 +16,8 @@ def _matmul(moving: Moving) -> Moved:
     ranks = [len(shape) for shape in moving.shapes[:2]]
     if one is not None and other is not None and ranks[0] == ranks[1] and one.axis == other.axis < ranks[0] - 2:
         return delayed(moving, *together(moving, [one.axis, other.axis]))  # a matrix for each step
+    if one is not None and other is not None:
+        raise ValueError("it multiplies steps by steps (attention), which needs the whole sequence")
     side = 0 if one is not None else 1
     flow = moving.flow(side)
     back = flow.axis - len(moving.shapes[side])  # counted from the end

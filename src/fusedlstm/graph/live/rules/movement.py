@@ -32,7 +32,9 @@ def latest(moving: Moving, flow: Flow) -> Flow:
         )
     if flow.tail:
         raise ValueError("what comes before it is padded behind the last step, and a stream has none")
-    return replace(flow, axis=-1, outer=1, inner=1)
+    if (flow.outer, flow.inner) != (1, 1):
+        raise ValueError("expected an axis of steps alone, found one that it shares with others")
+    return replace(flow, axis=-1)
 
 
 @goes("Transpose")

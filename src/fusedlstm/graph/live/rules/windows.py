@@ -35,6 +35,8 @@ def _windows(moving: Moving) -> Moved:
         return _rows(moving)
     if flow.axis == 1:
         raise ValueError("expected time where the layer has it, found it where the layer has channels")
+    if (flow.outer, flow.inner) != (1, 1):
+        raise ValueError("expected an axis of steps alone, found one that it shares with others")
     kernel = a["kernel_shape"] if pool else moving.shapes[1][2:]
     k = flow.axis - 2
     sizes = [_LONG if axis == k else size for axis, size in enumerate(shape[2:])]
