@@ -18,6 +18,7 @@ from . import (
     lstm_shapes,
     normalisation,
     recurrent,
+    rows,
     siblings,
     unrolled,
 )
@@ -31,6 +32,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     activations.rewrite,
     normalisation.rewrite,
     recurrent.rewrite,
+    rows.rewrite,
     unrolled.rewrite,
     gru_cells.rewrite,
     loops.rewrite,
