@@ -178,7 +178,7 @@ async def of_batcher(clients=500, seconds=4):
         _, our_late = await served(own, clients, seconds, 0.1)
     return (
         f"forecaster, {clients} clients: {ours:,.0f} steps a second at most, ONNX Runtime {rate:,.0f}: "
-        f"{ours / rate:.2f} (aim 5); p99 at ten steps a second each {our_late:.1f} ms (aim 5), ONNX Runtime's {late:.1f}"
+        f"{ours / rate:.2f} (aim 5); p99 at ten a second each {our_late:.1f} ms (aim 5), ONNX Runtime's {late:.1f}"
     )
 
 

@@ -188,6 +188,16 @@ def test_dense_along_a_sequence():
     only(b.graph(y), "Reshape", "Reshape", "fusedlstm.Dense", time=5)
 
 
+@pytest.mark.parametrize("turned", [0, 1])
+def test_rows_that_were_made_flat(turned):
+    b = Builder(x=("batch", 3, 4))
+    rows = b("Reshape", "x", np.array([-1, 4]))
+    y = b("Gemm", rows, random(5, 4) if turned else random(4, 5), random(5, seed=1), transB=turned)
+    only(b.graph(b("Reshape", y, np.array([-1, 3, 5]))), "fusedlstm.Dense")
+    only(b.graph(b("Reshape", y, np.array([-1, 5, 3]))), "Reshape", "fusedlstm.Dense", "Reshape")
+    only(b.graph(b("Reshape", y, np.array([-1, 3, 5])), y), "Reshape", "fusedlstm.Dense", "Reshape")
+
+
 def test_dense_layers_that_share_their_input():
     b = Builder(x=("batch", 4))
     a, c, d = (b("Relu", b("MatMul", "x", random(4, width))) for width in (3, 5, 2))

@@ -167,6 +167,29 @@ def _config():
         return [archive.read("config.json")]
 
 
+def _programs():
+    from torch_programs import Of, exported, torch
+
+    torch.manual_seed(0)
+    module = Of(lambda self, x: self.rnn(x)[0].mul_(2)[:, -1].softmax(-1), rnn=torch.nn.LSTM(3, 2, batch_first=True))
+    data = exported(module.eval(), (torch.zeros(2, 4, 3),), ({0: torch.export.Dim("batch")},))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return [archive.read(name) for name in archive.namelist() if name.endswith("models/model.json")]
+
+
+def _in_program(data):
+    names = [f"rnn.{name}" for name in STATE]
+    meta = [{"dtype": 7, "sizes": [{"as_int": size} for size in array.shape], "layout": 7} for array in STATE.values()]
+    entries = {}
+    for k, (name, one, array) in enumerate(zip(names, meta, STATE.values())):
+        strides = [{"as_int": stride // 4} for stride in array.strides]
+        one |= {"strides": strides, "storage_offset": {"as_int": 0}}
+        entries[name] = {"path_name": f"weight_{k}", "use_pickle": False, "tensor_meta": one}
+    weights = {f"a__data__weights__weight_{k}": array.tobytes() for k, array in enumerate(STATE.values())}
+    config = {"a__data__weights__model_weights_config.json": json.dumps({"config": entries})}
+    return zipped(**{"a__archive_format": b"pt2", "a__models__model.json": data}, **config, **weights)
+
+
 def _same(data):
     return data
 
@@ -183,4 +206,5 @@ CONTAINERS = {
     "msgpack": (_msgpack, _same),
     "json": (_json, _same),
     "keras": (_config, _in_keras),
+    "program": (_programs, _in_program),
 }

@@ -113,13 +113,27 @@ def test_recurrent_layers(name):
     check(exported(module, (x, state, x[:, 0], alone)), module, (x, state, x[:, 0], alone))
 
 
-def test_decomposed_layers():
+@pytest.mark.parametrize("both", [False, True])
+def test_decomposed_layers(both):
     """Taken apart into products and gates, for as many steps as the example had; the batch is free."""
-    layers = nn.LSTM(3, 4, 2, batch_first=True), nn.GRU(4, 4, batch_first=True)
-    module = Of(lambda self, x: self.gru(self.lstm(x)[0])[0], lstm=layers[0], gru=layers[1]).eval()
-    data = exported(module, (torch.randn(2, 5, 3),), ({0: Dim("batch")},), decomposed=True)
-    model = check(data, module, (torch.randn(3, 5, 3),))
-    assert sum(one.op == "fusedlstm.LSTM" for one in model.simplified.nodes) == 2
+    module = Of(lambda self, x: self.lstm(x)[0], lstm=nn.LSTM(3, 4, 2, batch_first=True, bidirectional=both)).eval()
+    data = exported(module, (torch.randn(2, 3, 3),), ({0: Dim("batch")},), decomposed=True)
+    model = check(data, module, (torch.randn(3, 3, 3),))
+    kinds = [one.op for one in model.simplified.nodes]
+    assert kinds.count("fusedlstm.LSTM") == 2 + 2 * both
+    assert "Sigmoid" not in kinds
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_steps_of_a_gru_are_a_layer(decomposed):
+    def run(self, x, h):
+        for step in x.unbind(1):
+            h = self.cell(step, h)
+        return h
+
+    module, inputs = Of(run, cell=nn.GRUCell(3, 4)), (torch.randn(2, 4, 3), torch.randn(2, 4))
+    model = check(exported(module, inputs, decomposed=decomposed), module, inputs)
+    assert [one.op for one in model.simplified.nodes].count("GRU") == 1
 
 
 def test_cells():
@@ -367,6 +381,8 @@ def test_writing_through_other_views_is_refused():
     data = exported(Of(run), (torch.randn(3, 4),))
     with pytest.raises(fl.FormatError, match=r"add_.Tensor.*found a view of expand.*run_decompositions"):
         fl.Model.load(data)
+    made = torch.export.export(Of(run), (torch.randn(3, 4),)).run_decompositions({})
+    check(saved(made), Of(run), (torch.randn(3, 4),))
 
 
 # What is refused.
@@ -389,6 +405,41 @@ def test_dropout_that_is_on_is_refused():
     module = Of(lambda self, x: nn.functional.dropout(x, 0.5, True))
     with pytest.raises(fl.FormatError, match="train: expected a module in eval mode"):
         fl.Model.load(exported(module, (torch.randn(3),)))
+
+
+def test_scripted_modules_say_how_to_get_the_whole_model(tmp_path):
+    module = nn.Sequential(nn.Linear(3, 2)).eval()
+    torch.jit.script(module).save(tmp_path / "a.pt")
+    with pytest.raises(fl.FormatError, match=r"a TorchScript.*Model\.from_torch\(module, example_inputs\)") as told:
+        fl.Model.load(tmp_path / "a.pt")
+    example_inputs, there = (torch.randn(1, 3),), str(told.value).rpartition(", or ")[2]
+    check(fl.Model.from_torch(module, example_inputs), module, example_inputs)
+    exec(
+        there.replace("model.pt2", str(tmp_path / "model.pt2")),
+        {"torch": torch, "module": module, "example_inputs": example_inputs},
+    )
+    check((tmp_path / "model.pt2").read_bytes(), module, example_inputs)
+
+
+def test_on_the_command_line(tagger, tmp_path):
+    from click.testing import CliRunner
+
+    from fusedlstm.cli import cli
+
+    module, data = tagger
+    path, x = tmp_path / "tagger.pt2", tokens(2, 7)
+    path.write_bytes(data)
+    np.save(tmp_path / "x.npy", x.numpy())
+    out = tmp_path / "y.npz"
+    for arguments in (
+        ["info", path],
+        ["run", path, "--input", f"x={tmp_path / 'x.npy'}", "-o", out],
+        ["convert", path, tmp_path / "tagger.safetensors", "--whole"],
+        ["profile", path, "--input", f"x={tmp_path / 'x.npy'}"],
+    ):
+        found = CliRunner().invoke(cli, list(map(str, arguments)))
+        assert found.exit_code == 0, found.output
+    torch_programs.close(np.load(out)["linear"], module(x).detach().numpy())
 
 
 # Older files.

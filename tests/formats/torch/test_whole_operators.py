@@ -549,11 +549,25 @@ FAMILIES = [arithmetic, comparisons, functions, activations, matrix, convolution
 FAMILIES += [moves, indexing, creation]
 
 
-@pytest.mark.parametrize("decomposed", [False, True], ids=["exported", "decomposed"])
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.__name__)
-def test_operators(family, decomposed):
+def compare(family, decomposed):
     cases = {name: (function, *inputs) for name, function, *inputs in family()}
     module = torch_programs.Cases(cases)
     inputs = (module.inputs(),)
     data = torch_programs.exported(module, inputs, decomposed=decomposed)
     torch_programs.check(data, module, inputs)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.__name__)
+def test_operators(family):
+    compare(family, False)
+
+
+@pytest.mark.parametrize("family", [convolutions, norms, attentions, creation], ids=lambda one: one.__name__)
+def test_operators_of_decomposed_programs(family):
+    compare(family, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.__name__)
+def test_more_operators_of_decomposed_programs(family):
+    compare(family, True)

@@ -103,7 +103,13 @@ def _alike(one: Found, other: Found) -> bool:
 
 
 def _products(draft: Draft, one: DraftNode) -> Iterator[tuple[str, str, str, str]]:
-    """z, h, 1 - z and n of a sum of two products, in every order."""
+    """z, h, 1 - z and n of a sum of two products, in every order; of n + z (h - n), which is the same."""
+    for n, other in (one.inputs, one.inputs[::-1]) if len(one.inputs) == 2 else ():
+        product = draft.made_by(other, "Mul")
+        for z, difference in (product.inputs, product.inputs[::-1]) if product is not None else ():
+            minus = draft.made_by(difference, "Sub")
+            if minus is not None and minus.inputs[1] == n:
+                yield z, minus.inputs[0], "", n
     both = [maker for name in one.inputs if (maker := draft.made_by(name, "Mul")) is not None]
     if len(both) != 2 or len(one.inputs) != 2 or both[0] is both[1]:
         return
