@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Given = tuple[Array, ...]
 Block = tuple[_core.Batch, int, int]
+_MOST = 1 << 12
+"""Numbers of rows, kinds and shapes whose programs are known at once."""
 _LARGEST = 64
 """Rows that step in one program. More do not fit into the caches beside the weights."""
 
@@ -41,6 +43,7 @@ class ModelRows:
 
     def __init__(self, model: Model, initial: Mapping[str, Array]) -> None:
         self.model, self._initial = model, dict(initial)
+        self._plans: dict[Any, tuple[list[Block], list[Any]]] = {}
         self.offsets, end = {}, 0
         for name, value in self._initial.items():
             self.offsets[name] = end
@@ -180,16 +183,28 @@ class ModelRows:
 
     def run(self, states: Array, slots: Integers, given: Given, count: int, kind: Any) -> list[Array | None]:
         """Step rows of one kind; of each output an array with a row for each, None where these steps give none."""
-        rows, blocks, at = len(slots), [], 0
-        for size in pieces(rows, self.sizes(given)):
-            blocks.append((self.batch(size, count, kind, given), at, min(size, rows - at)))
-            at += size
-        shapes = self.made(count, kind, given)
+        key = (len(slots), count, kind, *(one.shape[1:] for one in given))
+        found = self._plans.get(key)
+        if found is None:
+            if len(self._plans) >= _MOST:
+                self._plans.clear()
+            found = self._plans[key] = self._plan_for(len(slots), given, count, kind)
+        blocks, shapes = found
+        rows = len(slots)
         made = [None if shape is None else np.empty((rows, *shape), held(dtype)) for shape, dtype in shapes]
         there = [one for one in made if one is not None]
         _core.step_batches(blocks, states, np.ascontiguousarray(slots, np.int64), given, there)
         self.after(states, slots, count)
         return [one if one is None else one.astype(dtype, copy=False) for one, (_, dtype) in zip(made, shapes)]
+
+    def _plan_for(self, rows: int, given: Given, count: int, kind: Any) -> tuple[list[Block], list[Any]]:
+        """The programs for so many rows, and what they make."""
+        blocks: list[Block] = []
+        at = 0
+        for size in pieces(rows, self.sizes(given)):
+            blocks.append((self.batch(size, count, kind, given), at, min(size, rows - at)))
+            at += size
+        return blocks, self.made(count, kind, given)
 
     # What kinds of models differ in.
 

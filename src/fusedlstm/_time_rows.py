@@ -53,6 +53,10 @@ class TimeRows(ModelRows):
         self._first_of: dict[Any, int] = {}
         initial = {STEPS: np.array(0, np.int64), **dict(zip((state.name for state in one.walk.states), one.first))}
         self._sizes = sizes(together)
+        self._whole = {name: without(one.shape(name, 1), self._axes[name]) for name in one.free}
+        self._short = {
+            name: whole[: self._place(name)] + whole[self._place(name) + 1 :] for name, whole in self._whole.items()
+        }
         super().__init__(model, initial)
 
     @staticmethod
@@ -79,9 +83,9 @@ class TimeRows(ModelRows):
 
     def fitting(self, name: str, array: Array, count: int | None, where: str = "") -> tuple[Array, int]:
         """Rows of an input, with an axis of steps or, for one step, without it."""
+        if count and array.shape[1:] == self._short[name]:
+            return array.reshape(len(array), *self._whole[name]), 1
         axis = self._place(name)
-        if count and array.ndim == len(self.along.shape(name, 1)) - (self._axes[name] is not None):
-            array = np.expand_dims(array, axis + 1)
         steps = count or (array.shape[axis + 1] if array.ndim > axis + 1 else 0)
         wanted = without(self.along.shape(name, steps), self._axes[name])
         if array.shape[1:] != wanted:
@@ -144,8 +148,9 @@ class TimeRows(ModelRows):
         """Count the steps; what is long ago makes no difference."""
         steps, walk = self._steps(states), self.walk
         now = steps[slots] + count
-        late = now > walk.warm + walk.period
-        steps[slots] = np.where(late, walk.warm + (now - walk.warm) % walk.period, now) if late.any() else now
+        if now.max() > walk.warm + walk.period:
+            now = np.where(now > walk.warm, walk.warm + (now - walk.warm) % walk.period, now)
+        steps[slots] = now
 
     def _steps(self, states: Array) -> Any:
         return states[:, :8].view(np.int64)[:, 0]
