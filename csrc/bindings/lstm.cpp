@@ -231,7 +231,8 @@ Precision precision_of(const std::string& dtype, const std::string& products) {
 
 void bind_lstm(py::module_& module) {
   module.attr("c_api") = py::capsule(&c_api(), "fusedlstm.c_api");
-  module.def("c_api_address", [] { return reinterpret_cast<std::uintptr_t>(&c_api()); }, "The same as a number, for ctypes.");
+  module.def(
+      "c_api_address", [] { return reinterpret_cast<std::uintptr_t>(&c_api()); }, "The same as a number, for ctypes.");
   py::class_<Packed, std::shared_ptr<Packed>>(module, "Lstm", "Packed weights, ready to run.")
       .def(py::init(&make), py::arg("layers"), py::arg("merge"), py::arg("reverse"), py::arg("residual"), py::arg("dtype"),
            py::arg("products"))
