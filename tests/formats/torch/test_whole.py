@@ -372,6 +372,29 @@ def test_what_is_written_in_place(decomposed):
     check(data, module, (x,))
 
 
+def test_many_writes_to_one_view():
+    def run(self, x):
+        y = x.clone()
+        row = y[1]
+        for k in range(70):
+            row = row.add_(k)
+        return y, row
+
+    check(exported(Of(run), (torch.randn(3, 4),)), Of(run), (torch.randn(3, 4),))
+
+
+def test_writing_to_what_may_be_a_copy_is_refused():
+    def run(self, x):
+        y = x.clone()
+        y.t().reshape(2, 6).add_(1)
+        return y
+
+    with pytest.raises(fl.FormatError, match="may be either when it is written to"):
+        fl.Model.load(exported(Of(run), (torch.randn(3, 4),)))
+    model = fl.Model.from_torch(Of(run), torch.randn(3, 4))  # PyTorch settles it
+    check(model, Of(run), (torch.randn(3, 4),))
+
+
 def test_writing_through_other_views_is_refused():
     def run(self, x):
         y = x.clone()

@@ -41,11 +41,19 @@ def from_module(
     program = module
     if isinstance(module, torch.nn.Module):
         program = _exported(torch, module, args, kwargs, dynamic_shapes)
-    graph = _read(torch, program, outputs)
-    if graph.refusals:  # PyTorch may know how to say it in operators that are known here
-        with suppress(FormatError):
-            other = _read(torch, _decomposed(torch, program), outputs)
-            graph = other if len(other.refusals) < len(graph.refusals) else graph
+    refused: FormatError | None = None
+    try:
+        graph = _read(torch, program, outputs)
+        if not graph.refusals:
+            return graph
+    except FormatError as error:
+        refused = error
+    with suppress(FormatError):  # PyTorch may know how to say it in operators that are known here
+        other = _read(torch, _decomposed(torch, program), outputs)
+        if refused is not None or len(other.refusals) < len(graph.refusals):
+            return other
+    if refused is not None:
+        raise refused
     return graph
 
 

@@ -29,6 +29,11 @@ _OTHERS = {"expand.default", "expand_as.default", "split.Tensor", "split_with_si
 _OTHERS |= {"chunk.default", "unbind.int", "movedim.int", "unfold.default", "diagonal.default", "numpy_T.default"}
 VIEWS = _RESHAPED | _SAME | _TURNED | _PARTS | _OTHERS
 """Operators whose output may lie in the memory of their input."""
+_UNSURE_OF = {"reshape.default", "reshape_as.default", "flatten.using_ints"}
+_UNSURE = (
+    "expected a tensor of its own or a view, found one that may be either when it is written to; save "
+    "torch.export.export(...).run_decompositions({}), which writes nowhere"
+)
 _MOST_DEPTH = 64
 
 
@@ -52,6 +57,8 @@ class Place:
         How often what it lies in was written to when `tensor` was made; of a root, until now.
     depth : int
         How many views it is away from its root.
+    maybe : bool
+        Whether it may be a copy instead: PyTorch decides by how the tensor lies.
     """
 
     tensor: str
@@ -61,6 +68,7 @@ class Place:
     number: int = 0
     version: int = 0
     depth: int = 0
+    maybe: bool = False
 
 
 class Places:
@@ -86,6 +94,8 @@ class Places:
         if place.source:
             version = self._root(place).version
             if version != place.version and place.view is not None:
+                if place.maybe:
+                    raise FormatError(f"{name!r}: {_UNSURE}")
                 made = OPERATORS[place.view.kind](place.view)
                 place.tensor = made if isinstance(made, str) else made[place.number]
                 place.version = version
@@ -119,20 +129,29 @@ class Places:
         """Remember of what a node has made whose view it is."""
         source = arguments.get("self", arguments.get("input"))
         in_place = self.functional(node.kind) != node.kind
-        if not isinstance(source, Ref) or not (in_place or (node.kind in VIEWS and self._shares(node, source))):
+        if not isinstance(source, Ref) or not (
+            in_place or (node.kind in VIEWS and self._shares(node, source, arguments))
+        ):
             return
         origin = self._places.get(source.name)
-        if origin is None or origin.depth >= _MOST_DEPTH:
+        if origin is None:
             return
+        if origin.depth >= _MOST_DEPTH:
+            raise FormatError(f"expected at most {_MOST_DEPTH} views of each other, found more")
         kind = "alias.default" if in_place else node.kind
         given = {"self": source} if in_place else dict(arguments)
         for number, name in enumerate(node.outputs):
             place = self._places.get(name)
             if place is None or place.tensor in self._reader.refused:
                 continue
-            place.source, place.number, place.depth = source.name, number, origin.depth + 1
             place.version = self._root(origin).version
+            if in_place and origin.source:  # the same view under another name
+                place.source, place.number, place.depth = origin.source, origin.number, origin.depth
+                place.view, place.maybe = origin.view, origin.maybe
+                continue
+            place.source, place.number, place.depth = source.name, number, origin.depth + 1
             place.view = Call(self._reader, kind, given, node.outputs, node.module)
+            place.maybe = node.kind in _UNSURE_OF and not self._reader.program.is_dense(source.name)
 
     def changed(self, program: Program) -> set[str]:
         """The names of the file's tensors that a program writes to in place."""
@@ -169,17 +188,18 @@ class Places:
         if not place.source:
             place.tensor, place.version = value, place.version + 1
             return
+        if place.maybe:
+            raise FormatError(f"{name!r}: {_UNSURE}")
         assert place.view is not None
         self._write(place.source, _merged(place.view, self.tensor(place.source), value, call), call)
 
-    def _shares(self, node: Operation, source: Ref) -> bool:
+    def _shares(self, node: Operation, source: Ref, arguments: Mapping[str, Any]) -> bool:
         """Whether an operator that copies only where it must has given a view."""
         reader = self._reader
         if node.kind.startswith("to."):
-            return reader.meta(node.outputs[0]).dtype == reader.meta(source.name).dtype
-        if node.kind in ("contiguous.default", "reshape.default", "flatten.using_ints", "reshape_as.default"):
-            return reader.program.is_dense(source.name)
-        return True
+            same = reader.meta(node.outputs[0]).dtype == reader.meta(source.name).dtype
+            return same and arguments.get("copy") is not True
+        return node.kind != "contiguous.default" or reader.program.is_dense(source.name)
 
 
 def _merged(view: Call, whole: str, part: str, call: Call) -> str:
