@@ -103,6 +103,8 @@ def body_of(graph: Graph, first: int, carried: int, known: dict[str, Any]) -> tu
 def _plain(inside: Draft, graph: Graph, first: int) -> tuple[Draft, Body] | None:
     """Recognise h' = f(x W + h R + b), whose state is the input `first`."""
     ends = [through(inside, value.name) for value in graph.outputs[first - (first == 2) :]]
+    if not ends or len(graph.inputs) <= first:
+        return None
     h, last, linear = graph.inputs[first].name, inside.made_by(ends[0]), Linear(inside)
     if last is None or any(name != ends[0] for name in ends):
         return None

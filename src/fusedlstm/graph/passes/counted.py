@@ -6,16 +6,17 @@ What a loop carries and never changes is taken from around it, and counters are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..draft import Draft, DraftNode
 from ..graph import Graph, Node, captures, node
+from ..operators import Array
 from ..operators.operator import INT64
 
 _VIEWS = ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape")
+_MOST = 64  # conditions and sums that are followed
 _LARGEST = 1 << 24  # up to which float32 has every whole number
 _LESS = {"Less": (0, 1, 1), "Greater": (1, 0, 1), "LessOrEqual": (0, 1, 2), "GreaterOrEqual": (1, 0, 2)}
 
@@ -23,7 +24,15 @@ _LESS = {"Less": (0, 1, 1), "Greater": (1, 0, 1), "LessOrEqual": (0, 1, 2), "Gre
 def rewrite(draft: Draft) -> None:
     """Each Loop."""
     for one in draft.of("Loop"):
-        _Counted(draft, one).rewrite()
+        body, count = one.attributes["body"], max(len(one.inputs) - 2, 0)
+        if len(body.inputs) >= 2 + count and len(body.outputs) >= 1 + count:
+            _Counted(draft, one).rewrite()
+
+
+def _whole(value: Array) -> int | None:
+    """A whole number that float32 has."""
+    found = value.item() if value.size == 1 else math.inf
+    return int(found) if abs(found) < _LARGEST and found == int(found) else None
 
 
 class _Counted:
@@ -57,31 +66,39 @@ class _Counted:
 
     def place(self, name: str) -> int | None:
         """What a number is more than the number of the turn."""
-        name = self.through(name, *_VIEWS)
-        if name == self.turn:
-            return 0
-        if name in self.counters:
-            return self.counters[name]
-        parts = self.inside.parts(self.inside.made_by(name, "Add"))
-        before = self.place(parts[0]) if parts is not None and parts[1].size == 1 else None
-        return None if before is None or parts is None else before + int(parts[1].item())
+        more = 0
+        for _ in range(_MOST):
+            name = self.through(name, *_VIEWS)
+            if name == self.turn or name in self.counters:
+                return more + self.counters.get(name, 0)
+            parts = self.inside.parts(self.inside.made_by(name, "Add"))
+            added = None if parts is None else _whole(parts[1])
+            if parts is None or added is None:
+                break
+            name, more = parts[0], more + added
+        return None
 
-    def bounds(self, name: str) -> Iterator[tuple[int | str, int] | None]:
+    def bounds(self) -> list[tuple[int | str, int]] | None:
         """Of each condition the number, or its name around the loop, and what has to be added for a number of turns."""
-        name = self.through(name, "Identity")
-        value, one = self.inside.constant(name), self.inside.made_by(name)
-        if name == self.going or (value is not None and value.all()):
-            return
-        if one is not None and one.op == "And":
-            for part in one.inputs:
-                yield from self.bounds(part)
-            return
-        if one is None or one.op not in _LESS:
-            yield None
-            return
-        small, large, more = _LESS[one.op]
-        place, most = self.place(one.inputs[small]), self.number(one.inputs[large])
-        yield None if place is None or most is None else (most, more - place)
+        found, waiting = list[tuple[int | str, int]](), [self.body.outputs[0].name]
+        for _ in range(_MOST):
+            if not waiting:
+                return found
+            name = self.through(waiting.pop(), "Identity")
+            value, one = self.inside.constant(name), self.inside.made_by(name)
+            if name == self.going or (value is not None and value.all()):
+                continue
+            if one is not None and one.op == "And":
+                waiting += one.inputs
+                continue
+            if one is None or one.op not in _LESS:
+                break
+            small, large, more = _LESS[one.op]
+            place, most = self.place(one.inputs[small]), self.number(one.inputs[large])
+            if place is None or most is None:
+                break
+            found.append((most, more - place))
+        return None
 
     def number(self, name: str) -> int | str | None:
         """A number that stays the same: what it is, or its name around the loop."""
@@ -98,14 +115,15 @@ class _Counted:
     def count(self) -> str | None:
         """The number of turns, if it is known before the first."""
         draft, (most, go) = self.draft, [*self.one.inputs, "", ""][:2]
-        bounds = list(self.bounds(self.body.outputs[0].name))
-        if (go and not self.starts(go, most)) or not bounds or None in bounds:
+        bounds = self.bounds()
+        if not bounds or (go and not self.starts(go, most)):
             return None
         limit = draft.constant(most) if most else None
-        turns = [int(limit.item())] if limit is not None and limit.size == 1 else []
+        if limit is not None and (limit.size != 1 or limit.dtype.kind != "i"):
+            return None
+        turns = [] if limit is None else [int(limit.item())]
         named: list[str] = [] if limit is not None or not most else [most]
-        for one in bounds:
-            bound, more = one or (0, 0)
+        for bound, more in bounds:
             if isinstance(bound, int):
                 turns.append(max(bound + more, 1))
             elif not most or more < 0 or not self.alike(bound, most):  # else the limit comes first
@@ -119,12 +137,21 @@ class _Counted:
 
     def starts(self, go: str, most: str) -> bool:
         """Whether a loop that may turn at least once does: always, or where 0 is less than what limits it."""
-        value, one = self.draft.constant(go), self.draft.made_by(go, "And", "Less", "Cast", "Identity")
-        if value is not None or one is None:
-            return value is not None and bool(value.all())
-        if one.op != "Less":
-            return all(self.starts(part, most) for part in one.inputs)
-        return bool(most) and self.draft.scalar(one.inputs[0]) == 0 and self.alike(one.inputs[1], most)
+        draft, waiting = self.draft, [go]
+        for _ in range(_MOST):
+            if not waiting:
+                return True
+            name = waiting.pop()
+            value, one = draft.constant(name), draft.made_by(name, "And", "Less", "Cast", "Identity")
+            if value is not None and value.all():
+                continue
+            if one is None:
+                break
+            if one.op != "Less":
+                waiting += one.inputs
+            elif not most or draft.scalar(one.inputs[0]) != 0 or not self.alike(one.inputs[1], most):
+                break
+        return False
 
     def alike(self, one: str, other: str) -> bool:
         """Whether two numbers are the same, views aside."""

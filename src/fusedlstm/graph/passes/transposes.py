@@ -101,7 +101,7 @@ def _pad(draft: Draft, one: DraftNode, before: DraftNode, perm: Sequence[int]) -
 
 def _reduction(draft: Draft, one: DraftNode, before: DraftNode, perm: Sequence[int]) -> None:
     axes = draft.ints(one, 1)
-    if not axes:
+    if not axes or not all(-len(perm) <= axis < len(perm) for axis in axes):
         return
     gone = {axis % len(perm) for axis in axes}
     own = draft.add_constant(np.array(sorted(perm[axis] for axis in gone), np.int64), one.output)
