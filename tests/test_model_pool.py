@@ -304,6 +304,37 @@ def test_a_task_s_mistake_is_its_own():
     assert all(isinstance(one, np.ndarray) for k, one in enumerate(made) if k != 2)
 
 
+@pytest.mark.parametrize("mistake", [False, True], ids=["two steps each", "a mistake of another"])
+def test_a_stream_that_is_closed_between_steps_of_a_batch_costs_the_others_nothing(mistake):
+    model = embedding()
+    pool = fl.StreamPool(model)
+
+    async def run():
+        async with fl.AsyncBatcher(pool, window=0.05) as batcher:
+            good, gone, other = [await batcher.open() for _ in range(3)]
+            calls = [batcher.step(one, np.int64(k)) for k in range(2) for one in (good, gone)]
+            calls += [batcher.step(other, np.int64(99))] if mistake else []
+            step, done = pool.step, []
+
+            def slow(ids, *x):
+                made = step(ids, *x)
+                done.append(ids)
+                if len(done) == 1:
+                    pool.close(gone)  # by somebody else, while the batch runs
+                return made
+
+            pool.step = slow
+            made = await asyncio.gather(*calls, return_exceptions=True)
+            pool.step = step
+            return good, made
+
+    good, made = asyncio.run(run())
+    alone = model.stream()
+    assert same(made[0], alone.step(np.array([0]))) and same(made[2], alone.step(np.array([1])))
+    assert isinstance(made[3], ValueError)
+    assert same(pool.step([good], np.array([2]))[0], alone.step(np.array([2])))
+
+
 @pytest.mark.parametrize(
     "kind, together",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -226,35 +227,48 @@ class AsyncBatcher:
 
 def _run(pool: StreamPool, batch: list[_Step]) -> list[Any]:
     """On the worker thread: an output, or what went wrong, for each step."""
-    try:
-        return [*_run_together(pool, batch)]
-    except Exception as error:
-        there = [step.id in pool for step in batch]
-        if all(there):
-            return [error] * len(batch)
-    # Streams were closed meanwhile. Nothing has run: a pool looks at all ids first.
-    others = iter(_run(pool, [step for step, is_there in zip(batch, there) if is_there]))
-    return [
-        next(others) if is_there else ValueError(f"stream {step.id}: closed before the step ran")
-        for step, is_there in zip(batch, there)
-    ]
-
-
-def _run_together(pool: StreamPool, batch: list[_Step]) -> list[Any]:
     steps_of: dict[int, list[int]] = {}
     for k, step in enumerate(batch):
         steps_of.setdefault(step.id, []).append(k)
-    if not batch:
-        return []
     if isinstance(pool.model, LSTM) and len(steps_of) < len(batch):  # several steps of one stream are a chunk of it
-        (x,) = _columns(batch)
-        chunks = pool.process({id: x[steps] for id, steps in steps_of.items()})
-        return [chunks[step.id][steps_of[step.id].index(k)].copy() for k, step in enumerate(batch)]
+        return _attempt(pool, batch, _chunks)
     results: list[Any] = [None] * len(batch)
-    for turn in range(max(map(len, steps_of.values()))):
+    for turn in range(max(map(len, steps_of.values()), default=0)):
         which = [steps[turn] for steps in steps_of.values() if turn < len(steps)]
-        for k, result in zip(which, _turn(pool, [batch[k] for k in which])):
+        for k, result in zip(which, _attempt(pool, [batch[k] for k in which], _turn)):
             results[k] = result
+    return results
+
+
+def _attempt(pool: StreamPool, steps: list[_Step], run: Callable[[StreamPool, list[_Step]], list[Any]]) -> list[Any]:
+    """Run steps of which none runs where one cannot; without streams that were closed meanwhile."""
+    if not steps:
+        return []
+    try:
+        return run(pool, steps)
+    except Exception as error:
+        there = [step.id in pool for step in steps]
+        if all(there):
+            return [error] * len(steps)
+    # Nothing has run: a pool looks at all ids first.
+    others = iter(_attempt(pool, [step for step, is_there in zip(steps, there) if is_there], run))
+    return [
+        next(others) if is_there else ValueError(f"stream {step.id}: closed before the step ran")
+        for step, is_there in zip(steps, there)
+    ]
+
+
+def _chunks(pool: StreamPool, steps: list[_Step]) -> list[Any]:
+    """Several steps of some streams of an LSTM."""
+    places: dict[int, list[int]] = {}
+    for k, step in enumerate(steps):
+        places.setdefault(step.id, []).append(k)
+    (x,) = _columns(steps)
+    made = pool.process({id: x[which] for id, which in places.items()})
+    results: list[Any] = [None] * len(steps)
+    for id, which in places.items():
+        for k, row in zip(which, made[id]):
+            results[k] = row.copy()
     return results
 
 
@@ -265,7 +279,7 @@ def _turn(pool: StreamPool, steps: list[_Step]) -> list[Any]:
     except ValueError as error:
         if not all(step.id in pool for step in steps):
             raise
-        return [error] if len(steps) == 1 else [result for step in steps for result in _turn(pool, [step])]
+        return [error] if len(steps) == 1 else [made for one in steps for made in _attempt(pool, [one], _turn)]
     return [_row(made, k) for k in range(len(steps))]
 
 

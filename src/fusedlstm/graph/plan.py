@@ -18,6 +18,8 @@ from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of
 
 MOST_PLACES = 1 << 26
 """Elements of a constant, or places along an axis, that the shapes of a call may have made when it is planned."""
+_VALUES = 8
+"""Values of a constant, one for each shape of a call, whose packed form is kept."""
 _NUMPY = {"f": np.float32, "i": np.int64, "b": np.bool_}
 
 
@@ -32,14 +34,27 @@ class Packed:
 
     def __init__(self, precision: Precision = FLOAT32) -> None:
         self.precision = precision
-        self._made: dict[Any, Any] = {}
+        self._made: dict[Any, tuple[tuple[tuple[Array | None, ...], Any], ...]] = {}
 
-    def get(self, key: Any, make: Callable[..., Any]) -> Any:
-        """What is packed under a key, made when it is first asked for."""
-        found = self._made.get(key)
-        if found is None:
-            found = self._made.setdefault(key, make())
-        return found
+    def get(self, key: Any, make: Callable[..., Any], *arrays: Array | None) -> Any:
+        """What is packed of some arrays under a key, made when it is first asked for.
+
+        A constant may have another value in another plan, if it follows from the shapes of the call.
+        """
+        entries = self._made.get(key, ())
+        for held, found in entries:
+            if all(map(_same, held, arrays)):
+                return found
+        made = make()
+        self._made[key] = (*entries[1 - _VALUES :], (arrays, made))  # other threads may look at those of before
+        return made
+
+
+def _same(one: Array | None, other: Array | None) -> bool:
+    """Whether two constants are the same to the bit."""
+    if one is other or one is None or other is None:
+        return one is other
+    return bool(one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes())
 
 
 class Plan:
@@ -94,8 +109,10 @@ class Plan:
         """The array of a constant."""
         return self.constants.get(name)
 
-    def weights(self, node: Node, key: tuple[Any, ...], rows: Callable[[], tuple[Array, Array | None]]) -> Any:
-        """The weights of a node, rows (outputs, inputs) and a bias, in panels; `key` says which they are."""
+    def weights(
+        self, node: Node, key: tuple[Any, ...], rows: Callable[[], tuple[Array, Array | None]], *arrays: Array | None
+    ) -> Any:
+        """The weights of a node, rows (outputs, inputs) and a bias of some arrays, in panels; `key` says which part."""
         precision = self.packed.precision
 
         def pack() -> _core.PackedWeights:
@@ -103,7 +120,7 @@ class Plan:
             bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
             return _core.PackedWeights(precision.rows(node, matrix), bias, *precision.of(node))
 
-        return self.packed.get((*key, *precision.of(node)), pack)
+        return self.packed.get((*key, *precision.of(node)), pack, *arrays)
 
     def shape(self, name: str) -> Sizes:
         """The shape of a tensor."""

@@ -60,6 +60,8 @@ def _conv(plan: Plan, node: Node) -> None:
         by_channel = plan.packed.get(
             ("channels", names[1], names[2], groups, tuple((one.start, one.stop) for one in keep)),
             lambda: _by_channel(weights[(slice(None), slice(None), *keep)], bias),
+            weights,
+            bias,
         )
         beside = _beside(plan, x, (groups, channels, each))
         plan.emit("channels", by_channel, (beside, target), (tuple(axes), edge), a.get("activation"))
@@ -70,6 +72,8 @@ def _conv(plan: Plan, node: Node) -> None:
             node,
             ("conv", names[1], names[2], groups, g, tuple((one.start, one.stop) for one in keep)),
             partial(_rows, part, None if bias is None else bias[g * each : (g + 1) * each]),
+            weights,
+            bias,
         )
         plan.emit(
             "product",
@@ -159,7 +163,9 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
     if channels == 1 and groups > 1:
         columns = plan.scratch("f", (*x.shape[:-1], taps, groups, each))
         by_tap = plan.packed.get(
-            ("taps", names[1]), lambda: np.ascontiguousarray(weights.reshape(groups, each, taps).transpose(2, 0, 1))
+            ("taps", names[1]),
+            lambda: np.ascontiguousarray(weights.reshape(groups, each, taps).transpose(2, 0, 1)),
+            weights,
         )
         one = x.view((*x.shape[:-1], 1, groups, 1), (*x.strides[:-1], 1, x.strides[-1], 1))
         emit_map(plan, "Mul", [one, plan.constant(by_tap)], columns)
@@ -177,6 +183,7 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
                 node,
                 ("taps", names[1], groups, g),
                 partial(_taps, part),
+                weights,
             )
             columns = plan.scratch("f", (*x.shape[:-1], taps * each))
             plan.emit("product", packed, x.sliced(n + 1, g * channels, channels), columns, None, None)

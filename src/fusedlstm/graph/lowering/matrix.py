@@ -27,7 +27,7 @@ def _dense(plan: Plan, node: Node) -> None:
         if node.attributes["activation"] is not None:
             plan.emit("activate", node.attributes["activation"], y, y)
         return
-    made = plan.weights(node, ("dense", names[1], names[2]), lambda: (weights.T, bias))
+    made = plan.weights(node, ("dense", names[1], names[2]), lambda: (weights.T, bias), weights, bias)
     plan.emit("product", made, plan.read(names[0]), y, None, node.attributes["activation"])
 
 
@@ -47,7 +47,7 @@ def _matmul(plan: Plan, node: Node) -> None:
     x, w = map(plan.read, node.inputs)
     weights, y = plan.value(node.inputs[1]), plan.write(node.outputs[0])
     if weights is not None and weights.ndim == 2 and x.element == "f" and len(x.shape) > 1 and weights.size:
-        made = plan.weights(node, ("dense", node.inputs[1], ""), lambda: (weights.T, None))
+        made = plan.weights(node, ("dense", node.inputs[1], ""), lambda: (weights.T, None), weights, None)
         plan.emit("product", made, x, y, None, None)
         return
     if len(x.shape) == 1:
@@ -68,7 +68,8 @@ def _gemm(plan: Plan, node: Node) -> None:
     x = x.transposed((1, 0)) if a["transA"] else x
     if weights is not None and x.element == "f" and weights.size:
         turned = a["transB"]
-        made = plan.weights(node, ("dense", names[1], turned), lambda: (weights if turned else weights.T, None))
+        rows = weights if turned else weights.T
+        made = plan.weights(node, ("dense", names[1], turned), lambda: (rows, None), weights)
         plan.emit("product", made, x, y, None, None)
     else:
         plan.emit("matmul", x, w.transposed((1, 0)) if a["transB"] else w, y)

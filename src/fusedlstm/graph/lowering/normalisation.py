@@ -35,7 +35,7 @@ def _whole(plan: Plan, name: str, shape: Sizes) -> Tensor | None:
     if value is None or value.shape == shape:
         return plan.dense(plan.read(name).broadcast(shape))
     return plan.constant(
-        plan.packed.get(("row", name, shape), lambda: np.ascontiguousarray(np.broadcast_to(value, shape)))
+        plan.packed.get(("row", name, shape), lambda: np.ascontiguousarray(np.broadcast_to(value, shape)), value)
     )
 
 
@@ -113,7 +113,7 @@ def _batch(plan: Plan, node: Node) -> None:
         return factor.astype(np.float32), (bias - mean * factor).astype(np.float32)
 
     if all(value is not None for value in values):
-        found = plan.packed.get(("batch", *node.inputs[1:5], epsilon), folded)
+        found = plan.packed.get(("batch", *node.inputs[1:5], epsilon), folded, *values)
         emit_map(plan, "MultiplyAdd", [x, *(_of_channel(plan.constant(one), rank, axis) for one in found)], y)
         return
     scale, bias, mean, var = map(plan.read, node.inputs[1:5])

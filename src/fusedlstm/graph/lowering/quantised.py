@@ -152,7 +152,7 @@ def _product(plan: Plan, names: tuple[str, str, str, str], y: Tensor) -> None:
     """y = (x - its zero point) (w - its zero point), names: x, w and the zero points."""
     x_name, w_name, x_zero, w_zero = names
     x = _floats(plan, x_name, x_zero, -2)
-    constant = _constant(plan, w_name, w_zero, -1)
+    constant, parts = _constant(plan, w_name, w_zero, -1), [plan.value(one) for one in (w_name, w_zero) if one]
     if len(x.shape) < 2 or len(plan.shape(w_name)) < 2:
         raise FormatError(f"products of vectors of whole numbers are not supported; {_ADVICE}")
     if constant is not None and (constant.ndim > 2 or not constant.size):
@@ -164,7 +164,8 @@ def _product(plan: Plan, names: tuple[str, str, str, str], y: Tensor) -> None:
         if constant is None:
             multiply(plan, some, w.sliced(len(w.shape) - 2, start, count), z)
             return
-        made = plan.packed.get(("whole", w_name, w_zero, start), lambda: packed(constant[start : start + count]))
+        key = ("whole", w_name, w_zero, start)
+        made = plan.packed.get(key, lambda: packed(constant[start : start + count]), *parts)
         plan.emit("product", made, some, z, None, None)
 
     _sum(plan, y, _parts(x.shape[-1]), part)
@@ -172,7 +173,7 @@ def _product(plan: Plan, names: tuple[str, str, str, str], y: Tensor) -> None:
 
 def _convolution(plan: Plan, node: Node, names: tuple[str, str, str, str], y: Tensor) -> None:
     x_name, w_name, x_zero, w_zero = names
-    w = _constant(plan, w_name, w_zero, 0)
+    w, parts = _constant(plan, w_name, w_zero, 0), [plan.value(one) for one in (w_name, w_zero) if one]
     if w is None:
         raise FormatError("weights that are computed are not supported")
     x = _floats(plan, x_name, x_zero, 1)
@@ -190,7 +191,8 @@ def _convolution(plan: Plan, node: Node, names: tuple[str, str, str, str], y: Te
 
     def part(z: Tensor, start: int, count: int) -> None:
         for g in range(groups):
-            made = plan.packed.get(("whole", w_name, w_zero, g, start), partial(windows_of, g, start, count))
+            key = ("whole", w_name, w_zero, groups, g, start)
+            made = plan.packed.get(key, partial(windows_of, g, start, count), *parts)
             some = beside.sliced(last, g * channels + start, count)
             plan.emit("product", made, some, z.transposed(order).sliced(last, g * each, each), windows, None)
 

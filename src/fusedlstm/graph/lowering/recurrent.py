@@ -68,7 +68,7 @@ def _gru(plan: Plan, node: Node) -> None:
     options = (a["direction"], a.get("linear_before_reset"), a["activations"], a["clip"])
     key = ("gru", w, r, b, *options, *precision.of(node))
     arrays = [plan.value(name) if name else None for name in (w, r, b)]
-    layer = plan.packed.get(key, lambda: _pack(node, arrays, precision))
+    layer = plan.packed.get(key, lambda: _pack(node, arrays, precision), *arrays)
 
     def turned(one: Tensor) -> Tensor:
         return one.transposed((1, 0, 2)) if a["layout"] else one
