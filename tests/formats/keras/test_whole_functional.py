@@ -299,3 +299,25 @@ def test_refused_by_name(tmp_path):
     only.save(tmp_path / "own.keras")
     with pytest.raises(fl.FormatError, match="own.*expected a layer of Keras's own, found the class 'Own'"):
         fl.Model.load(tmp_path / "own.keras")
+
+
+def test_a_decoder_with_given_states_does_not_see_its_mask(tmp_path):
+    """Keras 3 looks for the masks of calls with one tensor alone."""
+    first = layers.Input((5, 3))
+    x = layers.Masking()(first)
+    _, *states = layers.LSTM(4, return_state=True)(x)
+    y = layers.LSTM(4, return_sequences=True)(x, initial_state=states)
+    model = randomized(keras.Model(first, layers.GlobalAveragePooling1D()(y)))
+    given = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
+    given[0, 3:] = given[1, 1] = 0
+    check(model, tmp_path, inputs=[given])
+
+
+def test_masks_of_some_along_time(tmp_path):
+    first = layers.Input((5, 3))
+    x = layers.Masking()(first)
+    y = layers.Concatenate(axis=1)([x, layers.Conv1D(3, 1)(x)])
+    model = randomized(keras.Model(first, layers.LSTM(4)(y)))
+    given = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
+    given[0, 3:] = given[1, 1] = 0
+    check(model, tmp_path, inputs=[given])

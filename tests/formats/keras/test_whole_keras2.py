@@ -313,3 +313,29 @@ def test_own_functions_are_no_tanh():
     model = keras.Sequential([layers.Input((3, 2)), layers.LSTM(2, activation=tanh)])
     with pytest.raises((fl.FormatError, ValueError), match="activation"):
         fl.Model.from_keras(model)
+
+
+@pytest.mark.parametrize("kind", ["Rescaling", "Normalization", "Identity", "Add"])
+def test_masks_as_keras_2_has_them(tmp_path, kind):
+    """Three layers do not carry them; merged ones are valid where all inputs with a mask are."""
+    first = layers.Input((5, 3))
+    x = layers.Masking()(first)
+    made = {
+        "Rescaling": lambda: layers.Rescaling(0.5, 0.1)(x),
+        "Normalization": lambda: layers.Normalization(mean=0.3, variance=2.0)(x),
+        "Identity": lambda: layers.Identity()(x),
+        "Add": lambda: layers.Add()([x, layers.Conv1D(3, 1)(x)]),
+    }[kind]()
+    model = randomized(keras.Model(first, layers.LSTM(4)(made)))
+    given = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
+    given[0, 3:] = given[1, 1] = 0
+    check(model, tmp_path, inputs=[given])
+
+
+def test_a_bidirectional_that_runs_backward_first(tmp_path):
+    first = layers.Input((5, 3))
+    y = layers.Bidirectional(layers.LSTM(4, go_backwards=True, return_sequences=True))(layers.Masking()(first))
+    model = randomized(keras.Model(first, y))
+    given = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
+    given[0, 3:] = given[1, 1] = 0
+    check(model, tmp_path, inputs=[given])
