@@ -400,6 +400,20 @@ def test_fixed_inputs_and_several_that_go_along_time():
         model.stream(fixed={"gain": gain, "x": x, "y": y})
 
 
+@pytest.mark.parametrize(
+    "time, error, words",
+    [
+        ("1", TypeError, "number of an axis.*'1'"),
+        (1.0, TypeError, "number of an axis"),
+        (True, TypeError, "number of an axis"),
+        ({"z": 1}, ValueError, "axes of x, found one of 'z'"),
+    ],
+)
+def test_axes_that_are_none(time, error, words):
+    with pytest.raises(error, match=words):
+        _of(lambda build: build("Relu", "x"), (None, None, 4)).stream(time=time)
+
+
 def test_which_axis_is_time():
     build = Builder(x=(None, None, 4))
     steps_first = fl.Model(build.graph(lstm_node(build, "x")[0]))

@@ -1,6 +1,7 @@
 """Pools of models: each stream has the bits that it would have alone, whoever steps with it; nothing is lost."""
 
 import asyncio
+import pickle
 
 import numpy as np
 import pytest
@@ -173,6 +174,32 @@ def test_states_move_between_streams_and_pools():
             pool.set_state(one, {**pool.state(one), name: np.zeros(3, f4)})
         with pytest.raises(TypeError, match="dict of arrays"):
             pool.open((1, 2))
+
+
+def test_numbers_of_steps_that_make_no_sense_are_refused():
+    model, options, shape = amplifier()
+    pool, stream, x = fl.StreamPool(model, **options), model.stream(), random(6, 1, 3)
+    for row in x[:4]:
+        stream.step(row)
+    for steps in (-1, -(2**63)):
+        with pytest.raises(ValueError, match="state 'steps': expected 0 or more"):
+            pool.open({**stream.state, "steps": np.array(steps)})
+    longest = pool.open({**stream.state, "steps": np.array(2**63 - 1)})
+    assert same(pool.step([longest], x[4])[0], stream.step(x[4]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_can_be_pickled(kind):
+    model, options, shape = KINDS[kind]()
+    stream, x = model.stream(**options), random(12, 1, *shape)
+    for at, row in enumerate(x[:8]):
+        twin = pickle.loads(pickle.dumps(stream))
+        if at > 2:
+            assert same(stream.step(row), twin.step(row))
+        else:
+            stream.step(row)
+            twin.step(row)
+    assert twin.state.keys() == stream.state.keys()
 
 
 def embedding():
