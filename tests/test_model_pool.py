@@ -177,7 +177,7 @@ def test_states_move_between_streams_and_pools():
 
 
 def test_numbers_of_steps_that_make_no_sense_are_refused():
-    model, options, shape = amplifier()
+    model, options, _ = amplifier()
     pool, stream, x = fl.StreamPool(model, **options), model.stream(), random(6, 1, 3)
     for row in x[:4]:
         stream.step(row)
@@ -277,7 +277,7 @@ def test_sizes_of_frames_may_differ():
 
 
 def test_many_at_once_and_on_all_threads(threads):
-    model, options, shape = amplifier()
+    model, options, _ = amplifier()
     x = random(1000, *shape)
     made = {}
     for count in (1, 2):
