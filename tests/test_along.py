@@ -241,6 +241,37 @@ def test_the_last_step_at_every_step():
     assert found.tobytes() == np.stack(made[2:], 1).tobytes()
 
 
+def last_of_two(first, other):
+    """The last steps of two convolutions, beside each other."""
+    build = Builder(x=(1, None, 4))
+    x = bct(build, "x")
+    ends = [
+        build("Gather", build("Conv", x, random(3, 4, size), **more), [-1], axis=2) for size, more in (first, other)
+    ]
+    return fl.Model(build.graph(build("Tanh", build("Concat", *ends, axis=1))))
+
+
+def test_last_steps_that_come_after_different_delays():
+    x = random(1, 12, 4)
+    for first, other in (((2, {}), (5, {})), ((5, {}), (2, {})), ((3, {"pads": (2, 0)}), (4, {}))):
+        model = last_of_two(first, other)
+        stream, most = model.stream(every_step=True), max(first[0], other[0])
+        for at in range(12):
+            made = stream.step(x[:, at])
+            assert (made is None) == (at < most - 1)
+            assert made is None or made.tobytes() == model(x[:, : at + 1]).tobytes()
+        stream.reset()
+        assert stream.process(x).shape[1] == 13 - most
+    model = last_of_two((1, {"strides": (2,)}), (3, {"strides": (2,)}))
+    stream = model.stream(every_step=True)
+    made = [stream.step(x[:, at]) for at in range(12)]
+    for at, one in enumerate(made):
+        assert (one is None) == (at < 2 or at % 2 == 1)
+        assert one is None or one.tobytes() == model(x[:, : at + 1]).tobytes()
+    with pytest.raises(ValueError, match="Concat node.*at the same steps"):
+        last_of_two((1, {"strides": (2,)}), (2, {"strides": (2,)})).stream(every_step=True)
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_random_models(seed):
     model, x = Maker(seed, keras).model()
@@ -370,6 +401,20 @@ def test_fixed_inputs_and_several_that_go_along_time():
         model.stream()
     with pytest.raises(ValueError, match="all of them fixed"):
         model.stream(fixed={"gain": gain, "x": x, "y": y})
+
+
+@pytest.mark.parametrize(
+    "time, error, words",
+    [
+        ("1", TypeError, "number of an axis.*'1'"),
+        (1.0, TypeError, "number of an axis"),
+        (True, TypeError, "number of an axis"),
+        ({"z": 1}, ValueError, "axes of x, found one of 'z'"),
+    ],
+)
+def test_axes_that_are_none(time, error, words):
+    with pytest.raises(error, match=words):
+        _of(lambda build: build("Relu", "x"), (None, None, 4)).stream(time=time)
 
 
 def test_which_axis_is_time():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from c_api import API, BUSY, CLOSED, INVALID, OK, TORN
 from c_programs import ROOT, compile_c, run_counted
+from graphs import Builder
 
 import fusedlstm as fl
 
@@ -225,6 +226,32 @@ def test_threads_of_c(stream):
     for thread in threads:
         thread.join()
     assert statuses <= {OK, BUSY} and OK in statuses
+
+
+def test_a_handle_that_is_asked_for_again_while_c_opens_streams():
+    build = Builder(x=(1, 4), gains=(64, 1 << 10), state=(1, 4))
+    after = build("Add", build("Add", "x", "state"), build("ReduceSum", "gains", keepdims=0))
+    model = fl.Model(build.graph(build("Neg", after), after))
+    gains = np.zeros((64, 1 << 10), f4)
+    gains[0, 0] = 1
+    stream = model.stream(fixed={"gains": gains}, states={"state": after})
+    handle, found, done = stream.handle, set(), threading.Event()
+
+    def client():
+        while not done.is_set():
+            one = opened(handle)
+            found.add(steps(one, np.ones((1, 4), f4)).tobytes())
+            API.close_model(one)
+
+    threads = [threading.Thread(target=client) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3000):
+        assert stream.handle == handle
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert found == {np.full(4, -2, f4).tobytes()}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

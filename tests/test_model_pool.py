@@ -1,6 +1,7 @@
 """Pools of models: each stream has the bits that it would have alone, whoever steps with it; nothing is lost."""
 
 import asyncio
+import pickle
 
 import numpy as np
 import pytest
@@ -175,6 +176,32 @@ def test_states_move_between_streams_and_pools():
             pool.open((1, 2))
 
 
+def test_numbers_of_steps_that_make_no_sense_are_refused():
+    model, options, _ = amplifier()
+    pool, stream, x = fl.StreamPool(model, **options), model.stream(), random(6, 1, 3)
+    for row in x[:4]:
+        stream.step(row)
+    for steps in (-1, -(2**63)):
+        with pytest.raises(ValueError, match="state 'steps': expected 0 or more"):
+            pool.open({**stream.state, "steps": np.array(steps)})
+    longest = pool.open({**stream.state, "steps": np.array(2**63 - 1)})
+    assert same(pool.step([longest], x[4])[0], stream.step(x[4]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_can_be_pickled(kind):
+    model, options, shape = KINDS[kind]()
+    stream, x = model.stream(**options), random(12, 1, *shape)
+    for at, row in enumerate(x[:8]):
+        twin = pickle.loads(pickle.dumps(stream))
+        if at > 2:
+            assert same(stream.step(row), twin.step(row))
+        else:
+            stream.step(row)
+            twin.step(row)
+    assert twin.state.keys() == stream.state.keys()
+
+
 def embedding():
     lstm = fl.LSTM(random_weights(np.random.default_rng(3), 4, 5))
     return fl.Sequential(fl.Embedding(random(7, 4)), lstm)
@@ -250,7 +277,7 @@ def test_sizes_of_frames_may_differ():
 
 
 def test_many_at_once_and_on_all_threads(threads):
-    model, options, shape = amplifier()
+    model, options, _ = amplifier()
     x = random(1000, *shape)
     made = {}
     for count in (1, 2):

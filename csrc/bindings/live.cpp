@@ -195,15 +195,8 @@ class LiveModel : public Initialised {
   // For C: streams that start from where this one is now.
   std::uintptr_t handle() {
     const Inside inside(*shared_);
-    template_.given = given_;
-    template_.made = made_;
-    template_.fixed.clear();
-    for (std::size_t input = 0; input < model_->inputs(); ++input) {
-      const auto is_this = [&](const Live::Overlap& one) { return one.input == input; };
-      if (live_->is_state(input) || std::any_of(given_.begin(), given_.end(), is_this)) continue;
-      const char* const at = live_->at(input);
-      template_.fixed.emplace_back(input, std::vector<char>(at, at + template_.sizes[input]));
-    }
+    // What stays the same is said once: C may open streams, and step them, while the handle is asked for again.
+    if (!std::exchange(told_, true)) tell();
     std::vector<char> state(live_->kept_bytes());
     live_->save(state.data());
     template_.keep(std::move(state));
@@ -214,6 +207,17 @@ class LiveModel : public Initialised {
   void take_over() const { shared_->current = this; }
 
  private:
+  void tell() {
+    template_.given = given_;
+    template_.made = made_;
+    for (std::size_t input = 0; input < model_->inputs(); ++input) {
+      const auto is_this = [&](const Live::Overlap& one) { return one.input == input; };
+      if (live_->is_state(input) || std::any_of(given_.begin(), given_.end(), is_this)) continue;
+      const char* const at = live_->at(input);
+      template_.fixed.emplace_back(input, std::vector<char>(at, at + template_.sizes[input]));
+    }
+  }
+
   void expect_place(std::size_t array) const {
     if (live_->is_state(array)) throw std::invalid_argument("expected an array that is no state");
   }
@@ -260,6 +264,7 @@ class LiveModel : public Initialised {
   long long steps_;
   std::unique_ptr<Live> live_;
   LiveTemplate template_;
+  bool told_ = false;  // whether the template has all that stays the same
   std::vector<Live::Overlap> given_;
   std::vector<std::size_t> made_;
   std::vector<Form> forms_;

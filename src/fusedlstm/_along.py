@@ -90,11 +90,18 @@ class Along:
         if not self.free:
             raise ValueError("stream: expected an input that goes along time, found all of them fixed")
         self.fixed = {name: fixed[name].astype(model.inputs[name].dtype) for name in model.inputs if name in fixed}
+        _expect_axes(time, self.free)
         self.walk = self._walk(self.fixed, time, every_step)
         self.axes = tuple(self.flow(name).axis for name in self.free)
         self.first = [np.ascontiguousarray(one.initial, held(one.initial.dtype)) for one in self.walk.states]
         self.packed = packed or (Packed(model.graph.precision) if fixed else model._packed)
         self._made: dict[tuple[int, ...], Chunked] = {}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `Model.stream` opens another one with."""
+        time, every_step = dict(zip(self.free, self.axes)), self.walk.every_step
+        return {"batch_size": self.batch_size, "fixed": self.fixed, "time": time, "every_step": every_step}
 
     def flow(self, name: str) -> Flow:
         """How an input or output goes."""
@@ -200,6 +207,14 @@ class Along:
             for k, (state, (name, _)) in enumerate(chunk.kept.items())
         )
         return Chunked(program, states, tuple(inputs.index(name) for name in self.free), made)
+
+
+def _expect_axes(time: Time, free: list[str]) -> None:
+    for name, axis in (time if isinstance(time, Mapping) else dict.fromkeys(free, time)).items():
+        if name not in free:
+            raise ValueError(f"time: expected axes of {', '.join(free)}, found one of {name!r}")
+        if axis is not None and (isinstance(axis, bool) or not isinstance(axis, (int, np.integer))):
+            raise TypeError(f"time: expected the number of an axis, or a dict of them by input, found {axis!r}")
 
 
 def _free(shape: tuple[int | None, ...]) -> list[int]:

@@ -35,6 +35,15 @@ def stream_of(
     return TimeStream(Along(model, int(batch_size), held, time, every_step))
 
 
+def restored(model: Model, options: Mapping[str, Any], state: Mapping[str, Any], shapes: Any) -> Any:
+    """A stream that was pickled; `shapes` are those of its last step, where the model leaves them open."""
+    stream = model.stream(**options)
+    if isinstance(stream, ModelStream) and shapes is not None:
+        stream._switch(shapes)
+    stream.state = state
+    return stream
+
+
 def rows_of(
     model: Model,
     *,

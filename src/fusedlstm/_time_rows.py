@@ -59,6 +59,14 @@ class TimeRows(ModelRows):
         }
         super().__init__(model, initial)
 
+    def pack(self, state: Mapping[str, Any]) -> Array:
+        """As its base class, where the number of steps makes sense."""
+        row = super().pack(state)
+        if self._steps(row[None])[0] < 0:
+            raise ValueError(f"state {STEPS!r}: expected 0 or more, found {self._steps(row[None])[0]}")
+        self.after(row[None], np.zeros(1, np.int64), 0)
+        return row
+
     @staticmethod
     def _together(model: Model, one: Along) -> bool:
         """Whether rows may step in one program: none sees another."""

@@ -181,6 +181,12 @@ class ModelStream:
     def __deepcopy__(self, memo: Any) -> ModelStream:
         return self.copy()
 
+    def __reduce__(self) -> Any:
+        from ._live import restored
+
+        options = {"fixed": self._fixed, "states": self.states, "context": self._context, "batch_size": self._batch}
+        return restored, (self.model, options, self.state, None if self._live is None else self._live.shapes)
+
     def __repr__(self) -> str:
         return f"ModelStream({self.model!r}, states {', '.join(f'{a} from {b}' for a, b in self.states.items())})"
 

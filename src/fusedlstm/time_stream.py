@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,6 @@ from . import _core
 from ._along import STEPS, Along, Chunked, Lost
 from ._model_parts import cast, held
 from .graph.tensors import element_of
-
-if TYPE_CHECKING:
-    pass
 
 Array = npt.NDArray[Any]
 _MOST = 64  # kinds of chunks that a stream keeps memory for
@@ -191,6 +188,11 @@ class TimeStream:
 
     def __deepcopy__(self, memo: Any) -> TimeStream:
         return self.copy()
+
+    def __reduce__(self) -> Any:
+        from ._live import restored
+
+        return restored, (self.model, self._along.options, self.state, None)
 
     def __repr__(self) -> str:
         axes, kept = ", ".join(map(str, self._along.axes)), ", ".join(self._names) or "nothing"

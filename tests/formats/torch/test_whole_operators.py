@@ -95,6 +95,7 @@ def comparisons():
     yield "logical_not", lambda x, i: (x.logical_not(), i.logical_not()), x, i
     yield "bits", lambda i: (i & 3, i | 4, i ^ 5, ~i), i
     yield "kinds", lambda x: (x.isnan(), x.isinf(), x.isfinite()), ODD
+    yield "sign of odd ones", lambda x: (x.sign(), x.sgn()), ODD
     yield "nan_to_num", lambda x: (x.nan_to_num(), x.nan_to_num(1.0, 2.0, -3.0)), ODD
 
 

@@ -48,7 +48,8 @@ class Chunk:
         self._taken: set[str] = {*walk.graph.types, *self.constants}
         for entry in walk.entries:
             flows = [walk.flows[name] for name in entry.node.inputs if name in walk.flows]
-            if not flows or any(map(self.new, flows)):
+            there = all if all(flow.last for flow in flows) else any  # of the last step's, some come later than others
+            if there(map(self.new, flows)):
                 if entry.write is None:
                     self.copy(entry.node)
                 else:

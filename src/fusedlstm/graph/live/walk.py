@@ -208,4 +208,6 @@ def _latest(flows: list[Flow]) -> Flow:
     first = flows[0]
     if any(one.stride != first.stride for one in flows):
         raise ValueError("expected inputs that come equally often, found others")
+    if len({step % first.stride for one in flows for step in (one.start, one.need)}) > 1:
+        raise ValueError("expected inputs that come at the same steps, found others")
     return max(flows, key=lambda one: (one.start, one.need))

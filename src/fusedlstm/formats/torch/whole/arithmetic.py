@@ -200,7 +200,7 @@ def _masked_fill(call: Call) -> str:
 _FLOATS = {"exp": "Exp", "log": "Log", "sqrt": "Sqrt", "reciprocal": "Reciprocal", "erf": "Erf"}
 _FLOATS |= {name: name.capitalize() for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh")}
 _FLOATS |= {name: name.capitalize() for name in ("asinh", "acosh", "atanh", "tanh", "sigmoid")}
-_SAME = {"abs": "Abs", "neg": "Neg", "sign": "Sign", "sgn": "Sign"}
+_SAME = {"abs": "Abs", "neg": "Neg"}
 _WHOLE = {"floor": "Floor", "ceil": "Ceil"}
 
 
@@ -235,6 +235,14 @@ def _round(call: Call) -> str:
     factor = call.like(x, 10.0 ** abs(places))
     there, back = ("Mul", "Div") if places > 0 else ("Div", "Mul")
     return call.op(back, call.op("Round", call.op(there, x, factor)), factor)
+
+
+@operator("sign.default", "sgn.default")
+def _sign(call: Call) -> str:
+    """That of NaN is 0."""
+    x = call.tensor("self")
+    made = call.op("Sign", x)
+    return call.op("Where", call.op("IsNaN", x), call.like(x, 0), made) if call.kind_of(x).kind == "f" else made
 
 
 @operator("trunc.default", "fix.default")

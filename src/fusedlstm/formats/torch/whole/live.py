@@ -100,7 +100,10 @@ def _read(torch: Any, program: Any, outputs: Sequence[str] | None) -> Graph:
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(program, file)
+        try:
+            torch.export.save(program, file)
+        except Exception as error:  # PyTorch's own: a type of outputs that files do not know
+            raise ValueError(f"module: torch.export cannot save it: {str(error)[:2000]}") from error
     contents = read(Source(file.getvalue(), name=""))
     assert contents is not None
     return contents.whole(outputs)
