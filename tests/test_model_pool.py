@@ -277,7 +277,7 @@ def test_sizes_of_frames_may_differ():
 
 
 def test_many_at_once_and_on_all_threads(threads):
-    model, options, _ = amplifier()
+    model, options, shape = amplifier()
     x = random(1000, *shape)
     made = {}
     for count in (1, 2):
