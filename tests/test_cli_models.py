@@ -88,6 +88,8 @@ def test_profile_shows_nodes_of_the_file(path):
         (("profile", "--input", "x=[7,"), "expected a shape such as"),
         (("profile", "--input", "x=[7,4]"), "input 'x': expected an array (?, 3) of float32, found shape (7, 4)"),
         (("profile", "--input", "x=nowhere.npy"), "nowhere.npy: No such file"),
+        (("profile", "--input", "x=[7,4]"), "made up times as i64[]: --input says what it is"),
+        (("check", "--dtype", "int8", "--input", "x=[7,4]"), "made up times as i64[]: --input says what it is"),
         (("run", "-o", "out.npz", "--input", "times=3"), "input 'x': expected an array"),
         (("run", "-o", "out.npz", "--input", "x=[7,3]", "--input", "times=3"), "[7,3]: No such file"),
         (("run", "-o", "out.npz", "x.npy", "--input", "times=3"), "expected a whole model's inputs alone"),

@@ -16,7 +16,7 @@ from rich.table import Table
 from .. import LSTM, formats
 from ..model import Model
 from ..weights import DTYPES, PRODUCTS
-from .models import feed_for, shape_option
+from .models import feed_for, guessing, shape_option
 from .options import FILE, MODEL, Piped, config_option, layout_option, prefix_option, products_option
 from .runfile import open_array
 
@@ -79,7 +79,9 @@ def _check_model(
 
     model = Model.load(file)
     feeds = [feed_for(model, inputs) for _ in range(RUNS)]
-    found = checking.check_model(model, dtype, products, feeds, keep)
+    model.astype(dtype, products, keep=keep)  # what is wrong with these has nothing to do with the inputs
+    with guessing(model, inputs, feeds[0]):
+        found = checking.check_model(model, dtype, products, feeds, keep)
     console = Console(highlight=False)
     what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
     console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)

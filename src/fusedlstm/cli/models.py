@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,14 +58,8 @@ def profile(file: Path | Piped, inputs: Sequence[str], runs: int) -> None:
     """
     model = Model.load(file)
     arrays = feed_for(model, inputs)
-    made = {name: one for name, one in arrays.items() if name not in _named(model, inputs)}
-    try:
+    with guessing(model, inputs, arrays):
         times = model.profile(*arrays.values(), runs=runs)
-    except ValueError as error:
-        if not made:
-            raise
-        guess = ", ".join(f"{printable(name)} as {type_text(one.dtype, one.shape)}" for name, one in made.items())
-        raise ValueError(f"{error}; made up {guess}: --input says what it is") from error
     total = sum(one.microseconds for one in times)
     click.echo(f"{click.style(str(file), bold=True)}: {total:,.1f} µs a call, median of {runs}")
     click.echo(", ".join(f"{printable(name)} {type_text(one.dtype, one.shape)}" for name, one in arrays.items()))
@@ -79,6 +74,19 @@ def feed_for(model: Model, inputs: Sequence[str]) -> dict[str, Array]:
     """Every input in the model's order: what was written, and the rest made up."""
     given = _named(model, inputs)
     return {name: _given(model, name, given[name]) if name in given else _made_up(model, name) for name in model.inputs}
+
+
+@contextmanager
+def guessing(model: Model, inputs: Sequence[str], arrays: Mapping[str, Array]) -> Iterator[None]:
+    """Let errors say which inputs were made up."""
+    try:
+        yield
+    except ValueError as error:
+        named = _named(model, inputs)
+        made = [f"{printable(k)} as {type_text(one.dtype, one.shape)}" for k, one in arrays.items() if k not in named]
+        if not made:
+            raise
+        raise ValueError(f"{error}; made up {', '.join(made)}: --input says what it is") from error
 
 
 def run_model(file: Path | Piped, inputs: Sequence[str], output: Path) -> None:
