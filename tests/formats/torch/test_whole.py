@@ -583,3 +583,12 @@ def test_live_modules_that_cannot_be_traced():
     scripted = torch.jit.script(nn.Linear(2, 2))
     with pytest.raises(TypeError, match="TorchScript"):
         fl.Model.from_torch(scripted, torch.randn(1, 2))
+
+
+def test_nodes_are_named_by_their_modules(tagger):
+    _, file = tagger
+    model, x = fl.Model.load(file), tokens(2, 7).numpy()
+    rounded = model.astype("int8", keep=["rnn"])(x)
+    assert np.abs(rounded - model(x)).max() > 1e-5  # the head
+    assert model.astype("int8", keep=["rnn", "head"])(x).tobytes() == model(x).tobytes()
+    assert {"rnn", "emb/embedding", "head/linear"} <= {one.name for one in model.profile(x, runs=2)}

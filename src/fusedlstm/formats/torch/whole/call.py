@@ -57,6 +57,11 @@ class Call:
         """What to call tensors that it makes."""
         return next(iter(self.outputs), "") or self.kind
 
+    @property
+    def title(self) -> str:
+        """What to call nodes that it writes: the module that they belong to, and which of its computations."""
+        return self.base if self.module in ("", self.base) else f"{self.module}/{self.base}"
+
     # Arguments.
 
     def has(self, name: str) -> bool:
@@ -251,7 +256,7 @@ class Call:
 
     def op(self, op: str, *inputs: str, **attributes: Any) -> str:
         """A node with one output."""
-        return self.builder.add(op, inputs, self.base, 1, self.base, **attributes)[0]
+        return self.builder.add(op, inputs, self.base, 1, self.title, **attributes)[0]
 
     def cast(self, x: str, to: np.dtype[Any]) -> str:
         """A tensor in another type."""
