@@ -176,6 +176,21 @@ def test_states_move_between_streams_and_pools():
             pool.open((1, 2))
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
+def test_states_that_are_no_floats_where_they_are_said(dtype):
+    kind = np.dtype(dtype)
+    build = Builder(x=("rows", 4), n=(kind, ("rows", 4)))
+    after = build("Not", "n") if kind.kind == "b" else build("Add", "n", build.const(np.ones(1), kind))
+    model = fl.Model(build.graph(build("Mul", build("Cast", "n", to=np.dtype(f4)), "x"), after))
+    stream, pool = model.stream(states={"n": after}), fl.StreamPool(model, states={"n": after})
+    one = pool.open()
+    for at in range(260):
+        x = random(1, 4, seed=at)
+        wanted = np.array(at % 2 if kind.kind == "b" else at).astype(dtype).astype(f4) * x
+        assert same(stream.step(x), wanted) and same(pool.step([one], x), wanted)
+    assert same(pool.state(one)["n"], stream.state["n"])
+
+
 def test_numbers_of_steps_that_make_no_sense_are_refused():
     model, options, _ = amplifier()
     pool, stream, x = fl.StreamPool(model, **options), model.stream(), random(6, 1, 3)

@@ -50,7 +50,7 @@ def pair_states(
             for one, where, specs in ((name, "input", inputs), (output, "output", outputs)):
                 if one not in specs:
                     raise ValueError(f"states: expected an {where} of {', '.join(specs)}, found {one!r}")
-            if not _fit(inputs[name], outputs[output]):
+            if not _alike(inputs[name], outputs[output]):
                 raise ValueError(f"states: expected {name!r} and {output!r} to have one type and shape")
         if len(set(said.values())) < len(said):
             raise ValueError("states: expected each output once")
@@ -83,10 +83,14 @@ def pair_states(
 
 
 def _fit(one: Spec, other: Spec) -> bool:
+    """Whether they may be a state where nobody says so: whole numbers are lengths and rates more often."""
+    return one.dtype.kind == "f" and _alike(one, other)
+
+
+def _alike(one: Spec, other: Spec) -> bool:
     """Whether the types are one and the shapes may be."""
     return (
         one.dtype == other.dtype
-        and one.dtype.kind == "f"
         and len(one.shape) == len(other.shape)
         and all(a is None or b is None or a == b for a, b in zip(one.shape, other.shape))
     )
