@@ -136,6 +136,8 @@ def _assemble(
     hidden = len(gates[0][1].bias)
     if any(len(form.bias) != hidden for _, form in gates) or output is None or draft.shape(c) is None:
         return None
+    if not any(form.matrices for _, form in gates):  # nothing is multiplied, as behind convolutions
+        return None
     peepholes: dict[str, Array] = {}
     sources: dict[str, int] = {}
     gates = [(how, Form(form.bias, dict(form.matrices), form.diagonals)) for how, form in gates]
