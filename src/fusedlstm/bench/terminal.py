@@ -94,11 +94,11 @@ def models(rows: Sequence[ModelRow]) -> Table:
             shown.add_row(name, str(row.threads), number(row.ours.microseconds))
             continue
         peer = row.engines[best]
-        style = "red" if ratio < 1 else "yellow" if ratio < (row.aim or 0) else "bold green"
+        style = "red" if ratio < 1 else "yellow" if row.missed else "bold green"
         shown.add_row(
             *(name, str(row.threads), number(row.ours.microseconds), best, number(peer.microseconds)),
             Text(f"{ratio:.2f}×", style),
-            "" if row.aim is None else f"{row.aim:g}×",
+            "" if row.aim is None else f"{row.aim:g}×" + (f" {row.against}" if row.against else ""),
             f"{peer.difference:.0e}",
         )
     return shown

@@ -28,7 +28,7 @@ from .models import feed_for
 def one_file(file: Path, inputs: Sequence[str], threads: Sequence[int], seconds: float, folder: Path | None) -> None:
     """Measure one model and tell every engine's figures."""
     feed = feed_for(Model.load(file), inputs)
-    rows = _measured([(file.name, file, feed, None, None)], threads, seconds)
+    rows = _measured([(file.name, file, feed, None, None, "")], threads, seconds)
     console = _told(rows)
     for row in rows:
         what = "a step of a stream" if row.stream else "a call"
@@ -51,14 +51,14 @@ def all_models(models: Path | None, threads: Sequence[int], seconds: float, fold
         cases = []
         for case, path in cases_in(models, Path(made)):
             feed = case.feed({name: one.dtype for name, one in Model.load(path).inputs.items()})
-            cases.append((case.name, path, feed, case.aim, case.aim_of_stream))
+            cases.append((case.name, path, feed, case.aim, case.aim_of_stream, case.against))
         rows = _measured(cases, threads, seconds)
     console = _told(rows)
     console.print(terminal.models(rows))
     _end(rows, console, seconds, folder)
 
 
-Measured = tuple[str, Path, Feed, float | None, float | None]
+Measured = tuple[str, Path, Feed, float | None, float | None, str]
 
 
 def _measured(cases: Sequence[Measured], threads: Sequence[int], seconds: float) -> list[ModelRow]:
@@ -67,9 +67,9 @@ def _measured(cases: Sequence[Measured], threads: Sequence[int], seconds: float)
         total, done = len(threads) * len(cases), 0
         for count in threads:
             with Session(count) as session:
-                for name, path, feed, aim, aim_of_stream in cases:
+                for name, path, feed, *aims in cases:
                     progress(done, total)
-                    for row in session.run(measure, name, name, path, feed, count, seconds, aim, aim_of_stream):
+                    for row in session.run(measure, name, name, path, feed, count, seconds, *aims):
                         rows.append(row)
                     done += 1
         progress(done, total)

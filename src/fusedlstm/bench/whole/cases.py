@@ -21,11 +21,13 @@ class ModelCase:
     inputs: Mapping[str, tuple[int, ...] | int]
     """Shapes, by the file's names or in its order; a number is a whole number that is handed in."""
     aim: float | None
-    """The best peer's time for one of ours."""
+    """The best peer's time for one of ours, or that of `against`."""
     aim_of_stream: float | None = None
     make: Callable[[], bytes] | None = None
     """The model's bytes; None: the file."""
     file: str = ""
+    against: str = ""
+    """The peer that aims are about; empty: the best one."""
     ids: tuple[int, int] = (1, 20)
     """Whole numbers are drawn from here."""
 
@@ -140,8 +142,8 @@ def _forecaster_of_two() -> bytes:
 Inputs = Mapping[str, tuple[int, ...] | int]
 _STEP: Inputs = {"x": (1, 1, 64), **dict.fromkeys(("h0", "c0", "h1", "c1"), (1, 1, 64))}
 MADE = (
-    ModelCase("step of 2 x LSTM 64 + dense", _STEP, 6, make=_step_of_two_layers),
-    ModelCase("GRU 64, 100 steps", {"x": (100, 1, 64)}, 1.3, make=_gru),
+    ModelCase("step of 2 x LSTM 64 + dense", _STEP, 6, make=_step_of_two_layers, against="onnxruntime"),
+    ModelCase("GRU 64, 100 steps", {"x": (100, 1, 64)}, 1.3, make=_gru, against="onnxruntime"),
     ModelCase("forecaster: LSTM 64 + dense, 30 x 9", {"x": (1, 30, 9)}, 2.5, make=_forecaster),
     ModelCase("forecaster: LSTM 64, 32 + dense, 24 x 5", {"x": (1, 24, 5)}, 2.5, make=_forecaster_of_two),
 )
@@ -151,7 +153,8 @@ _SILERO: Inputs = {"input": (1, 576), "state": _STATE, "sr": 16000}
 
 
 def _file(name: str, inputs: Inputs, aim: float | None, **more: Any) -> ModelCase:
-    return ModelCase(more.pop("called", name), inputs, aim, file=name, **more)
+    against = "onnxruntime" if name.endswith(".onnx") else ""
+    return ModelCase(more.pop("called", name), inputs, aim, file=name, against=against, **more)
 
 
 FILES = (

@@ -17,7 +17,8 @@ METHOD = """\
 Times are medians in microseconds, through each engine's Python API, arrays in NumPy's memory at both ends. The engines
 take turns in a process pinned to as many CPUs as there are threads; each has all threads or one, whichever is faster,
 and of several conversions of the file the fastest. Outputs are compared with ours first: the difference is the largest,
-of the largest number in each output. In a stream's step the states are handed over from call to call."""
+of the largest number in each output. In a stream's step the states are handed over from call to call. "faster" is
+beside the best peer; aims are about the best peer or the one they name, those in brackets are missed."""
 
 
 def write(rows: Sequence[ModelRow], about: dict[str, Any], title: str, folder: Path) -> None:
@@ -31,6 +32,14 @@ def write(rows: Sequence[ModelRow], about: dict[str, Any], title: str, folder: P
         whole_models(rows, title).savefig(folder / "models.png")
         pictures = ["![Time of each engine, relative to ours](models.png)", ""]
     (folder / "models.md").write_text("\n".join([*_head(title), *pictures, *_lines(rows)]) + "\n")
+
+
+def _aim(row: ModelRow) -> str:
+    """What was aimed at, and beside whom if that is not the best; in brackets if it was missed."""
+    if row.aim is None:
+        return ""
+    aim = f"{row.aim:g}" + (f" × {row.against}" if row.against else "")
+    return f"({aim})" if row.missed else aim
 
 
 def _head(title: str) -> list[str]:
@@ -49,7 +58,7 @@ def _lines(rows: Sequence[ModelRow]) -> list[str]:
         apart = max((one.difference for one in row.engines.values()), default=0.0)
         name = row.name + (", stream" if row.stream else "")
         cells = [name, str(row.threads), f"**{number(row.ours.microseconds)}**", *times, speed]
-        lines.append(f"| {' | '.join([*cells, '' if row.aim is None else f'{row.aim:g}', f'{apart:.0e}'])} |")
+        lines.append(f"| {' | '.join([*cells, _aim(row), f'{apart:.0e}'])} |")
     absent: dict[str, list[str]] = {}
     for row in rows:
         for peer, why in row.left_out.items():

@@ -16,6 +16,10 @@ from .engines import PEERS, Ours
 SAME = 1e-3
 """The largest difference from our outputs, of the largest number, that is rounding; more is another function."""
 
+STARTING = 2.0
+"""Seconds that a new process runs before its first model is timed: calls were up to four times slower then."""
+_started: list[str] = []
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -42,6 +46,14 @@ class ModelRow(Beside):
     """By name; fusedlstm's first."""
     left_out: dict[str, str] = field(default_factory=dict)
     aim: float | None = None
+    against: str = ""
+    """The peer that the aim is about; empty: the best one."""
+
+    @property
+    def missed(self) -> bool:
+        """Whether there is an aim, and we are behind it."""
+        peer = self.engines.get(self.against or self.best_peer or "")
+        return self.aim is not None and peer is not None and peer.microseconds < self.aim * self.ours.microseconds
 
     @property
     def ours(self) -> Timed:
@@ -57,6 +69,7 @@ def measure(
     seconds: float,
     aim: float | None = None,
     aim_of_stream: float | None = None,
+    against: str = "",
 ) -> list[ModelRow]:
     """Measure one file: a row for calls, and one for a stream's steps where the file has states.
 
@@ -70,10 +83,14 @@ def measure(
     pairs = states(ours)
     with TemporaryDirectory() as folder:
         found, left_out = forms(path, feed, Path(folder))
-        rows = [_row(name, [ours], found, feed, wanted, threads, seconds, None, dict(left_out), aim)]
+        rows = [_row(name, [ours], found, feed, wanted, threads, seconds, None, dict(left_out), (aim, against))]
         if pairs:
             ours = Ours(path, feed, threads)
-            rows.append(_row(name, [ours], found, feed, wanted, threads, seconds, pairs, dict(left_out), aim_of_stream))
+            rows.append(
+                _row(
+                    name, [ours], found, feed, wanted, threads, seconds, pairs, dict(left_out), (aim_of_stream, against)
+                )
+            )
     return rows
 
 
@@ -99,7 +116,7 @@ def _row(
     seconds: float,
     pairs: Pairs | None,
     left_out: dict[str, str],
-    aim: float | None,
+    aim: tuple[float | None, str],
 ) -> ModelRow:
     apart = {Ours.name: 0.0}
     if pairs is not None:
@@ -110,13 +127,16 @@ def _row(
             best = _fastest(ways)
             engines.append(ways[best])
             apart[kind.name] = error[best]
+    if seconds and not _started:
+        _started.append(name)
+        times_in_turn(engines, threads, STARTING)
     times, _ = times_in_turn(engines, threads, seconds)
     figures = {}
     for engine, record in zip(engines, times, strict=True):
         low, median, high = quartiles(record)
         how = ", ".join(filter(None, (engine.setting, engine.note)))
         figures[engine.name] = Timed(median, (low, high), apart[engine.name], how)
-    return ModelRow(name, threads, pairs is not None, figures, left_out, aim)
+    return ModelRow(name, threads, pairs is not None, figures, left_out, *aim)
 
 
 def _reason(problem: Exception) -> str:
