@@ -259,7 +259,7 @@ def _levels(reads: Sequence[tuple[float, float]]) -> list[tuple[str, float]]:
     return [(f"to {size(some[-1][0])}", float(np.median([speed for _, speed in some]))) for some in long]
 
 
-def whole_models(rows: Sequence[ModelRow], title: str) -> Figure:
+def whole_models(rows: Sequence[ModelRow], machine: str) -> Figure:
     """Bars of every engine's time by ours, a group for each model: what is right of 1 takes longer than we do."""
     peers = list(dict.fromkeys(name for row in rows for name in row.engines))[1:]
     figure = _figure(10, 1.6 + 0.22 * sum(len(row.engines) for row in rows) + 0.25 * len(rows))
@@ -276,10 +276,13 @@ def whole_models(rows: Sequence[ModelRow], title: str) -> Figure:
             y += 1
         y += 1
     axes.set_xscale("log")
+    axes.set_xlim(
+        right=2 * max(one.microseconds / row.ours.microseconds for row in rows for one in row.engines.values())
+    )
     axes.axvline(1, color=INK, lw=1.2)
     axes.set_yticks(list(places.values()), list(places), fontsize=7)
     axes.set_ylim(y - 0.6, -0.8)
-    _title(axes, "How many times as long as fusedlstm", f"The line is fusedlstm; left of it is faster.  {title}")
+    _title(axes, "How many times as long as fusedlstm", f"The line is fusedlstm; left of it is faster.  {machine}")
     _clean(axes, "x")
     return figure
 

@@ -29,7 +29,7 @@ def write(rows: Sequence[ModelRow], about: dict[str, Any], title: str, folder: P
     if find_spec("matplotlib") is not None:
         from ..plots import whole_models
 
-        whole_models(rows, title).savefig(folder / "models.png")
+        whole_models(rows, title.partition(": ")[0]).savefig(folder / "models.png")
         pictures = ["![Time of each engine, relative to ours](models.png)", ""]
     (folder / "models.md").write_text("\n".join([*_head(title), *pictures, *_lines(rows)]) + "\n")
 
