@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INK, FAINT, GRID, OURS, OTHER = "#22303c", "#8d99a3", "#e8ecef", "#e4572e", "#3a7ca5"
 HEADINGS = {"step": "single steps", "sequence": "sequences", "batch": "batches", "block": "blocks of 4,800 steps"}
 PEER_COLOURS = ("#3a7ca5", "#7fb069", "#e6aa68", "#8e6c8a", "#5f7a86", "#c1666b")
+BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 7}
 BY_THREADS = (OURS, "#f5b29c", "#3a7ca5", "#a9c7da")
 
 
@@ -271,8 +272,7 @@ def whole_models(rows: Sequence[ModelRow], machine: str) -> Figure:
         places[name] = y + max(len(of_peers) - 1, 0) / 2
         for peer, ratio in sorted(of_peers, key=lambda pair: pair[1]):
             axes.barh(y, ratio - 1, 0.85, left=1, color=PEER_COLOURS[peers.index(peer) % len(PEER_COLOURS)])
-            end, words = (max(ratio, 1), y), f"{ratio:.2f}× {peer}"
-            axes.annotate(words, end, (5, 0), textcoords="offset points", va="center", fontsize=7)
+            axes.annotate(f"{ratio:.2f}× {peer}", (max(ratio, 1), y), (5, 0), **BESIDE)
             y += 1
         y += 1
     axes.set_xscale("log")
