@@ -275,13 +275,10 @@ def whole_models(rows: Sequence[ModelRow], machine: str) -> Figure:
             axes.annotate(f"{ratio:.2f}× {peer}", (max(ratio, 1), y), (5, 0), **BESIDE)
             y += 1
         y += 1
-    axes.set_xscale("log")
-    axes.set_xlim(
-        right=2 * max(one.microseconds / row.ours.microseconds for row in rows for one in row.engines.values())
-    )
+    most = max(one.microseconds / row.ours.microseconds for row in rows for one in row.engines.values())
+    axes.set(xscale="log", xlim=(None, 2 * most), ylim=(y - 0.6, -0.8))
     axes.axvline(1, color=INK, lw=1.2)
     axes.set_yticks(list(places.values()), list(places), fontsize=7)
-    axes.set_ylim(y - 0.6, -0.8)
     _title(axes, "How many times as long as fusedlstm", f"The line is fusedlstm; left of it is faster.  {machine}")
     _clean(axes, "x")
     return figure

@@ -52,6 +52,7 @@ def nested():
 
 
 def test_nested_and_shared(tmp_path):
+    keras.utils.clear_session()  # which counts layers that were made before
     check(randomized(nested()), tmp_path, ("m.keras",))
     names = list(fl.Model.load(tmp_path / "m.keras").outputs)
     assert names == ["add", "inner", "middle:1"]
