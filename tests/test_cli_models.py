@@ -1,14 +1,17 @@
 """Whole models on the command line: info, profile, run --input."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper, save
 from test_cli import invoke
 
 import fusedlstm as fl
+from fusedlstm.cli import cli
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -183,6 +186,16 @@ def test_check_tells_of_every_output(path, tmp_path):
     assert "expected a whole model" in invoke(
         "check", tmp_path / "lstm.safetensors", "--dtype", "int8", "--keep", "a", code=1
     )
+
+
+def test_check_of_what_is_piped_in(path, tmp_path):
+    """It comes once, whatever it turns out to be."""
+    weights = [fl.DirectionWeights(np.ones((8, 3), np.float32), np.ones((8, 2), np.float32))]
+    fl.LSTM(fl.LSTMWeights([weights])).save(tmp_path / "lstm.safetensors")
+    for source, more in ((path, ["--input", "x=[5,3]", "--input", "times=3"]), (tmp_path / "lstm.safetensors", [])):
+        told = CliRunner().invoke(cli, ["check", "-", "--dtype", "int8", *more], input=Path(source).read_bytes())
+        assert told.exit_code == 0, told.stderr
+        assert "<stdin>: int8 by int16 against float32" in told.stdout
 
 
 def test_check_of_a_model(path):

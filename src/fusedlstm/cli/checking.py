@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -14,11 +15,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from .. import LSTM, formats
+from .._assumed import settled
 from ..model import Model
-from ..weights import DTYPES, PRODUCTS
+from ..weights import DTYPES, PRODUCTS, LSTMWeights
 from .models import feed_for, guessing, shape_option
 from .options import FILE, MODEL, Piped, config_option, layout_option, prefix_option, products_option
 from .runfile import open_array
+
+if TYPE_CHECKING:
+    from ..check import Check
+    from ..check_model import ModelCheck
 
 RUNS = 50
 """Of a whole model on inputs that are made up."""
@@ -59,16 +65,33 @@ def check(
     if png is not None and find_spec("matplotlib") is None:
         raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
     of_one = prefix is not None or data is not None or config is not None or batch_first is not None
-    if not of_one and formats.open(file).graph is not None:
-        _check_model(file, dtype, products, keep, inputs, png)
+    contents = formats.open(file, config)  # once: standard input comes once
+    if not of_one and contents.graph is not None:
+        _check_model(contents, dtype, products, keep, inputs, png)
         return
     if keep or inputs:
         raise ValueError("--keep, --input: expected a whole model, found an LSTM alone; --data is for its inputs")
-    _check_lstm(file, dtype, products, data, prefix, batch_first, config, png)
+    # Random inputs have no order of axes to be wrong about.
+    found = {prefix or "": contents.load(LSTMWeights, prefix)}
+    (weights,) = settled("LSTM", found, contents.file, True if data is None else batch_first).values()
+    _check_lstm(contents, LSTM(weights), dtype, products, data, png)
+
+
+def _begin(contents: formats.Contents, found: Check | ModelCheck) -> Console:
+    console = Console(highlight=False)
+    what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
+    console.print(f"[bold]{escape(contents.file)}[/]: {what} against float32", soft_wrap=True)
+    return console
+
+
+def _end(console: Console, draw: Callable[[Path], None], png: Path | None) -> None:
+    if png is not None:
+        draw(png)
+        console.print(f"The picture: [bold]{escape(str(png))}[/]", soft_wrap=True)
 
 
 def _check_model(
-    file: Path | Piped,
+    contents: formats.Contents,
     dtype: str,
     products: str | None,
     keep: Sequence[str],
@@ -77,14 +100,14 @@ def _check_model(
 ) -> None:
     from .. import check_model as checking
 
-    model = Model.load(file)
+    graph = contents.whole()
+    with formats.named(contents.file):
+        model = Model(graph)
     feeds = [feed_for(model, inputs) for _ in range(RUNS)]
     model.astype(dtype, products, keep=keep)  # what is wrong with these has nothing to do with the inputs
     with guessing(model, inputs, feeds[0]):
         found = checking.check_model(model, dtype, products, feeds, keep)
-    console = Console(highlight=False)
-    what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
-    console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
+    console = _begin(contents, found)
     before, after = found.seconds_before * 1e6, found.seconds_after * 1e6
     console.print(f"time  {after:,.4g} µs for {before:,.4g} µs a call, {before / max(after, 1e-6):.2f} times as fast")
     table = Table("output", "largest error", "RMS error", "of RMS", "share", box=None, padding=(0, 1, 0, 0))
@@ -94,31 +117,18 @@ def _check_model(
     console.print(table)
     runs = "steps, each model with its own states" if found.states else "runs"
     console.print(f"({RUNS} {runs}; what --input does not give is made up: standard normal, zeros for whole numbers)")
-    if png is not None:
-        checking.draw(found, png)
-        console.print(f"The picture: [bold]{escape(str(png))}[/]", soft_wrap=True)
+    _end(console, partial(checking.draw, found), png)
 
 
 def _check_lstm(
-    file: Path | Piped,
-    dtype: str,
-    products: str | None,
-    data: Path | None,
-    prefix: str | None,
-    batch_first: bool | None,
-    config: Any,
-    png: Path | None,
+    contents: formats.Contents, lstm: LSTM, dtype: str, products: str | None, data: Path | None, png: Path | None
 ) -> None:
     from .. import check as checking
     from .._arguments import float32
 
-    # Random inputs have no order of axes to be wrong about.
-    lstm = LSTM.load(file, prefix, batch_first=True if data is None else batch_first, config=config)
     x = checking.random_inputs(lstm) if data is None else float32("x", open_array(data))
     found = checking.check(lstm, dtype, products, x)
-    what = found.dtype + (f" by {found.products}" if len(PRODUCTS[found.dtype]) > 1 else "")
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(str(file))}[/]: {what} against float32", soft_wrap=True)
+    console = _begin(contents, found)
     console.print(f"weights        {decimal(found.bytes_after)} for {decimal(found.bytes_before)}")
     before, after = found.seconds_before * 1e3, found.seconds_after * 1e3
     console.print(f"time           {after:.3g} ms for {before:.3g} ms, {before / max(after, 1e-6):.2f} times as fast")
@@ -133,6 +143,4 @@ def _check_lstm(
         bar = "█" * round(24 * float(rms / max(found.rms_by_span.max(), 1e-300)))
         table.add_row(f"{start}–{stop}", f"{rms:.2e}", f"{largest:.2e}", bar)
     console.print(table)
-    if png is not None:
-        checking.draw(found, png)
-        console.print(f"The picture: [bold]{escape(str(png))}[/]", soft_wrap=True)
+    _end(console, partial(checking.draw, found), png)
