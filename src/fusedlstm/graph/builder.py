@@ -68,10 +68,7 @@ class Builder:
         names = tuple(self.fresh(base) for _ in range(outputs))
         made = node(op, inputs, names, name or base, **attributes)
         self._enter(made)
-        kinds = [self.types.get(one) if one else None for one in made.inputs]
-        if all(kind is not None for one, kind in zip(made.inputs, kinds) if one):
-            found = self._typed(made, kinds)
-            self.types.update(zip(names, found))
+        self._learn(made)
         return names
 
     def refuse(self, op: str, inputs: Sequence[str], base: str, name: str, reason: str) -> str:
@@ -96,6 +93,12 @@ class Builder:
         if len(self.nodes) >= MAX_NODES:
             raise TooManyError(f"expected at most {MAX_NODES} nodes, found more")
         self.nodes.append(made)
+
+    def _learn(self, made: Node) -> None:
+        """Find the types of what a node makes."""
+        kinds = [self.types.get(one) if one else None for one in made.inputs]
+        if all(kind is not None for one, kind in zip(made.inputs, kinds) if one):
+            self.types.update(zip(made.outputs, self._typed(made, kinds)))
 
     def _typed(self, made: Node, kinds: Sequence[TensorType | None]) -> list[TensorType]:
         values = [self.constants.get(one) for one in made.inputs]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from .graph import Graph, Node, Value, node
-from .operators import Array
+from .writing import Writing
 
 _LOOPS = ("Loop", "Scan")
 _MOST_NODES = 20_000  # planning takes longer than in proportion
@@ -30,36 +30,12 @@ def unrolled(graph: Graph) -> Graph:
     return graph.replace(nodes=tuple(writer.nodes), constants=writer.constants, types={})
 
 
-class _Writer:
+class _Writer(Writing):
     def __init__(self, graph: Graph) -> None:
-        self.constants: dict[str, Array] = dict(graph.constants)
+        made = (name for _, one in graph.walk() for name in one.outputs)
+        super().__init__(graph.constants, {*made, *graph.constants, *(value.name for value in graph.inputs)})
         self.types = graph.types
-        self.nodes: list[Node] = []
-        self.taken = {name for _, one in graph.walk() for name in one.outputs} | set(self.constants)
-        self.taken.update(value.name for value in graph.inputs)
         self.count = len(graph.nodes)
-
-    def fresh(self, base: str) -> str:
-        """A name that nothing has."""
-        name, k = base, 1
-        while name in self.taken:
-            k += 1
-            name = f"{base}~{k}"
-        self.taken.add(name)
-        return name
-
-    def constant(self, value: Array, base: str) -> str:
-        """A constant."""
-        value.flags.writeable = False
-        name = self.fresh(base)
-        self.constants[name] = value
-        return name
-
-    def add(self, op: str, inputs: Sequence[str], base: str, **attributes: object) -> str:
-        """A node with one output."""
-        name = self.fresh(base)
-        self.nodes.append(node(op, inputs, name, base, **attributes))
-        return name
 
     def fits(self, graph: Graph, turns: int) -> bool:
         """Whether so many copies of a body are few enough."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..graph import Graph, Node, Value, node
+from ..graph import Graph, Node, Value
 from ..operators import Array, TensorType
+from ..writing import Writing
 from .flow import Flow
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class State:
     initial: Array
 
 
-class Chunk:
+class Chunk(Writing):
     """The nodes for `count` steps that follow `before` others.
 
     Parameters
@@ -40,12 +41,10 @@ class Chunk:
     """
 
     def __init__(self, walk: Walk, before: int, count: int) -> None:
+        super().__init__(walk.graph.constants, {*walk.graph.types, *walk.graph.constants})
         self.walk, self.before, self.count = walk, before, count
-        self.nodes: list[Node] = []
-        self.constants: dict[str, Array] = dict(walk.graph.constants)
         self.kept: dict[State, tuple[str, str]] = {}  # the input and the output of each state
         self._names: dict[str, str] = {}
-        self._taken: set[str] = {*walk.graph.types, *self.constants}
         for entry in walk.entries:
             flows = [walk.flows[name] for name in entry.node.inputs if name in walk.flows]
             there = all if all(flow.last for flow in flows) else any  # of the last step's, some come later than others
@@ -63,32 +62,9 @@ class Chunk:
         """What a tensor of the model is called here."""
         return self._names.get(name, name)
 
-    def fresh(self, base: str) -> str:
-        """A name that nothing has."""
-        name, k = base, 1
-        while name in self._taken:
-            k += 1
-            name = f"{base}~{k}"
-        self._taken.add(name)
-        return name
-
     def put(self, name: str, here: str) -> None:
         """A tensor of the model is this one."""
         self._names[name] = here
-
-    def constant(self, value: Any, base: str) -> str:
-        """A constant."""
-        array = np.asarray(value)
-        array.flags.writeable = False
-        name = self.fresh(base)
-        self.constants[name] = array
-        return name
-
-    def add(self, op: str, inputs: Sequence[str], base: str, **attributes: Any) -> str:
-        """A node with one output."""
-        name = self.fresh(base)
-        self.nodes.append(node(op, inputs, name, base, **attributes))
-        return name
 
     def copy(self, one: Node, inputs: Sequence[str] | None = None, **attributes: Any) -> None:
         """A node of the model, with other inputs or attributes where they are given."""

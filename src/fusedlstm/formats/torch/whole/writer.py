@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ....errors import FormatError
 from ....graph.builder import Builder, TooManyError
-from ....graph.graph import Graph, Value, node, prune
+from ....graph.graph import Graph, Node, Value, prune
 from ....graph.operators import Array
 from ....graph.passes.constants import Folder
 
@@ -64,28 +63,16 @@ class Writer(Builder):
         if size > self._room:
             raise FormatError(f"expected constants that a file of this size justifies, found {size} bytes more")
 
-    def add(
-        self, op: str, inputs: Sequence[str], base: str, outputs: int = 1, name: str = "", **attributes: Any
-    ) -> tuple[str, ...]:
-        """A node; the names of its outputs.
-
-        Raises
-        ------
-        FormatError
-            Inputs that do not fit together, or more nodes than a graph may have.
-        """
-        names = tuple(self.fresh(base) for _ in range(outputs))
-        made = node(op, inputs, names, name or base, **attributes)
-        if len(self.nodes) >= self._most:
+    def _learn(self, made: Node) -> None:
+        """Fold it: what it makes may be settled."""
+        if len(self.nodes) > self._most:
             raise TooManyError(f"expected at most {self._most} nodes of a program of this size, found more")
-        self._enter(made)
         self._folder.step(made)
         self._folder.nodes.clear()  # they are here
-        for one in names:
+        for one in made.outputs:
             first = self._folder.find(one)
             if first != one and first in self.types:
                 self.types[one] = self.types[first]
-        return names
 
     def value(self, name: str) -> Array | None:
         """The value of a tensor that is a constant, or small and settled by constants; or None."""
