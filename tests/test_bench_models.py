@@ -21,6 +21,10 @@ def case_file(case, tmp_path):
     return path, case.feed({name: one.dtype for name, one in fl.Model.load(path).inputs.items()})
 
 
+def measured(name, path, feed, folder, *aims):
+    return runner.measure(runner.Measured(name, path, feed, *convert.forms(path, feed, folder), *aims), 1, 0.0)
+
+
 @pytest.fixture
 def made(tmp_path):
     """A step with states, and its inputs."""
@@ -55,7 +59,7 @@ def test_outputs_may_be_in_another_order_and_shape():
 def test_models_beside_onnx_runtime(case, tmp_path):
     pytest.importorskip("onnxruntime")
     path, feed = case_file(case, tmp_path)
-    rows = runner.measure(case.name, path, feed, 1, 0.0, case.aim, case.aim_of_stream)
+    rows = measured(case.name, path, feed, tmp_path, case.aim, case.aim_of_stream)
     assert [row.stream for row in rows] == [False, True][: 1 + ("h0" in feed)]
     for row in rows:
         peer = row.engines["onnxruntime"]
@@ -110,10 +114,10 @@ class Absent(engines.OnnxRuntime):
     name, needs, install = "absent", ("no_such_module",), "no-such-package"
 
 
-def test_who_is_wrong_is_not_timed(made, monkeypatch):
+def test_who_is_wrong_is_not_timed(made, monkeypatch, tmp_path):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(runner, "PEERS", (Wrong, Absent))
-    for row in runner.measure("step", *made, 1, 0.0):
+    for row in measured("step", *made, tmp_path):
         assert list(row.engines) == ["fusedlstm"]
         assert row.best_peer is None and row.speedup is None
         assert row.left_out["wrong"].startswith("other outputs than ours: off by ")
@@ -161,7 +165,7 @@ def test_keras_files_are_converted(tmp_path):
     feed = {"x": np.random.default_rng(0).standard_normal((1, 7, 3)).astype(f4)}
     found, failed = convert.forms(tmp_path / "model.keras", feed, tmp_path)
     assert "TFLiteConverter" in [one.how for one in found], failed
-    (row,) = runner.measure("model", tmp_path / "model.keras", feed, 1, 0.0)
+    (row,) = measured("model", tmp_path / "model.keras", feed, tmp_path)
     if runner.installed(engines.LiteRT):
         assert row.engines["litert"].how.startswith("TFLiteConverter")
         assert row.engines["litert"].difference < 1e-5

@@ -17,10 +17,11 @@ from ..bench.peers import installed
 from ..bench.report import Report
 from ..bench.session import Session
 from ..bench.whole import report as whole_report
-from ..bench.whole.cases import cases_in
+from ..bench.whole.cases import ModelCase, cases_in
+from ..bench.whole.convert import forms
 from ..bench.whole.engine import Feed
 from ..bench.whole.engines import PEERS
-from ..bench.whole.runner import ModelRow, measure
+from ..bench.whole.runner import Measured, ModelRow, measure
 from ..model import Model
 from .models import feed_for
 
@@ -28,7 +29,7 @@ from .models import feed_for
 def one_file(file: Path, inputs: Sequence[str], threads: Sequence[int], seconds: float, folder: Path | None) -> None:
     """Measure one model and tell every engine's figures."""
     feed = feed_for(Model.load(file), inputs)
-    rows = _measured([(file.name, file, feed, None, None, "")], threads, seconds)
+    rows = _measured([(ModelCase(file.name, {}, None), file, feed)], threads, seconds)
     console = _told(rows)
     for row in rows:
         what = "a step of a stream" if row.stream else "a call"
@@ -51,26 +52,30 @@ def all_models(models: Path | None, threads: Sequence[int], seconds: float, fold
         cases = []
         for case, path in cases_in(models, Path(made)):
             feed = case.feed({name: one.dtype for name, one in Model.load(path).inputs.items()})
-            cases.append((case.name, path, feed, case.aim, case.aim_of_stream, case.against))
+            cases.append((case, path, feed))
         rows = _measured(cases, threads, seconds)
     console = _told(rows)
     console.print(terminal.models(rows))
     _end(rows, console, seconds, folder)
 
 
-Measured = tuple[str, Path, Feed, float | None, float | None, str]
-
-
-def _measured(cases: Sequence[Measured], threads: Sequence[int], seconds: float) -> list[ModelRow]:
+def _measured(cases: Sequence[tuple[ModelCase, Path, Feed]], threads: Sequence[int], seconds: float) -> list[ModelRow]:
     rows: list[ModelRow] = []
-    with _progress.progress_bar("timing") as progress:
-        total, done = len(threads) * len(cases), 0
+    with TemporaryDirectory() as made, _progress.progress_bar("timing") as progress:
+        total, done = (1 + len(threads)) * len(cases), 0
+        models = []
+        for case, path, feed in cases:
+            progress(done, total)
+            folder = Path(made) / str(done)  # one file may be there with several sizes
+            folder.mkdir()
+            found, failed = forms(path, feed, folder)
+            models.append(Measured(case.name, path, feed, found, failed, case.aim, case.aim_of_stream, case.against))
+            done += 1
         for count in threads:
             with Session(count) as session:
-                for name, path, feed, *aims in cases:
+                for model in models:
                     progress(done, total)
-                    for row in session.run(measure, name, name, path, feed, count, seconds, *aims):
-                        rows.append(row)
+                    rows += session.run(measure, model.name, model, count, seconds)
                     done += 1
         progress(done, total)
     return rows

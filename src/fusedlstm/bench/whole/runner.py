@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ..peers.base import Beside, fastest, installed
 from ..runner import quartiles, times_in_turn
-from .convert import Converted, forms
+from .convert import Converted
 from .engine import Array, Feed, Pairs, WholeEngine, difference
 from .engines import PEERS, Ours
 
@@ -61,16 +60,23 @@ class ModelRow(Beside):
         return self.engines[Ours.name]
 
 
-def measure(
-    name: str,
-    path: Path,
-    feed: Feed,
-    threads: int,
-    seconds: float,
-    aim: float | None = None,
-    aim_of_stream: float | None = None,
-    against: str = "",
-) -> list[ModelRow]:
+@dataclass(frozen=True)
+class Measured:
+    """A model to measure."""
+
+    name: str
+    path: Path
+    feed: Feed
+    forms: Sequence[Converted]
+    """The file, and what was made of it for other engines."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Conversions that could not be made, and why."""
+    aim: float | None = None
+    aim_of_stream: float | None = None
+    against: str = ""
+
+
+def measure(model: Measured, threads: int, seconds: float) -> list[ModelRow]:
     """Measure one file: a row for calls, and one for a stream's steps where the file has states.
 
     Raises
@@ -78,19 +84,11 @@ def measure(
     ValueError, ImportError
         We cannot run the file ourselves.
     """
-    ours = Ours(path, feed, threads)
-    wanted = ours.outputs()
-    pairs = states(ours)
-    with TemporaryDirectory() as folder:
-        found, left_out = forms(path, feed, Path(folder))
-        rows = [_row(name, [ours], found, feed, wanted, threads, seconds, None, dict(left_out), (aim, against))]
-        if pairs:
-            ours = Ours(path, feed, threads)
-            rows.append(
-                _row(
-                    name, [ours], found, feed, wanted, threads, seconds, pairs, dict(left_out), (aim_of_stream, against)
-                )
-            )
+    ours = Ours(model.path, model.feed, threads)
+    wanted, pairs = ours.outputs(), states(ours)
+    rows = [_row(model, ours, wanted, threads, seconds, None)]
+    if pairs:
+        rows.append(_row(model, Ours(model.path, model.feed, threads), wanted, threads, seconds, pairs))
     return rows
 
 
@@ -107,28 +105,20 @@ def states(ours: Ours) -> Pairs:
 
 
 def _row(
-    name: str,
-    engines: list[WholeEngine],
-    found: Sequence[Converted],
-    feed: Feed,
-    wanted: Sequence[Array],
-    threads: int,
-    seconds: float,
-    pairs: Pairs | None,
-    left_out: dict[str, str],
-    aim: tuple[float | None, str],
+    model: Measured, ours: Ours, wanted: Sequence[Array], threads: int, seconds: float, pairs: Pairs | None
 ) -> ModelRow:
-    apart = {Ours.name: 0.0}
+    engines: list[WholeEngine] = [ours]
+    apart, left_out = {Ours.name: 0.0}, dict(model.failed)
     if pairs is not None:
-        engines[0].stream(pairs)
+        ours.stream(pairs)
     for kind in PEERS:
-        ways, error = _ways(kind, found, feed, wanted, threads, pairs, left_out)
+        ways, error = _ways(kind, model, wanted, threads, pairs, left_out)
         if ways:
             best = _fastest(ways)
             engines.append(ways[best])
             apart[kind.name] = error[best]
     if seconds and not _started:
-        _started.append(name)
+        _started.append(model.name)
         times_in_turn(engines, threads, STARTING)
     times, _ = times_in_turn(engines, threads, seconds)
     figures = {}
@@ -136,7 +126,8 @@ def _row(
         low, median, high = quartiles(record)
         how = ", ".join(filter(None, (engine.setting, engine.note)))
         figures[engine.name] = Timed(median, (low, high), apart[engine.name], how)
-    return ModelRow(name, threads, pairs is not None, figures, left_out, *aim)
+    aim = model.aim if pairs is None else model.aim_of_stream
+    return ModelRow(model.name, threads, pairs is not None, figures, left_out, aim, model.against)
 
 
 def _reason(problem: Exception) -> str:
@@ -152,8 +143,7 @@ def _fastest(ways: Sequence[WholeEngine]) -> int:
 
 def _ways(
     kind: type[WholeEngine],
-    found: Sequence[Converted],
-    feed: Feed,
+    model: Measured,
     wanted: Sequence[Array],
     threads: int,
     pairs: Pairs | None,
@@ -162,7 +152,7 @@ def _ways(
     """An engine on every form of the model that it reads, with one thread and with all; their differences from us."""
     ways: list[WholeEngine] = []
     errors: list[float] = []
-    forms_of_it = [form for form in found if form.kind in kind.reads]
+    forms_of_it = [form for form in model.forms if form.kind in kind.reads]
     if not installed(kind):
         left_out[kind.name] = f"not installed: pip install {kind.install}"
         return ways, errors
@@ -171,7 +161,7 @@ def _ways(
     for form in forms_of_it:
         for count in dict.fromkeys((threads, 1) if kind.chooses_threads else (threads,)):
             try:
-                engine = kind(form.path, feed, count)
+                engine = kind(form.path, model.feed, count)
                 apart, which = difference(wanted, engine.outputs())
                 if apart > SAME:
                     raise ValueError(f"other outputs than ours: off by {apart:.1e}")
