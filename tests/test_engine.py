@@ -89,6 +89,22 @@ def run_on(isa, case, expected):
         _core.use_isa(before)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("isa", ISAS)
+def test_every_number_of_last_units(isa, dtype):
+    """The units that do not fill a vector lie closer, in quarters and halves of one, beside any panels before them."""
+    rng, before = np.random.default_rng(3), _core.isa()
+    _core.use_isa(isa)
+    try:
+        for hidden in [*range(1, 41), 52, 68, 100]:
+            lstm = fl.LSTM(random_weights(rng, int(rng.choice([1, 3, 20, 150])), hidden)).astype(dtype)
+            for batch, time in ((1, 1), (1, 5), (2, 3), (7, 2)):
+                x = rng.standard_normal((batch, time, lstm.input_size)).astype(np.float32)
+                assert largest_error(lstm(x), oracle(lstm.weights, x, None, None)) <= LIMIT, (hidden, batch)
+    finally:
+        _core.use_isa(before)
+
+
 @settings(deadline=None, max_examples=100)
 @given(seed=st.integers(0, 2**32 - 1), threads=st.integers(1, 4))
 def test_any_shape_lengths_and_threads(seed, threads):

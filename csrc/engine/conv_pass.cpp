@@ -146,6 +146,7 @@ void ConvPass::update_plain(const Range& places, const Scratch& scratch, float* 
   a.h_out_row = a.c_row = row_;
   a.units = lstm_.filters();
   a.last_panel = packed.recurrent.panels;
+  a.last_outputs = packed.recurrent.last_outputs;
   a.rows = places.count();
   a.steps = 1;
   kernels_.recur(a);
@@ -160,6 +161,7 @@ void ConvPass::update_any(const Range& places, const Scratch& scratch, float* h)
     a.bias = matrix.bias.floats();
     a.input_size = matrix.inputs;
     a.last_panel = matrix.panels;
+    a.last_outputs = matrix.last_outputs;
     a.x = windows;
     a.rows = places.count();
     a.z = sums;

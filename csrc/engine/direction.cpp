@@ -143,6 +143,7 @@ Recurrence DirectionPass::recurrence(const Piece& piece, const RowView& in, cons
   r.units = shape_.hidden_size;
   r.first_panel = group.share_of(packed_.recurrent.panels, group.id);
   r.last_panel = group.share_of(packed_.recurrent.panels, group.id + 1);
+  r.last_outputs = packed_.recurrent.outputs_before(r.last_panel);
   r.rows = piece.active;
   return r;
 }
@@ -170,6 +171,7 @@ void DirectionPass::claim_panels(Recurrence& step, const Group& group) {
     step.first_panel = std::min(panels, claimed_panels_.fetch_add(few, std::memory_order_relaxed));
     if (step.first_panel == panels) return;
     step.last_panel = std::min(panels, step.first_panel + few);
+    step.last_outputs = packed_.recurrent.outputs_before(step.last_panel);
     rows_.kernels.recur(step);
   }
 }
@@ -229,6 +231,7 @@ void DirectionPass::project(const PackedMatrix& matrix, std::size_t rows, const 
   a.input_size = matrix.inputs;
   a.first_panel = group.share_of(matrix.panels, group.id);
   a.last_panel = group.share_of(matrix.panels, group.id + 1);
+  a.last_outputs = matrix.outputs_before(a.last_panel);
   a.x = group.x_rows;
   a.rows = rows;
   a.z = z.data;

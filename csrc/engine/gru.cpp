@@ -165,6 +165,7 @@ void Gru::project(const PackedMatrix& matrix, const Projection& what, const Scra
   a.bias = matrix.bias.floats();
   a.input_size = matrix.inputs;
   a.last_panel = matrix.panels;
+  a.last_outputs = matrix.last_outputs;
   a.rounded_x = {s.rounded, rounded_row_bytes(shape_.precision, matrix.inputs)};
   table_.of[static_cast<std::size_t>(shape_.precision)].project(a);
 }

@@ -65,6 +65,10 @@ struct Shape {
 struct PackedMatrix {
   Buffer weights, bias;
   std::size_t inputs = 0, panels = 0;
+  std::size_t last_outputs = 0;  // that the last panel has; 0: all
+
+  // The same of the panels before `last`.
+  std::size_t outputs_before(std::size_t last) const { return last == panels ? last_outputs : 0; }
 };
 
 // A cell that is not the plain one, and the arrays that it points to.

@@ -32,7 +32,7 @@ void put(char* at, std::size_t index, T value) {
 }
 
 void pack_int8(const PanelRow& row, const float* weights, std::size_t inputs) {
-  const std::size_t width = 4 * row.lanes, place = row.slot * row.lanes + row.lane;
+  const std::size_t width = row.slots * row.lanes, place = row.slot * row.lanes + row.lane;
   float most = 0.0f;
   for (std::size_t k = 0; k < inputs; ++k) most = std::max(most, std::fabs(weights[k]));
   const float scale = most / 127.0f;
@@ -54,7 +54,7 @@ void pack_int8(const PanelRow& row, const float* weights, std::size_t inputs) {
 
 void pack_row(Precision precision, const PanelRow& row, const float* weights, std::size_t inputs) {
   if (is_int8(precision)) return pack_int8(row, weights, inputs);
-  const std::size_t width = 4 * row.lanes, place = row.slot * row.lanes + row.lane;
+  const std::size_t width = row.slots * row.lanes, place = row.slot * row.lanes + row.lane;
   const std::size_t beside = row.slot / 2 * 2 * row.lanes + 2 * row.lane + row.slot % 2;
   for (std::size_t k = 0; k < inputs; ++k) {
     if (precision == Precision::float32)

@@ -8,7 +8,7 @@ namespace fusedlstm {
 
 struct PanelRow {
   char* panel;
-  std::size_t slot, lane, lanes;  // slot: the gate
+  std::size_t slot, slots, lane, lanes;  // slot: the gate, of as many as the panel has
 };
 
 // The weights must be numbers of that precision already (precision.py rounds): for int8 every one is a whole number of

@@ -3,7 +3,10 @@
 // Packed weights. Units are cut into panels of `lanes` units; a panel holds the four gates of its units:
 //   weights  [panel][k][gate][lane]     k runs over the inputs (or the recurrent inputs), gates i, f, g, o
 //   bias, z  [panel][gate][lane]        z: the pre-activations of one row
-// Lanes past the last unit hold zeros and are never read back. bfloat16 holds two gates of a lane side by side,
+// Lanes past the last unit hold zeros and are never read back. Of the last panel there are only the vectors that its outputs
+// fill (`tail_vectors`), so that k follow each other sooner; a plain cell's few last units have their gates side by side:
+//   weights  [k][gate][unit]            quarters or halves of a vector; bias and z the same
+// bfloat16 holds two gates of a lane side by side,
 // [panel][k][gate / 2][lane][gate % 2], or where x and h are bfloat16 too, two k: [panel][k / 2][gate][lane][k % 2], with
 // zeros up to an even number; int8 is described below.
 //
@@ -33,7 +36,13 @@ constexpr bool is_int8(Precision precision) {
   return precision == Precision::int8_by_16 || precision == Precision::int8_by_8;
 }
 
-// Bytes of a panel of `inputs` k; width: its outputs, 4 * lanes.
+// Vectors of a last panel whose outputs fill `vectors`, of four.
+constexpr std::size_t tail_vectors(Precision precision, std::size_t vectors) {
+  if (is_int8(precision) || precision == Precision::bfloat16_by_bfloat16) return 4;
+  return precision == Precision::bfloat16 ? round_up(vectors, 2) : vectors;
+}
+
+// Bytes of a panel of `inputs` k; width: its outputs, 4 * lanes, or of a last one lanes * tail_vectors.
 constexpr std::size_t panel_bytes(Precision precision, std::size_t inputs, std::size_t width) {
   if (is_int8(precision)) return width * (4 + 4 * (round_up(inputs, integer_block) / integer_block) + round_up(inputs, 4));
   if (precision == Precision::bfloat16_by_bfloat16) return width * round_up(inputs, 2) * 2;
@@ -63,7 +72,7 @@ struct Projection {
   const float* bias;
   std::size_t input_size;
   std::size_t first_panel, last_panel;
-  std::size_t last_outputs;  // of the last panel, those that are wanted, and z has room for; 0: all
+  std::size_t last_outputs;  // that the last panel has, and z has room for; 0: all
   const float* const* x;     // one pointer a row
   std::size_t rows;
   float* z;
@@ -99,6 +108,7 @@ struct Recurrence {
 
   std::size_t units;  // all units of the layer: the last panel may be partly filled
   std::size_t first_panel, last_panel;
+  std::size_t last_outputs;  // that the last panel has, gaps between its gates included; 0: all
   std::size_t rows, steps;
   bool last_panel_first;  // the order of the first step; it alternates, so that what was read last is read first
 };

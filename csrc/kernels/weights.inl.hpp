@@ -20,7 +20,6 @@ FL_INLINE unsigned char* rounded_row(const fusedlstm::Rounded& rounded, std::siz
 struct FloatKind {
   static constexpr bool rounds = false;   // x and h, before they are multiplied
   static constexpr bool integer = false;  // to whole numbers, whose sums are made in integer.inl.hpp
-  static constexpr bool narrow = true;    // has kernels for a part of a panel
   static constexpr int rows = row_block, panels = panel_block;
   static constexpr std::size_t step = 1;
   // Terms that one chain of multiply-adds takes before it is added to the total. Rounding errors grow with the length of a
@@ -68,7 +67,7 @@ struct BfloatPairs : FloatKind {
   static constexpr auto precision = fusedlstm::Precision::bfloat16_by_bfloat16;
   using Weight = std::uint16_t;
   using Row = const unsigned char*;
-  static constexpr bool rounds = true, narrow = false;
+  static constexpr bool rounds = true;
   static constexpr std::size_t step = 2;
   static constexpr std::size_t sum_block = 512;  // beside the rounding of x and h no chain's errors matter
 #ifdef FL_BFLOAT_PRODUCTS

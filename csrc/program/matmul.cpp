@@ -96,22 +96,24 @@ class FloatProduct : public Step {
     return s;
   }
 
+  // As pack_rows.
   void pack(const float* w, float* to) const {
     const std::ptrdiff_t k_step = stride_at(f_.w, 2), n_step = stride_at(f_.w, 1);
     const std::size_t outputs = static_cast<std::size_t>(sizes_.outputs);
     for (std::size_t panel = 0; panel < panels_; ++panel, to += inputs_ * width_) {
       const std::size_t first = panel * width_, count = std::min(width_, outputs - first);
+      const std::size_t width = round_up(count, table_.lanes);
       const float* const from = w + static_cast<std::ptrdiff_t>(first) * n_step;
-      if (count < width_)
-        for (std::size_t k = 0; k < inputs_; ++k) std::fill(to + k * width_ + count, to + (k + 1) * width_, 0.0f);
+      if (count < width)
+        for (std::size_t k = 0; k < inputs_; ++k) std::fill(to + k * width + count, to + (k + 1) * width, 0.0f);
       if (n_step == 1) {
         for (std::size_t k = 0; k < inputs_; ++k)
-          std::memcpy(to + k * width_, from + static_cast<std::ptrdiff_t>(k) * k_step, count * sizeof(float));
+          std::memcpy(to + k * width, from + static_cast<std::ptrdiff_t>(k) * k_step, count * sizeof(float));
         continue;
       }
       for (std::size_t n = 0; n < count; ++n)
         for (std::size_t k = 0; k < inputs_; ++k)
-          to[k * width_ + n] = from[static_cast<std::ptrdiff_t>(n) * n_step + static_cast<std::ptrdiff_t>(k) * k_step];
+          to[k * width + n] = from[static_cast<std::ptrdiff_t>(n) * n_step + static_cast<std::ptrdiff_t>(k) * k_step];
     }
   }
 
@@ -123,7 +125,7 @@ class FloatProduct : public Step {
     a.bias = zeros_.floats();
     a.input_size = inputs_;
     a.last_panel = panels_;
-    a.last_outputs = static_cast<std::size_t>(sizes_.outputs) - (panels_ - 1) * width_;
+    a.last_outputs = static_cast<std::size_t>(sizes_.outputs) % width_;
     a.x = s.rows;
     for (std::size_t first = 0; first < rows; first += block_) {
       a.rows = std::min(block_, rows - first);

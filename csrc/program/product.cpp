@@ -119,7 +119,7 @@ class Product : public Step {
       a.bias = weights_->matrix.bias.floats();
       a.input_size = inputs_;
       a.last_panel = weights_->matrix.panels;
-      a.last_outputs = outputs_ - (a.last_panel - 1) * 4 * table_.lanes;
+      a.last_outputs = weights_->matrix.last_outputs;
       a.x = s.rows;
       a.rows = count;
       a.z = direct_ ? y + rows_.y[first] : s.z;

@@ -39,6 +39,13 @@ inline vec keep_first(vec a, std::size_t count) {  // zeros behind them
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), lane)));
 }
+// Part I of PARTS, 2 or 4, zeros behind it.
+template <int PARTS, int I>
+inline vec part(vec a) {
+  const __m128 half = _mm256_extractf128_ps(a, PARTS == 2 ? I : I / 2), zero = _mm_setzero_ps();
+  if constexpr (PARTS == 2) return _mm256_zextps128_ps256(half);
+  return _mm256_zextps128_ps256(I % 2 == 0 ? _mm_movelh_ps(half, zero) : _mm_movehl_ps(zero, half));
+}
 inline vec in_register(vec a) {
 #if defined(__GNUC__)
   asm("" : "+x"(a));

@@ -36,6 +36,12 @@ inline void store_first(float* p, vec a, std::size_t count) {
 inline vec keep_first(vec a, std::size_t count) {  // zeros behind them
   return _mm512_maskz_mov_ps(static_cast<__mmask16>((1u << count) - 1u), a);
 }
+// Part I of PARTS, 2 or 4, zeros behind it.
+template <int PARTS, int I>
+inline vec part(vec a) {
+  if constexpr (PARTS == 2) return _mm512_zextps256_ps512(_mm512_extractf32x8_ps(a, I));
+  return _mm512_zextps128_ps512(_mm512_extractf32x4_ps(a, I));
+}
 inline vec in_register(vec a) {
 #if defined(__GNUC__)
   asm("" : "+v"(a));

@@ -34,6 +34,12 @@ inline vec keep_first(vec a, std::size_t count) {  // zeros behind them
   const std::uint32_t all = 0xffffffffu, kept[8] = {all, all, all, all, 0, 0, 0, 0};
   return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vld1q_u32(kept + lanes - count)));
 }
+// Part I of PARTS, 2 or 4, zeros behind it.
+template <int PARTS, int I>
+inline vec part(vec a) {
+  if constexpr (PARTS == 2) return vcombine_f32(I == 0 ? vget_low_f32(a) : vget_high_f32(a), vdup_n_f32(0.0f));
+  return vsetq_lane_f32(vgetq_lane_f32(a, I), vdupq_n_f32(0.0f), 0);
+}
 inline vec in_register(vec a) { return a; }
 inline vec broadcast(float a) { return vdupq_n_f32(a); }
 inline vec add(vec a, vec b) { return vaddq_f32(a, b); }

@@ -48,6 +48,11 @@ inline vec keep_first(vec a, std::size_t count) {  // zeros behind them
   for (std::size_t i = count; i < lanes; ++i) a.lane[i] = 0.0f;
   return a;
 }
+// Part I of PARTS, 2 or 4, zeros behind it.
+template <int PARTS, int I>
+inline vec part(vec a) {
+  return load_first(a.lane + I * (4 / PARTS), 4 / PARTS);
+}
 inline vec in_register(vec a) { return a; }
 inline vec broadcast(float a) {
   return each([&](int) { return a; });
