@@ -31,6 +31,11 @@ def gru_node(build, x, op="GRU", hidden=5, features=4, **options):
     return build(op, x, *weights, hidden_size=hidden, outputs=2, **options)
 
 
+def conv_lstm_node(build, x, *more, **options):
+    taps = (2,) if more else (2, 2)
+    return build("fusedlstm.ConvLSTM", x, random(12, *taps, 1), random(12, *taps, 3), *more, outputs=3, **options)[0]
+
+
 def bct(build, x):
     return build("Transpose", x, perm=(0, 2, 1))
 
@@ -106,6 +111,10 @@ ALONE = {
     )[0],
     "gru": lambda b: gru_node(b, b("Transpose", "x", perm=(1, 0, 2)), linear_before_reset=1)[0],
     "gru, rows first": lambda b: gru_node(b, "x", layout=1)[0],
+    "frames": lambda b: conv_lstm_node(b, b("Reshape", "x", [2, -1, 2, 2, 1])),
+    "lines with a first state": lambda b: conv_lstm_node(
+        b, b("Reshape", "x", [2, -1, 4, 1]), "", random(2, 4, 3), random(2, 4, 3), padding="same"
+    ),
     "rnn": lambda b: gru_node(b, b("Transpose", "x", perm=(1, 0, 2)), "RNN")[0],
     "branches of different pasts": lambda b: b(
         "Concat",

@@ -94,7 +94,7 @@ py::tuple run(const Packed& lstm, Strided x, Strided y, std::optional<Contiguous
 }  // namespace
 
 void bind_conv_lstm(py::module_& module) {
-  py::class_<Packed>(module, "ConvLstm", "Packed weights of a ConvLSTM, ready to run.")
+  py::class_<Packed, std::shared_ptr<Packed>>(module, "ConvLstm", "Packed weights of a ConvLSTM, ready to run.")
       .def(py::init(&make), py::arg("weight_ih"), py::arg("weight_hh"), py::arg("bias").none(true), py::arg("strides"),
            py::arg("dilation"), py::arg("same"), py::arg("cell").none(true))
       .def("run", &run, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("h_0").none(true),

@@ -149,6 +149,14 @@ void lstm(Model& model, std::shared_ptr<Whole<Lstm>> lstm, const py::tuple& give
                                         model.tensor(made[2], true)}));
 }
 
+// given: x, h_0 and c_0 or None; made: y, h_n, c_n
+void conv_lstm(Model& model, std::shared_ptr<Whole<ConvLstm>> lstm, const py::tuple& given, const py::tuple& made) {
+  if (given.size() != 3 || made.size() != 3) throw std::invalid_argument("ConvLSTM: expected 3 inputs and 3 outputs");
+  model.add(conv_lstm_step(std::move(lstm),
+                           {model.tensor(given[0], false), model.maybe(given[1]), model.maybe(given[2]),
+                            model.tensor(made[0], true), model.tensor(made[1], true), model.tensor(made[2], true)}));
+}
+
 std::shared_ptr<PackedWeights> weights_from(const Floats& matrix, const std::optional<Floats>& bias,
                                             const std::string& dtype, const std::string& products) {
   if (matrix.ndim() != 2 || matrix.shape(0) < 1 || matrix.shape(1) < 1 ||
@@ -178,6 +186,7 @@ void bind_program(py::module_& module) {
       .def("product", &product, py::arg("weights").none(false), py::arg("x"), py::arg("y"), py::arg("windows").none(true),
            py::arg("activation").none(true))
       .def("lstm", &lstm, py::arg("lstm").none(false), py::arg("given"), py::arg("made"))
+      .def("conv_lstm", &conv_lstm, py::arg("lstm").none(false), py::arg("given"), py::arg("made"))
       .def(
           "shape", [](const Model& self, std::size_t array) { return py::tuple(py::cast(self.slot(array).shape)); },
           py::arg("array"), "Of an input or, counted on, an output.")

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "../engine/conv_lstm.hpp"
 #include "../engine/gru.hpp"
 #include "../engine/lstm.hpp"
 #include "program.hpp"
@@ -171,6 +172,13 @@ struct LstmArrays {
   Tensor h_n, c_n;  // contiguous, as Lstm has them
 };
 std::unique_ptr<Step> lstm_step(std::shared_ptr<const Lstm> lstm, const LstmArrays& arrays);
+
+struct FrameArrays {
+  Tensor x;                        // (batch, time, height, width, channels)
+  std::optional<Tensor> h_0, c_0;  // (batch, height, width, filters), contiguous
+  Tensor y, h_n, c_n;              // likewise
+};
+std::unique_ptr<Step> conv_lstm_step(std::shared_ptr<const ConvLstm> lstm, const FrameArrays& arrays);
 
 // Directions of a GRU or an RNN, the second one backward, or the only one.
 struct GruLayer {

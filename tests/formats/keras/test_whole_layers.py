@@ -301,6 +301,29 @@ def test_conv_lstm(case, sequences, tmp_path):
     check(randomized(keras.Sequential([layers.Input(shape), make(return_sequences=sequences)])), tmp_path, FILES)
 
 
+def test_conv_lstm_of_any_number_of_steps(tmp_path):
+    """As in Keras's example of next frames; and live, frame by frame."""
+    x = keras.Input((None, 6, 7, 2))
+    y = layers.ConvLSTM2D(4, 3, padding="same", return_sequences=True, activation="relu")(x)
+    y = layers.BatchNormalization()(y)
+    y = layers.ConvLSTM2D(3, 1, padding="same", return_sequences=True)(y)
+    y = layers.Conv3D(1, (1, 3, 3), activation="sigmoid", padding="same")(y)
+    model = randomized(keras.Model(x, y))
+    given = np.random.default_rng(0).normal(size=(2, 5, 6, 7, 2)).astype(np.float32)
+    check(model, tmp_path, FILES, [given])
+    loaded = fl.Model.load(tmp_path / "m.keras")
+    stream, whole = loaded.stream(2), loaded(given)
+    assert np.stack([stream.step(given[:, at]) for at in range(5)], 1).tobytes() == whole.tobytes()
+    loaded.save(tmp_path / "m.safetensors")
+    assert fl.Model.load(tmp_path / "m.safetensors")(given).tobytes() == whole.tobytes()
+
+
+def test_conv_lstm_from_states(tmp_path):
+    x, h, c = keras.Input((4, 6, 2)), keras.Input((6, 3)), keras.Input((6, 3))
+    cell = layers.ConvLSTM1D(3, 3, padding="same", return_state=True, return_sequences=True, dropout=0.2)
+    check(randomized(keras.Model([x, h, c], list(cell(x, initial_state=[h, c])))), tmp_path, FILES)
+
+
 @pytest.mark.parametrize("mode, shape", [("multi_hot", (3,)), ("one_hot", (1,))])
 def test_category_encoding(mode, shape, tmp_path):
     model = keras.Sequential([layers.Input(shape, dtype="int32"), layers.CategoryEncoding(5, mode), layers.Dense(2)])

@@ -10,9 +10,10 @@ import numpy as np
 from ... import _core
 from ..._packing import pack
 from ...errors import FormatError
-from ...weights import LSTMWeights
+from ...weights import PLAIN, Cell, LSTMWeights
 from ..graph import Node
 from ..operators import Array
+from ..operators.fused import conv_lstm_shapes
 from ..operators.lowers import lowers
 from ..operators.recurrent import activations_of
 from ..plan import Plan
@@ -50,6 +51,50 @@ def _lstm(plan: Plan, node: Node) -> None:
         raise FormatError("padding='repeat' beside lengths is not supported")
     given: list[Any] = [plan.dense(plan.read(name)) if name else None for name in names[1:]]
     plan.emit("lstm", core, (x, *given), (y, *made))
+    for one in copies:
+        plan.copy(*one)
+
+
+@lowers("fusedlstm.ConvLSTM")
+def _conv_lstm(plan: Plan, node: Node) -> None:
+    """Over two axes throughout: one axis is a line, of height 1."""
+    x, *weights = node.inputs[:4]
+    w, r, b = arrays = [plan.value(name) if name else None for name in (*weights, "")[:3]]
+    if w is None or r is None or (b is None and any(weights[2:])):
+        raise FormatError("weights that are computed are not supported")
+    a, rank = node.attributes, len(plan.shape(x)) - 3
+    ones = (1,) * (2 - rank)
+    cell = Cell(a["gate"], a["candidate"], a["output"])
+
+    def frames(one: Tensor) -> Tensor:
+        at = len(one.shape) - 2
+        return one.view((*one.shape[:at], *ones, *one.shape[at:]), (*one.strides[:at], *ones, *one.strides[at:]))
+
+    def pack() -> _core.ConvLstm:
+        kernel, recurrent = (np.ascontiguousarray(one, np.float32) for one in (w, r))
+        return _core.ConvLstm(
+            kernel.reshape(len(kernel), *ones, *kernel.shape[1:]),
+            recurrent.reshape(len(recurrent), *ones, *recurrent.shape[1:]),
+            None if b is None else np.ascontiguousarray(b, np.float32),
+            (*ones, *(a["strides"] or (1,) * rank)),
+            (*ones, *(a["dilations"] or (1,) * rank)),
+            a["padding"] == "same",
+            None if cell == PLAIN else cell,
+        )
+
+    key = ("conv_lstm", *weights, a["strides"], a["dilations"], a["padding"], a["gate"], a["candidate"], a["output"])
+    core = plan.packed.get(key, pack, *arrays)
+    y, state = conv_lstm_shapes(a, *map(plan.shape, node.inputs[:3]))
+    targets: list[Tensor] = []
+    copies = []
+    for k, (name, shape) in enumerate(zip(plan.wanted(node, 3), (y, state, state))):
+        target = plan.write(name) if name else plan.scratch("f", shape)
+        if k and not target.contiguous:
+            copies.append((plan.scratch("f", shape), target))
+            target = copies[-1][0]
+        targets.append(frames(target))
+    states = [plan.dense(plan.read(name)) if name else None for name in (*node.inputs, "", "", "")[4:6]]
+    plan.emit("conv_lstm", core, (frames(plan.read(x)), *(one and frames(one) for one in states)), tuple(targets))
     for one in copies:
         plan.copy(*one)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...weights import LSTMWeights
-from .convolution import CONV, conv_shape, convolve
+from ...weights import SIGMOID, TANH, LSTMWeights
+from .convolution import CONV, conv_shape, convolve, geometry
 from .elementwise import wide
 from .matrix import matmul_shape
 from .operator import (
@@ -16,10 +16,12 @@ from .operator import (
     Attribute,
     Attributes,
     Call,
+    Shape,
     TensorType,
     differ,
     expect_rank,
     flag,
+    integers,
     operator,
     same_types,
     text,
@@ -64,6 +66,61 @@ def _lstm(
         c = np.zeros((*h.shape[:2], weights.hidden_size))
     y, h_n, c_n = run_lstm(weights, x.swapaxes(0, 1) if a["x_batch_first"] else x, h, c, lengths)
     return [one.astype(x.dtype) for one in (y.swapaxes(0, 1) if a["y_batch_first"] else y, h_n, c_n)]
+
+
+def _windows(a: Attributes) -> dict[str, Any]:
+    """How a ConvLSTM's windows go over x, as a convolution has it."""
+    pad = "SAME_UPPER" if a["padding"] == "same" else "VALID"
+    return {"strides": a["strides"], "dilations": a["dilations"], "pads": None, "auto_pad": pad, "group": 1}
+
+
+def conv_lstm_shapes(a: Attributes, x: Shape, w: Shape, r: Shape) -> tuple[Shape, Shape]:
+    """The shapes of y and of a state."""
+    space = geometry(_windows(a), x[2:-1], w[1:-1])[-1]
+    return (*x[:2], *space, r[-1]), (x[0], *space, r[-1])
+
+
+def _conv_lstm_rule(call: Call) -> list[TensorType]:
+    x, w, r = call.shapes[:3]
+    rank = len(x) - 3
+    if rank not in (1, 2) or len(w) != rank + 2 or len(r) != rank + 2 or r[0] != 4 * r[-1] or w[0] != r[0]:
+        raise ValueError(f"expected x (batch, time, *space, channels), kernels (4 filters, ...), found {x}, {w}, {r}")
+    if differ(x[-1], w[-1]):
+        raise ValueError(f"expected {w[-1]} channels, found {x}")
+    y, state = conv_lstm_shapes(call.attributes, x, w, r)
+    for index, wanted in ((3, (r[0],)), (4, state), (5, state)):
+        if call.has(index) and (len(call.shapes[index]) != len(wanted) or any(map(differ, call.shapes[index], wanted))):
+            raise ValueError(f"expected input {index} of shape {wanted}, found {call.shapes[index]}")
+    dtype = call.dtypes[0]
+    return [TensorType(one, dtype) for one in (y, state, state)]
+
+
+@operator(
+    "fusedlstm.ConvLSTM",
+    _conv_lstm_rule,
+    (3, 6),
+    (0, 3),
+    strides=integers(least=1),
+    dilations=integers(least=1),
+    padding=text("same", "valid"),
+    gate=Attribute("an object", SIGMOID),
+    candidate=Attribute("an object", TANH),
+    output=Attribute("an object", TANH),
+)
+def _conv_lstm(
+    a: Attributes, x: Array, w: Array, r: Array, b: Array | None = None, h: Array | None = None, c: Array | None = None
+) -> list[Array]:
+    same = _windows({"strides": None, "dilations": None, "padding": "same"})
+    w, r, frames = (np.moveaxis(wide(one), -1, at) for one, at in ((w, 1), (r, 1), (x, 2)))
+    bias = 0 if b is None else wide(b).reshape(-1, *(1,) * (x.ndim - 3))
+    _, state = conv_lstm_shapes(a, x.shape, np.moveaxis(w, 1, -1).shape, np.moveaxis(r, 1, -1).shape)
+    h, c = (np.moveaxis(np.zeros(state) if one is None else wide(one), -1, 1) for one in (h, c))
+    y = np.empty((x.shape[1], *h.shape))
+    for k, frame in enumerate(frames.swapaxes(0, 1)):
+        i, f, g, o = np.split(convolve(_windows(a), frame, w) + convolve(same, h, r) + bias, 4, 1)
+        c = activate(a["gate"], f) * c + activate(a["gate"], i) * activate(a["candidate"], g)
+        y[k] = h = activate(a["gate"], o) * activate(a["output"], c)
+    return [np.moveaxis(one, at, -1).astype(x.dtype) for one, at in ((y.swapaxes(0, 1), 2), (h, 1), (c, 1))]
 
 
 def _dense_rule(call: Call) -> list[TensorType]:

@@ -124,6 +124,32 @@ def _apart(weights: LSTMWeights) -> list[LSTMWeights]:
     ]
 
 
+@goes("fusedlstm.ConvLSTM")
+def _conv_lstm(moving: Moving) -> Moved:
+    if moving.walk.rows:
+        return _of_rows(moving, (0, None, None, None, 0, 0), (0, 0, 0))
+    flow = _along(moving, 1, len(moving.node.inputs))
+    shape = (moving.shapes[0][0], *moving.made[0][2:])
+    name = moving.node.name or moving.node.outputs[0]
+    states = [moving.walk.state(f"{name}.{one}", _first(moving, 4 + k, shape)) for k, one in enumerate("hc")]
+    names = (*moving.node.outputs, "", "")[1:3]
+    lasts = [latest(moving, flow) if one and one in moving.walk.graph.types else None for one in names]
+
+    def write(chunk: Chunk) -> None:
+        made = [chunk.fresh(f"{state.name}'") for state in states]
+        inputs = [chunk.name(one) if one else "" for one in (*moving.node.inputs, "")[:4]]
+        outputs = [moving.node.outputs[0] or chunk.fresh(name), *made]
+        chunk.nodes.append(
+            node(moving.node.op, [*inputs, *map(chunk.state, states)], outputs, moving.node.name, **moving.a)
+        )
+        for one, state, here in zip(names, states, made):
+            chunk.keep(state, here)
+            if one:
+                chunk.put(one, here)
+
+    return Moved([flow, *lasts][: len(moving.node.outputs)], write)
+
+
 @goes("GRU", "RNN")
 def _gru(moving: Moving) -> Moved:
     a, layout = moving.a, moving.a["layout"]
