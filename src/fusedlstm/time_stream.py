@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class TimeStream:
         self._narrow = not self.model.inputs.narrow.isdisjoint(along.free)
         self._lives: dict[Any, _Live] = {}
         self._live: _Live | None = None  # which every step from now on is one of
+        self._go: Callable[[], None] | None = None  # takes one on its own buffers, if that is what they are
         self._set(dict(zip(self._names, along.first)), 0)
         # What steps without arguments use, wherever the stream is.
         self._bound = _Live(self, along.chunk(self._walk.warm, 1), 1, 0)
@@ -69,20 +70,20 @@ class TimeStream:
         TypeError, ValueError
             Arrays that do not fit. The state is as before.
         """
-        live = self._live
-        if live is self._bound and not kwargs:  # most steps are like the one before
-            if not args:
-                live.step_in_place()
-                return self._shown
-            found = None if self._narrow else live.core.step(args)
-            if found is not None:
-                return _one(cast(found, live.casts) if live.casts else found)
         if not args and not kwargs:
+            if self._go is not None:  # most steps are like the one before
+                self._go()
+                return self._shown
             made = self._run(list(self._bound.given), 1)
             for one, part in zip(self._outputs, made):
                 if part.size:
                     one[...] = part
             return _some([one if part.size else None for one, part in zip(self._outputs, made)])
+        live = self._bound
+        if self._live is live and not (kwargs or self._narrow):
+            found = live.core.step(args)
+            if found is not None:
+                return _one(cast(found, live.casts) if live.casts else found)
         arrays, lost = self._arguments(args, kwargs, 1)
         flows = [self._along.flow(name) for name in self._walk.outputs]
         now = self._core.steps
@@ -225,6 +226,7 @@ class TimeStream:
                 live = self._lives[key] = _Live(self, self._along.chunk(before, count), count, 0 if steady else count)
             live.core.take_over()
             self._live = live if steady else None
+            self._go = live.core.step_in_place if self._live is self._bound else None
         return live
 
     def _several(self, arrays: list[Array], count: int) -> list[Array]:
@@ -274,7 +276,7 @@ class TimeStream:
             for k, name in enumerate(self._names):
                 self._core.set(k, states[name])
             self._core.steps = steps
-            self._live = None
+            self._live = self._go = None
 
 
 def _one(values: Sequence[Any]) -> Any:
@@ -294,7 +296,6 @@ class _Live:
         self.count, self.places = count, chunked.made
         made = [place for place in chunked.made if place is not None]
         self.core = _core.Live(chunked.program, stream._core, chunked.states, [], chunked.given, made, steps)
-        self.step_in_place = self.core.step_in_place
         first = len(chunked.given) + len(chunked.states)
         self.given = tuple(self.core.array(place) for place in chunked.given)
         arrays = [None if place is None else self.core.array(first + place) for place in chunked.made]
