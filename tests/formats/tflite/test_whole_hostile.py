@@ -128,7 +128,7 @@ def _nested(width):
     return file
 
 
-FAR = 1 << 30
+FAR, TWO = 1 << 30, "two numbers where one is expected"
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,18 @@ FAR = 1 << 30
         _alone("ONE_HOT", [np.zeros(4, np.int32), np.int32(2**31 - 1), np.float32(1), np.float32(0)], (2, 3)),
         _alone("STRIDED_SLICE", [None, *[np.array([0, 0], np.int32)] * 3], (2, 3)),
         _alone("FULLY_CONNECTED", [None, random(4, 5), random(4)], (2, 4), options=(8, {})),
+        *(
+            _alone(kind, [np.array([0, 0], np.int32) if one is TWO else one for one in inputs], (2, 3), options=options)
+            for kind, inputs, options in (
+                ("SPLIT", [TWO, None], (35, {0: ("i", 1)})),
+                ("SPLIT_V", [None, np.array([2], np.int32), TWO], (79, {})),
+                ("EXPAND_DIMS", [None, TWO], None),
+                ("CUMSUM", [None, TWO], (102, {})),
+                ("ARG_MAX", [None, TWO], None),
+                ("UNSORTED_SEGMENT_SUM", [None, TWO, TWO], None),
+                ("UNSORTED_SEGMENT_SUM", [np.zeros(0, np.float32), np.zeros(0, np.int32), np.int32(-1)], None),
+            )
+        ),
         _turns(2**31 - 1),
         _turns(-5),
         _nested(1),
