@@ -402,3 +402,11 @@ def test_constants_that_are_none(options):
     model = proto([helper.make_node("Constant", [], ["q"], **options), helper.make_node("Add", ["x", "q"], ["y"])])
     (refused,) = read_graph(Source(model.SerializeToString(), name="")).refusals
     assert "expected a number or a tensor" in str(refused)
+
+
+@pytest.mark.parametrize("shape", [(), (32,), (2, 32, 8)])
+def test_weights_of_another_rank(shape):
+    """Where nothing is known of the sequence, whose shape is checked first."""
+    tensors = {"w": np.zeros(shape, np.float32), "r": np.zeros((1, 32, 8), np.float32)}
+    model = proto([helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=8)], {"x": None}, tensors=tensors)
+    assert "LSTM" in ops(simplify(read_graph(Source(model.SerializeToString(), name=""))))
