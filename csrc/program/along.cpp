@@ -107,10 +107,13 @@ class Tops : public Step {
     std::iota(s.order, s.order + count_, std::int64_t{0});
     // NaN is larger than any number, as in NumPy.
     const auto less = [](T a, T b) { return a < b || (b != b && a == a); };
-    std::partial_sort(s.order, s.order + most_, s.order + count_, [&](std::int64_t i, std::int64_t j) {
+    const auto before = [&](std::int64_t i, std::int64_t j) {
       const T a = top_.largest ? s.values[j] : s.values[i], b = top_.largest ? s.values[i] : s.values[j];
       return less(a, b) || (!less(b, a) && i < j);
-    });
+    };
+    // Masks of rows that are padded at their ends and lengths that are sorted lie in order already.
+    if (!std::is_sorted(s.order, s.order + count_, before))
+      std::partial_sort(s.order, s.order + most_, s.order + count_, before);
     for (std::ptrdiff_t i = 0; i < most_; ++i) {
       values[i * top_.values.strides[top_.axis]] = s.values[s.order[i]];
       indices[i * top_.indices.strides[top_.axis]] = s.order[i];

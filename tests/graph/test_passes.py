@@ -90,6 +90,16 @@ def test_what_changes_nothing_goes(build):
     only(b.graph(b("Relu", build(b))), "Relu")
 
 
+def test_a_slice_of_several_axes():
+    """Those of which it takes all are left out, as TensorFlow writes `x[:, :2]`."""
+    b = Builder(x=("batch", 4, 5))
+    ends = np.array([2**31 - 1, 2, 2**31 - 1])
+    taken = b("Slice", "x", np.zeros(3, np.int64), ends, np.arange(3), np.ones(3, np.int64))
+    found = only(b.graph(taken), "Slice")
+    assert [found.constants[name].tolist() for name in found.nodes[0].inputs[1:]] == [[0], [2], [1], [1]]
+    only(b.graph(b("Slice", "x", np.array([0, -1]), np.array([9, -9]), np.array([1, 2]), np.array([1, -1]))), "Slice")
+
+
 def test_outputs_keep_their_names():
     b = Builder(x=(2, 3))
     inner = b("Relu", "x")
@@ -298,16 +308,17 @@ def test_zero_states_go():
     assert one.inputs == ("x",)
 
 
-def turned(b, x, axis=0):
-    return b("Slice", x, np.array([-1]), np.array([-(2**62)]), np.array([axis]), np.array([-1]))
+def turned(b, x, axis=0, end=-(2**62)):
+    return b("Slice", x, np.array([-1]), np.array([end]), np.array([axis]), np.array([-1]))
 
 
-def test_two_directions_written_apart():
+@pytest.mark.parametrize("end", [-(2**62), -(2**31)])
+def test_two_directions_written_apart(end):
     b = Builder(x=("time", "batch", 4))
     forward, h, _ = lstm(b, "x")
-    backward, _, c = lstm(b, turned(b, "x"), seed=7)
+    backward, _, c = lstm(b, turned(b, "x", end=end), seed=7)
     forward, backward = (b("Squeeze", y, np.array([1])) for y in (forward, backward))
-    both = b("Concat", forward, turned(b, backward), axis=2)
+    both = b("Concat", forward, turned(b, backward, end=end), axis=2)
     found = simplified(b.graph(both, h, c))
     (one,) = [one for one in found.nodes if one.op == "fusedlstm.LSTM"]
     assert one.attributes["weights"].bidirectional

@@ -95,6 +95,14 @@ def test_too_many_turns_are_refused():
         fl.Model(loop("length")).run(arrays(10_000))
 
 
+@pytest.mark.parametrize("count", [[], [2, 3]])
+def test_a_count_that_is_no_number(count):
+    graph = loop("three")
+    graph = Graph(graph.inputs, graph.outputs, graph.nodes, {**graph.constants, "three": np.array(count, np.int64)})
+    with pytest.raises(ValueError, match="Loop node 'walk': a Loop that is no LSTM is supported where shapes say"):
+        fl.Model(graph).run(arrays(4))
+
+
 def test_a_node_that_is_refused_inside():
     body = [*leaky(), Node("Mystery", ("new",), ("found",), {}, "", "this operator is not supported")]
     with pytest.raises(fl.FormatError, match="Mystery node 'found': this operator is not supported"):

@@ -2,12 +2,16 @@
 
 import copy
 import io
+import math
+import re
 import time
 import tracemalloc
 import warnings
 import zipfile
 
-from fusedlstm import ConvLSTMWeights, FormatError, LSTMWeights, formats
+import numpy as np
+
+from fusedlstm import ConvLSTMWeights, FormatError, LSTMWeights, Model, formats
 
 NASTY = [
     None,
@@ -52,6 +56,49 @@ def bytes_of(rng, data):
         elif rng.random() < 0.2:
             del bad[at:]
     return bytes(bad)
+
+
+class Structure:
+    """Where a file of any kind says what it is: around its words and numbers in plain text, and at its ends.
+
+    Most of a model's bytes are weights, of which any value is as good as any other.
+    """
+
+    WORD = re.compile(rb"[A-Za-z_][\w.:/ -]{3,80}")
+    DIGITS = re.compile(rb"(?<=[ :,\[])\d{1,6}(?=[,\]} ])")
+
+    def __init__(self, data):
+        self.data = data
+        self.words = [one.span() for one in self.WORD.finditer(data) if _plain(one.group())]
+        self.digits = [one.span() for one in self.DIGITS.finditer(data)]
+        self.alike = {}
+        for begin, end in self.words:
+            self.alike.setdefault(end - begin, set()).add(data[begin:end])
+        self.alike = {length: sorted(words) for length, words in self.alike.items()}
+
+    def changed(self, rng):
+        """A copy with one to three changes: a word for another of its length, another number, bytes around them."""
+        data = self.data
+        for _ in range(rng.integers(1, 4)):
+            kind = rng.integers(6)
+            if kind == 0 and self.words:
+                begin, end = self.words[rng.integers(len(self.words))]
+                words = self.alike[end - begin]
+                data = data[:begin] + words[rng.integers(len(words))] + data[end:]
+            elif kind == 1 and self.digits:
+                begin, end = self.digits[rng.integers(len(self.digits))]
+                number = str(rng.choice([0, 1, 2, 3, 7, 9, 10 ** (end - begin) - 1]))
+                data = data[:begin] + number.zfill(end - begin).encode()[: end - begin] + data[end:]
+            else:
+                ends = [(0, 200), (max(0, len(data) - 2000), len(data))]
+                begin, end = [*self.words, *ends][rng.integers(len(self.words) + 2)]
+                begin, end = max(0, begin - 60), end + 60
+                data = data[:begin] + bytes_of(rng, data[begin:end]) + data[end:]
+        return data
+
+
+def _plain(word):
+    return sum(chr(one).isalnum() for one in word) > 0.7 * len(word)
 
 
 def zip_of(rng, data):
@@ -134,3 +181,29 @@ def survives(path, files, seconds=5.0, megabytes=32):
     finally:
         tracemalloc.stop()
     return refused
+
+
+def runs(data, seconds=5.0, megabytes=64):
+    """Whether a whole model loads and runs; whatever the file is, it is refused in time and without much memory."""
+    begin = time.process_time()
+    tracemalloc.start()
+    try:
+        model = Model.load(data)
+    except FormatError:
+        model = None
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < megabytes << 20, f"{peak >> 20} MB"
+    good = model is not None
+    if good:
+        inputs = [np.zeros([size or 1 for size in one.shape], one.dtype) for one in model.inputs.values()]
+        outputs = [math.prod(size or 1 for size in one.shape) for one in model.outputs.values()]
+        if sum(one.size for one in inputs) + sum(outputs) < 1 << 20:  # a model may be large, if it says so
+            try:
+                model(*inputs)
+            except ValueError:
+                good = False
+    taken = time.process_time() - begin
+    assert taken < seconds, f"{taken:.1f} s"
+    return good

@@ -54,9 +54,10 @@ class _Writer(Writing):
         most, go = (self.constants.get(name) if name else None for name in [*one.inputs, "", ""][:2])
         condition = self.constants.get(body.outputs[0].name)
         goes_on = body.outputs[0].name == body.inputs[1].name or (condition is not None and condition.all())
-        if most is None or not goes_on or (one.inputs[1:2] not in ((), ("",)) and (go is None or not go.all())):
+        begins = one.inputs[1:2] in ((), ("",)) or (go is not None and go.all())
+        if most is None or most.size != 1 or not goes_on or not begins:
             return False
-        turns, count = max(int(most.reshape(-1)[0]), 0), len(first)
+        turns, count = max(int(most.item()), 0), len(first)
         if (not turns and any(one.outputs[count:])) or not self.fits(body, turns):
             return False
         yes = self.constant(np.array(True), f"{one.name}/go")

@@ -384,3 +384,29 @@ def test_changed_bytes_raise_nothing_else(tmp_path):
             changed[at] = rng.integers(256)
         with contextlib.suppress(FormatError):
             simplify(read_graph(Source(saved(bytes(changed), tmp_path))))
+
+
+@pytest.mark.parametrize(
+    "op", ["Softmax", "Clip", "Upsample", "Pad", "Split", "BatchNormalization", "Dropout", "Constant"]
+)
+def test_nodes_without_inputs_or_outputs(op):
+    """Whose outputs are used, is refused; the others do no harm."""
+    for given, made in (([], ["q"]), (["x"], []), ([], [])):
+        model = proto([helper.make_node(op, given, made), helper.make_node("Add", ["x", "x"], ["y"])], opset=8)
+        graph = read_graph(Source(model.SerializeToString(), name=""), outputs=["q"] if made else None)
+        assert not made or graph.refusals
+
+
+@pytest.mark.parametrize("options", [{"value_float": "one"}, {"value": 1}, {"value_ints": ["a"]}, {}])
+def test_constants_that_are_none(options):
+    model = proto([helper.make_node("Constant", [], ["q"], **options), helper.make_node("Add", ["x", "q"], ["y"])])
+    (refused,) = read_graph(Source(model.SerializeToString(), name="")).refusals
+    assert "expected a number or a tensor" in str(refused)
+
+
+@pytest.mark.parametrize("shape", [(), (32,), (2, 32, 8)])
+def test_weights_of_another_rank(shape):
+    """Where nothing is known of the sequence, whose shape is checked first."""
+    tensors = {"w": np.zeros(shape, np.float32), "r": np.zeros((1, 32, 8), np.float32)}
+    model = proto([helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=8)], {"x": None}, tensors=tensors)
+    assert "LSTM" in ops(simplify(read_graph(Source(model.SerializeToString(), name=""))))

@@ -39,6 +39,8 @@ CASES = {
     "any length": ((None, 3), lambda: [L.LSTM(4, return_sequences=True), L.Dense(2)], 1),
     "unrolled": ((4, 3), lambda: [L.LSTM(4, return_sequences=True, unroll=True), L.LSTM(3, unroll=True)], 2),
     "backwards": ((7, 3), lambda: [L.LSTM(4, go_backwards=True, return_sequences=True)], 1),
+    "backwards at any length": ((None, 3), lambda: [L.LSTM(4, go_backwards=True)], 1),
+    "both at any length": ((None, 3), lambda: [L.Bidirectional(L.GRU(4, return_sequences=True))], 2),
     "relu": ((7, 3), lambda: [L.LSTM(4, activation="relu", recurrent_activation="hard_sigmoid")], 1),
     "no bias": ((7, 3), lambda: [L.LSTM(4, use_bias=False, return_sequences=True)], 1),
     "bidirectional": (

@@ -73,7 +73,10 @@ def upgraded(node: Old) -> Old:
     FormatError
         An option that is not supported.
     """
-    _UPGRADES.get(node.op, Old.keep)(node)
+    rule = _UPGRADES.get(node.op)
+    if rule is not None and (not node.outputs or not (node.inputs or node.op == "Constant")):
+        raise FormatError(f"expected inputs and outputs, found {len(node.inputs)} and {len(node.outputs)}")
+    (rule or Old.keep)(node)
     return node
 
 
@@ -179,7 +182,8 @@ def _scatter(node: Old) -> None:
 def _constant(node: Old) -> None:
     (kind, value), *more = node.attributes.items() or [("nothing", None)]
     dtype = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
-    if more or (kind != "value" and kind not in dtype):
+    plain = isinstance(value, np.ndarray) if kind == "value" else np.asarray(value).dtype.kind in "fi"
+    if more or (kind != "value" and kind not in dtype) or not plain:
         node.refuse(f"expected a number or a tensor, found {kind}")
     node.constants[node.outputs[0]] = value if kind == "value" else np.array(value, dtype[kind])
 

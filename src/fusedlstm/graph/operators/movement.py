@@ -26,7 +26,8 @@ from .operator import (
 )
 from .shapes import product
 
-_FAR = 1 << 31
+FAR = (1 << 31) - 1
+"""The end of any axis, as TensorFlow writes it."""
 
 
 def reshaped(shape: Shape, wanted: Shape, allowzero: int = 0) -> Shape:
@@ -188,13 +189,13 @@ def sliced(size: Size, start: Size, end: Size, step: int) -> Size:
     if all(type(one) is int for one in (size, start, end)):
         return len(places_of(size, start, end, step))
     if step == 1 and type(start) is int and type(end) is int:
-        if (start, end) == (0, 1) or (start == -1 and end >= _FAR):
+        if (start, end) == (0, 1) or (start == -1 and end >= FAR):
             return 1
-        first = 0 if start <= -_FAR else start
-        if first >= 0 and (end >= _FAR or -_FAR < end < 0):
+        first = 0 if start <= -FAR else start
+        if first >= 0 and (end >= FAR or -FAR < end < 0):
             return size - first if end > 0 else size + end - first
     if (step == 1 and type(start) is int and start == 0 and end == size) or (
-        step == -1 and type(start) is int and (start == -1 or start >= _FAR) and type(end) is int and end < -_FAR
+        step == -1 and type(start) is int and (start == -1 or start >= FAR) and type(end) is int and end <= -FAR
     ):
         return size
     return Dim.unknown("slice", size, start, end, step)

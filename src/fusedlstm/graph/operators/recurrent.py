@@ -124,7 +124,9 @@ def lstm_weights(a: Attributes, w: Array, r: Array, b: Array | None = None, p: A
     ValueError
         Arrays that do not fit together, or activations that say nothing definite.
     """
-    layer = []
+    given, layer = [(w, 3), (r, 3), (b, 2), (p, 2)], []
+    if any(one is not None and (one.ndim != rank or len(one) != directions_of(a)) for one, rank in given):
+        raise ValueError(f"expected weights of {directions_of(a)} directions, found {w.shape} and {r.shape}")
     for d, (gate, candidate, output) in enumerate(activations_of(a, ("sigmoid", "tanh", "tanh"))):
         cell = Cell(
             gate, candidate, output, coupled="forget" if a["input_forget"] else "", gate_clip=a["clip"] or math.inf

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..draft import Draft, DraftNode
-from ..operators.movement import places_of
+from ..operators.movement import FAR, places_of
 from ..operators.operator import axes_of, axis_of
 
 _RESHAPES = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
-_FAR = 1 << 31
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "Pow": 1}
 
 
@@ -91,11 +90,23 @@ def _replace(draft: Draft, one: DraftNode, op: str, inputs: list[str], **attribu
 
 
 def _slice(draft: Draft, one: DraftNode) -> bool:
-    """A slice that takes everything."""
-    if not _same(draft, one):
+    """A slice that takes everything; of several axes those of which it takes all are dropped."""
+    steps, single = draft.ints(one, 4), len(one.inputs) < 5
+    if _same(draft, one):
+        return (steps is None and single) or (steps is not None and all(step == 1 for step in steps))
+    before, after = draft.shape(one.inputs[0]), draft.shape(one.output)
+    given = [draft.ints(one, k) for k in (1, 2, 3)]
+    starts, ends, axes = given
+    if before is None or after is None or starts is None or ends is None or axes is None or len(axes) < 2:
         return False
-    steps = draft.ints(one, 4)
-    return (steps is None and len(one.inputs) < 5) or (steps is not None and all(step == 1 for step in steps))
+    steps = (1,) * len(axes) if single else steps
+    if steps is None or len(steps) != len(axes):
+        return False
+    cut = [k for k, axis in enumerate(axes_of(axes, len(before))) if steps[k] != 1 or before[axis] != after[axis]]
+    if cut and len(cut) < len(axes):
+        limits = [np.array([values[k] for k in cut], np.int64) for values in (starts, ends, axes, steps)]
+        _replace(draft, one, "Slice", [one.inputs[0], *(draft.add_constant(value, one.output) for value in limits)])
+    return False
 
 
 def _pad(draft: Draft, one: DraftNode) -> bool:
@@ -218,7 +229,7 @@ def picked(draft: Draft, one: DraftNode) -> tuple[int, int, int] | None:
     if type(size) is int:
         chosen = places_of(size, start, end, (steps or (1,))[0])
         return (axis, chosen[0], 0) if len(chosen) == 1 else None
-    if (steps or (1,)) == (1,) and ((start == -1 and end >= _FAR) or (start == 0 and end == 1)):
+    if (steps or (1,)) == (1,) and ((start == -1 and end >= FAR) or (start == 0 and end == 1)):
         return axis, start, 0
     return None
 

@@ -8,10 +8,9 @@ import numpy as np
 
 from ...weights import DirectionWeights, LSTMWeights
 from ..draft import Draft, DraftNode
+from ..operators.movement import FAR
 from ..operators.operator import axis_of
 from .identities import picked
-
-_FAR = 1 << 31
 
 
 def rewrite(draft: Draft) -> None:
@@ -143,8 +142,8 @@ def turned(draft: Draft, name: str) -> tuple[str, int] | None:
         return None
     axis = axis_of((axes or (0,))[0], len(shape))
     size = draft.types[one.inputs[0]].shape[axis]
-    whole = starts[0] == -1 or starts[0] >= _FAR or (type(size) is int and starts[0] >= size - 1)
-    through = ends[0] < -_FAR or (type(size) is int and ends[0] < -size)
+    whole = starts[0] == -1 or starts[0] >= FAR or (type(size) is int and starts[0] >= size - 1)
+    through = ends[0] < -FAR or (type(size) is int and ends[0] < -size)
     return (one.inputs[0], axis) if whole and through else None
 
 

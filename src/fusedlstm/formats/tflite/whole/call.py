@@ -122,6 +122,13 @@ class Call:
             raise FormatError(f"{what} (input {k}): expected a few whole numbers, found {found.dtype} {found.shape}")
         return tuple(int(one) for one in found.reshape(-1))
 
+    def whole(self, k: int, what: str) -> int:
+        """The one whole number of an input that has to be constant."""
+        found = self.ints(k, what)
+        if len(found) != 1:
+            raise FormatError(f"{what} (input {k}): expected one whole number, found {len(found)}")
+        return found[0]
+
     def int64(self, k: int) -> str:
         """An input of whole numbers as ONNX takes those that say shapes and places."""
         found = self.value(k)

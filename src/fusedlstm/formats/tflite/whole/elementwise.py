@@ -168,7 +168,7 @@ def _zeros_like(call: Call) -> str:
 
 @operator("CUMSUM", options=102, inputs=2)
 def _cumsum(call: Call) -> str:
-    (axis,) = call.ints(1, "axis")
+    axis = call.whole(1, "axis")
     exclusive, reverse = (int(call.option(field, "?", False)) for field in (0, 1))
     return call.op(
         "CumSum", call.input(0), call.constant(np.array(axis, np.int64)), exclusive=exclusive, reverse=reverse
@@ -177,6 +177,6 @@ def _cumsum(call: Call) -> str:
 
 @operator("ARG_MAX", "ARG_MIN", inputs=2)
 def _arg(call: Call) -> str:
-    (axis,) = call.ints(1, "axis")
+    axis = call.whole(1, "axis")
     made = call.op("ArgMax" if call.kind == "ARG_MAX" else "ArgMin", call.input(0), axis=axis, keepdims=0)
     return made if call.made_kind() == INT64 else call.op("Cast", made, to=call.made_kind())

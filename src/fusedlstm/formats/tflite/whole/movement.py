@@ -61,9 +61,8 @@ def _unpack(call: Call) -> list[str]:
 
 @operator("SPLIT", options=35, inputs=2)
 def _split(call: Call) -> list[str]:
-    (axis,) = call.ints(0, "axis")
     count = len(call.operator.outputs)
-    axis, known = call.axis(axis, call.rank(1)), call.shape(call.input(1))
+    axis, known = call.axis(call.whole(0, "axis"), call.rank(1)), call.shape(call.input(1))
     if known is not None and type(known[axis]) is int and known[axis] % count:
         raise FormatError(f"expected {count} equal parts along axis {axis}, found shape {known}")
     return call.ops("Split", [call.input(1)], count, axis=axis, num_outputs=count)
@@ -71,8 +70,7 @@ def _split(call: Call) -> list[str]:
 
 @operator("SPLIT_V", options=79, inputs=3)
 def _split_sizes(call: Call) -> list[str]:
-    sizes, (axis,) = list(call.ints(1, "sizes")), call.ints(2, "axis")
-    axis = call.axis(axis, call.rank(0))
+    sizes, axis = list(call.ints(1, "sizes")), call.axis(call.whole(2, "axis"), call.rank(0))
     if -1 in sizes:
         known = call.shape(call.input(0))
         if known is None or type(known[axis]) is not int:
@@ -90,8 +88,7 @@ def _split_open(call: Call, axis: int, sizes: list[int]) -> list[str]:
 
 @operator("EXPAND_DIMS", inputs=2)
 def _expand_dims(call: Call) -> str:
-    (axis,) = call.ints(1, "axis")
-    return call.unsqueeze(call.input(0), call.axis(axis, call.rank(0) + 1))
+    return call.unsqueeze(call.input(0), call.axis(call.whole(1, "axis"), call.rank(0) + 1))
 
 
 @operator("SQUEEZE", options=30)

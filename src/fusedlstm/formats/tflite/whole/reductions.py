@@ -35,8 +35,8 @@ def _truth(op: str, call: Call) -> str:
 @operator("UNSORTED_SEGMENT_PROD", "UNSORTED_SEGMENT_SUM", inputs=3)
 def _segments(call: Call) -> str:
     """Numbers by the segments that they belong to: how TensorFlow computes shapes."""
-    places, (count,) = call.ints(1, "segments"), call.ints(2, "number of segments")
-    if call.rank(0) != 1 or not all(0 <= one < count for one in places) or count > 64:
+    places, count = call.ints(1, "segments"), call.whole(2, "number of segments")
+    if call.rank(0) != 1 or not all(0 <= one < count for one in places) or not 0 <= count <= 64:
         raise FormatError(f"expected one axis and segments below {min(count, 65)}, found {call.rank(0)} and {places}")
     product = call.kind == "UNSORTED_SEGMENT_PROD"
     start = call.constant(np.full(count, int(product), call.kind_of(0)))

@@ -13,6 +13,7 @@ from typing import Any
 from ....errors import AssumptionWarning, FormatError
 from ....graph import Graph
 from ...containers.source import Source
+from .packed import packed_sequences
 from .registry import OPERATORS
 
 _ATEN = "aten::"
@@ -66,7 +67,7 @@ def _exported(torch: Any, module: Any, args: Any, kwargs: Mapping[str, Any] | No
         warnings.warn(told, AssumptionWarning, stacklevel=4)
     try:
         module.eval()
-        with torch.no_grad(), _open_steps(torch), warnings.catch_warnings():
+        with torch.no_grad(), _open_steps(torch), packed_sequences(torch), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(module, args, kwargs, dynamic_shapes=dynamic_shapes)
     except Exception as error:  # whatever the module's own code raises, too

@@ -17,6 +17,8 @@ from .call import Call
 from .registry import operator
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+_OURS = "torch.ops.fusedlstm."
+"""The same layers with the rows' lengths, as `packed` writes them."""
 
 
 def _parameters(call: Call, tensors: Sequence[str], layers: int, biased: bool, both: bool) -> dict[str, Array]:
@@ -57,7 +59,7 @@ def lstm_weights(arrays: dict[str, Array], batch_first: bool) -> LSTMWeights:
         raise FormatError(str(error)) from None
 
 
-@operator("lstm.input")
+@operator("lstm.input", f"{_OURS}lstm.default")
 def _lstm(call: Call) -> list[str]:
     layers, biased, both = _settings(call)
     first = call.flag("batch_first")
@@ -69,9 +71,12 @@ def _lstm(call: Call) -> list[str]:
 
 
 def _run_lstm(call: Call, weights: LSTMWeights, first: bool, x: str, states: Sequence[str]) -> list[str]:
-    return call.ops(
-        "fusedlstm.LSTM", [x, *states], 3, weights=weights, x_batch_first=int(first), y_batch_first=int(first)
-    )
+    given = [x, *states, *_lengths(call)]
+    return call.ops("fusedlstm.LSTM", given, 3, weights=weights, x_batch_first=int(first), y_batch_first=int(first))
+
+
+def _lengths(call: Call) -> list[str]:
+    return [call.tensor("lengths")] if call.has("lengths") else []
 
 
 def _alone(call: Call, x: str, first: bool, states: Sequence[str], run: Any) -> list[str]:
@@ -86,9 +91,12 @@ def _alone(call: Call, x: str, first: bool, states: Sequence[str], run: Any) -> 
     return [call.squeeze(y, axis), *(call.squeeze(one, 1) for one in finals)]
 
 
-@operator("gru.input", "rnn_tanh.input", "rnn_relu.input")
+@operator(
+    *("gru.input", "rnn_tanh.input", "rnn_relu.input"),
+    *(f"{_OURS}{kind}.default" for kind in ("gru", "rnn_tanh", "rnn_relu")),
+)
 def _plain(call: Call) -> list[str]:
-    kind = call.kind.partition(".")[0]
+    kind = call.kind.removeprefix(_OURS).partition(".")[0]
     layers, biased, both = _settings(call)
     first = call.flag("batch_first")
     arrays = _parameters(call, call.tensors("params"), layers, biased, both)
@@ -96,7 +104,7 @@ def _plain(call: Call) -> list[str]:
         call,
         call.tensor("input"),
         first,
-        [call.tensor("hx")],
+        call.tensors("hx") if call.kind.startswith(_OURS) else [call.tensor("hx")],
         partial(_run_plain, call, kind, arrays, layers, both, first),
     )
 
@@ -105,7 +113,7 @@ def _run_plain(
     call: Call, kind: str, arrays: dict[str, Array], layers: int, both: bool, first: bool, x: str, states: Sequence[str]
 ) -> list[str]:
     """Layer after layer, time first."""
-    (h,), ways = states, 2 if both else 1
+    (h,), ways, lengths = states, 2 if both else 1, (_lengths(call) or [""])[0]
     x = call.transpose(x, 1, 0, 2) if first else x
     finals = []
     for layer in range(layers):
@@ -114,7 +122,7 @@ def _run_plain(
         options = {} if kind == "gru" else {"activations": ["Tanh" if kind == "rnn_tanh" else "Relu"] * ways}
         y, last = call.ops(
             "GRU" if kind == "gru" else "RNN",
-            [x, call.constant(w), call.constant(r), call.constant(b), "", own],
+            [x, call.constant(w), call.constant(r), call.constant(b), lengths, own],
             2,
             hidden_size=r.shape[-1],
             direction="bidirectional" if both else "forward",
