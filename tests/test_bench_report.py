@@ -214,6 +214,7 @@ def test_the_command_writes_what_a_report_is_made_of(tmp_path):
     result = CliRunner().invoke(cli, ["bench", *arguments])
     assert result.exit_code == 0, result.output
     assert "amp_step" in result.stdout and "seq64" in result.stdout
+    assert '"fusedlstm[bench]"' in result.stdout
     assert "with its sample put in place: amp_step" in result.stdout
     assert "Not among the peers: torch" in result.stdout.replace("\n", " ")
     read = report.load(path)

@@ -142,7 +142,7 @@ def _tell(found: Report, console: Console) -> None:
             f"\n[bold]{threads} thread{'s' if threads > 1 else ''}[/]: median µs a call, error against float64"
         )
         console.print(terminal.results(found, threads))
-        console.print(terminal.summary(rows))
+        console.print(terminal.summary(rows), markup=False)
         if any(row.low_precision for row in rows):
             console.print("\nlow precision")
             console.print(terminal.low_precision(rows))

@@ -54,8 +54,7 @@ class FusedLSTM(Engine):
         """Call once, from the initial state."""
         if self._stream is not None:
             self._stream.state = self._state
-            self.call()
-            stepped: FloatArray = self._stream.output.copy()
+            stepped: FloatArray = np.array(self.call())
             return stepped.reshape(1, -1, stepped.shape[-1])
         y: FloatArray = self.call()[0]
         return y
@@ -70,8 +69,8 @@ class FreshSample(FusedLSTM):
     def _steps(stream: Any, x: FloatArray) -> dict[str, Callable[[], Any]]:
         """Ways to make a step."""
 
-        def fill_and_step() -> None:
+        def fill_and_step() -> Any:
             stream.input[...] = x
-            stream.step()
+            return stream.step()
 
         return {"stream.input[...] = x; stream.step()": fill_and_step, "stream.step(x)": partial(stream.step, x)}
