@@ -5,10 +5,9 @@ import subprocess
 
 import limits as probe
 import pytest
+from suite.bound import Limits, float_isa
 
 import fusedlstm
-from fusedlstm.bench import Limits
-from fusedlstm.bench.bound import float_isa
 from fusedlstm.bench.session import prepare
 
 

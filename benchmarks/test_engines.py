@@ -32,7 +32,5 @@ def test_engine(benchmark, case, engine, threads, limits):
         return
     microseconds = benchmark.stats.stats.median * 1e6
     benchmark.extra_info["ns_per_step"] = microseconds / case.time * 1e3
-    if case.rtneural_ns is not None:
-        benchmark.extra_info["rtneural_ns_per_step_stored"] = case.rtneural_ns
     if limits is not None:
         benchmark.extra_info["share_of_bound"] = limits.bound(case, threads) / microseconds

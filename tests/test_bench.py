@@ -1,30 +1,30 @@
 """The bench: that engines are checked before they are timed, and that what it says of the times is true."""
 
-import importlib.util
 import json
 import os
 import shutil
 import threading
 import time
-from pathlib import Path
 
+import limits as probe
 import numpy as np
 import pytest
 from bench_engines import FAST_MS, SLOW_MS, Broken, Fast, Forgetful, Misshapen, Mute, Stub, Wrong
 from reference import lstm as reference
+from suite import bound
+from suite.bound import Limits
 
 import fusedlstm as fl
 from fusedlstm import bench
 from fusedlstm.bench import (
     Case,
-    Limits,
-    bound,
+    busy,
     oracle,
+    peers,
     runner,
     session,
 )
 
-ROOT = Path(__file__).parents[1]
 SMALL = (
     Case("step", 1, 2, 3, 5, num_layers=2),
     Case("both_ways_step", 1, 2, 3, 5, num_layers=2, bidirectional=True),
@@ -66,6 +66,13 @@ def test_steps_are_a_streams():
     weights, (x, state) = case.weights(), case.inputs()
     made = bench.FusedLSTM(weights, x, state, threads=1)
     assert made.setting == "stream.step()"
+    fresh = peers.FreshSample(weights, x, state, threads=1)
+    assert oracle.errors(fresh.y(), oracle.lstm(weights, x, state))[0] < 1e-6
+    fresh._stream.input[...] = 0
+    assert oracle.errors(fresh.y(), oracle.lstm(weights, x, state))[0] < 1e-6  # it brings its sample
+    row = bench.measure(case, [], duration=0)
+    assert row.fresh.microseconds > 0 and list(row.engines) == ["fusedlstm"]
+    assert bench.measure(SMALL[1], [], duration=0).fresh is None  # both ways: no stream
     assert bench.FusedLSTM(weights, x, state, threads=2).setting in ("stream.step()", "lstm(x, state=...)")
 
 
@@ -186,11 +193,8 @@ def test_limits_are_read_for_this_machine_only(tmp_path):
 def test_limits_are_plausible(monkeypatch):
     if not {"avx2", "avx512"} & set(fl.cpu_info()["available"]) or not hasattr(os, "sched_setaffinity"):
         pytest.skip("needs AVX2 and Linux")
-    spec = importlib.util.spec_from_file_location("limits", ROOT / "benchmarks" / "limits.py")
-    limits = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(limits)
-    monkeypatch.setattr(limits, "RUNS", 1)
-    measured = limits.measure()
+    monkeypatch.setattr(probe, "RUNS", 1)
+    measured = probe.measure()
     assert measured["cpu"] == fl.cpu_info()["model"]
     for isa, lanes in (("avx2", 8), ("avx512", 16)):
         if isa in measured["isas"]:
@@ -215,3 +219,31 @@ def test_waits_for_threads_that_spin():
     waited_until = time.perf_counter()
     thread.join()
     assert stop <= waited_until < stop + 0.5
+
+
+def test_a_busy_machine_is_noticed(tmp_path):
+    def row(*quartiles):
+        figures = {"fusedlstm": runner.Figures(10.0, quartiles, 0, 0), "a": runner.Figures(20.0, (19.9, 20.1), 0, 0)}
+        return runner.Row(SMALL[2], 1, figures)
+
+    assert busy.signs({"load": 0.1, "steal": 0.0}, {"seq": row(9.5, 10.5)}) == []
+    assert busy.signs({}, {"seq": row(9.5, 10.5)}) == []  # not recorded
+    found = busy.signs({"load": 2.0, "steal": 0.03}, {"seq": row(9.0, 11.0)})
+    assert found[0] == "a load of 2.0 before the first case" and found[1].startswith("3 % of the time")
+    assert found[2] == "quartiles more than 15 % apart in 1 of 1 (seq: 20 %)"
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  10 20 30 40 50 60 70 80 90 100\ncpu0 1\n")
+    assert busy._ticks(stat) == (80, 360) and busy._ticks(tmp_path / "none") is None
+    assert set(busy.Watch().seen()) == {"load", "steal"}
+
+
+def test_what_is_level_is_neither_won_nor_lost():
+    def row(ours, theirs):
+        return runner.Row(
+            SMALL[2], 1, {"fusedlstm": runner.Figures(1, ours, 0, 0), "a": runner.Figures(2, theirs, 0, 0)}
+        )
+
+    assert row((9, 11), (10, 12)).level and row((9, 11), (10, 12)).told == "≈"
+    assert row((10, 12), (9, 11)).level and row((9, 13), (10, 11)).level
+    assert not row((9, 10), (11, 12)).level and row((9, 10), (11, 12)).told == "2.00"
+    assert not row((11, 12), (9, 10)).level

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from suite.tables import markdown
+from suite.told import Told
 
 from fusedlstm.bench import oracle, report
 from fusedlstm.bench.cases import Case
-from fusedlstm.bench.markdown import markdown
 from fusedlstm.bench.peers import LOW_PRECISION, installed
 from fusedlstm.bench.runner import measure
 
@@ -38,4 +39,5 @@ def test_rows_keep_them_apart_and_reports_read_them_back(tmp_path):
     found = report.Report(report.about([], 0.0), [row])
     (tmp_path / "report.json").write_text(found.as_json())
     assert report.load(tmp_path / "report.json").rows[0].low_precision == row.low_precision
-    assert "### Low precision, 1 thread" in markdown(found) and "fusedlstm int8 by 8" in markdown(found)
+    told = markdown(Told(found.about, found.rows))
+    assert "### Low precision, 1 thread" in told and "fusedlstm int8 by 8" in told

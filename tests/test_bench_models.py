@@ -1,18 +1,23 @@
-"""`fusedlstm bench FILE` and `--models`: whole models beside other engines."""
+"""`fusedlstm bench FILE` and benchmarks/models.py: whole models beside other engines."""
 
 import json
 import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from suite import model_tables
+from suite import models as cases
 
 import fusedlstm as fl
-from fusedlstm.bench.whole import cases, convert, engine, engines, runner
+from fusedlstm.bench import report
+from fusedlstm.bench.whole import convert, engine, engines, runner
 
 f4 = np.float32
+ROOT = Path(__file__).parents[1]
 
 
 def case_file(case, tmp_path):
@@ -21,8 +26,8 @@ def case_file(case, tmp_path):
     return path, case.feed({name: one.dtype for name, one in fl.Model.load(path).inputs.items()})
 
 
-def measured(name, path, feed, folder, *aims):
-    return runner.measure(runner.Measured(name, path, feed, *convert.forms(path, feed, folder), *aims), 1, 0.0)
+def measured(name, path, feed, folder):
+    return runner.measure(runner.Measured(name, path, feed, *convert.forms(path, feed, folder)), 1, 0.0)
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def test_outputs_may_be_in_another_order_and_shape():
 def test_models_beside_onnx_runtime(case, tmp_path):
     pytest.importorskip("onnxruntime")
     path, feed = case_file(case, tmp_path)
-    rows = measured(case.name, path, feed, tmp_path, case.aim, case.aim_of_stream)
+    rows = measured(case.name, path, feed, tmp_path)
     assert [row.stream for row in rows] == [False, True][: 1 + ("h0" in feed)]
     for row in rows:
         peer = row.engines["onnxruntime"]
@@ -135,14 +140,43 @@ def bench(*arguments):
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
 
 
+def script(name, *arguments):
+    command = [sys.executable, ROOT / "benchmarks" / name, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def figures(microseconds, *quartiles):
+    return runner.Timed(microseconds, quartiles or (microseconds, microseconds), 0.0)
+
+
+def test_aims_are_told_in_brackets_where_they_are_missed():
+    def told(case, ours, left_out=(), stream=False, **peers):
+        engines = {"fusedlstm": figures(ours), **{name: figures(one) for name, one in peers.items()}}
+        return model_tables.told_aim(runner.ModelRow(case, 1, stream, engines, dict(left_out)))
+
+    assert told("silero_vad.onnx", 1.0, onnxruntime=5.5) == "5 × onnxruntime"
+    assert told("silero_vad.onnx", 1.0, onnxruntime=4.5) == "(5 × onnxruntime)"
+    assert told("dtln_1.onnx", 1.0, stream=True, onnxruntime=4.5) == told("mine.onnx", 1.0, tract=2.0) == ""
+    assert told("engine_wear.keras", 1.0, keras=2.5) == "2"
+    absent = {"litert": "not installed: pip install ai-edge-litert"}
+    assert told("engine_wear.keras", 1.0, absent, keras=2.5) == "2 ?"
+    assert told("engine_wear.keras", 1.0, absent, keras=1.5) == "(2)"
+    row = runner.ModelRow("m", 1, False, {"fusedlstm": figures(1.0), "keras": figures(2.5, 1.0, 4.0)}, absent)
+    text = model_tables.markdown({**report.about_models(0), "load": 3.0, "steal": None}, [row])
+    assert "**Not installed**: litert" in text and "**The machine was busy**: a load of 3.0" in text
+    assert row.level and "| 2.50 | ≈ |" in text
+
+
 def test_one_file_on_the_command_line(made, tmp_path):
     pytest.importorskip("onnxruntime")
-    told = bench(made[0], "--threads", "1", "--input", "x=[1,1,64]", "--report", tmp_path / "report")
+    told = bench(made[0], "--threads", "1", "--input", "x=[1,1,64]", "--json", tmp_path / "run.json")
     assert told.returncode == 0, told.stderr
     assert "a step of a stream" in told.stdout and "onnxruntime" in told.stdout
-    kept = json.loads((tmp_path / "report" / "models.json").read_text())
-    assert [row["stream"] for row in kept["models"]] == [False, True]
+    kept = json.loads((tmp_path / "run.json").read_text())
+    assert [row["stream"] for row in kept["models"]] == [False, True] and "onnxruntime" in kept["versions"]
+    script("report.py", tmp_path / "run.json", tmp_path / "report")
     assert "| model.onnx, stream | 1 | **" in (tmp_path / "report" / "models.md").read_text()
+    assert (tmp_path / "report" / "models.json").read_text() == (tmp_path / "run.json").read_text()
     if runner.installed(type("Plots", (), {"needs": ("matplotlib",)})):
         assert (tmp_path / "report" / "models.png").stat().st_size > 10_000
     assert bench(tmp_path / "none.onnx").stderr.startswith("Error: ")
@@ -152,8 +186,8 @@ def test_one_file_on_the_command_line(made, tmp_path):
 @pytest.mark.slow
 def test_made_models_on_the_command_line(tmp_path):
     pytest.importorskip("onnxruntime")
-    told = bench("--models", "--report", tmp_path)
-    assert told.returncode == 0, told.stderr
+    script("models.py", "--json", tmp_path / "run.json", "--seconds", "0", "--threads", "1")
+    script("report.py", tmp_path / "run.json", tmp_path)
     assert (tmp_path / "models.md").read_text().count("\n| ") >= 1 + len(cases.MADE)
 
 

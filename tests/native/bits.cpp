@@ -1,110 +1,24 @@
 // The bits of random models on every instruction set of this CPU, one line for each: what other processors must print too.
 //
-// Weights are whole multiples of a row's scale, so that every precision holds them exactly. Nothing here is left to the
-// standard library's distributions or functions, which differ. Numbers up to the smallest normal one count as zero and NaN
-// is one number, since CPUs differ there (docs/numerics.md).
+// Weights are whole multiples of a row's scale, so that every precision holds them exactly.
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
-#include <deque>
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "../../csrc/engine/conv_lstm.hpp"
+#include "../../csrc/engine/gru.hpp"
 #include "../../csrc/engine/lstm.hpp"
+#include "../../csrc/engine/stream.hpp"
 #include "../../csrc/engine/team.hpp"
 #include "../../csrc/kernels/dispatch.hpp"
+#include "random.hpp"
+#include "steps.hpp"
 
 using namespace fusedlstm;
 
 namespace {
-
-constexpr float none = std::numeric_limits<float>::infinity();
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t word() {  // splitmix64
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-  }
-  std::size_t from_to(std::size_t first, std::size_t last) {
-    return first + static_cast<std::size_t>(word() % (last - first + 1));
-  }
-  bool one_in(std::size_t count) { return word() % count == 0; }
-  float within(float limit) { return (static_cast<float>(word() % 16777217) / 8388608.0f - 1.0f) * limit; }
-  // Any float from 1e-30 to the limit, or below zero.
-  float any_float(float limit) {
-    for (;;) {
-      const std::uint32_t bits = static_cast<std::uint32_t>(word());
-      float value;
-      std::memcpy(&value, &bits, sizeof value);
-      const float magnitude = value < 0.0f ? -value : value;
-      if (magnitude > 1e-30f && magnitude < limit) return value;
-    }
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-class Hash {
- public:
-  void add(const std::vector<float>& values) {
-    for (const float value : values) {
-      const float magnitude = value < 0.0f ? -value : value;
-      std::uint32_t bits = 0;
-      if (value != value)
-        bits = 0x7fc00000u;
-      else if (magnitude > std::numeric_limits<float>::min())
-        std::memcpy(&bits, &value, sizeof bits);
-      for (int byte = 0; byte < 4; ++byte) state_ = (state_ ^ (bits >> 8 * byte & 0xffu)) * 0x100000001b3u;  // FNV-1a
-    }
-  }
-  std::uint64_t value() const { return state_; }
-
- private:
-  std::uint64_t state_ = 0xcbf29ce484222325u;
-};
-
-// Arrays that stay where they are.
-class Arrays {
- public:
-  explicit Arrays(Random& random) : random_(random) {}
-  const float* matrix(std::size_t rows, std::size_t inputs) {
-    float scale = 1.0f / 128.0f;
-    for (std::size_t k = inputs; k > 4; k /= 4) scale /= 2.0f;
-    std::vector<float>& values = all_.emplace_back(rows * inputs);
-    for (std::size_t i = 0; i < values.size(); ++i)
-      values[i] = scale * (i % inputs == 0 ? 127.0f : static_cast<float>(random_.from_to(0, 254)) - 127.0f);
-    return values.data();
-  }
-  const float* vector(std::size_t size) {
-    std::vector<float>& values = all_.emplace_back(size);
-    for (float& value : values) value = random_.within(1.0f);
-    return values.data();
-  }
-  const float* maybe(std::size_t size) { return random_.one_in(2) ? vector(size) : nullptr; }
-
- private:
-  Random& random_;
-  std::deque<std::vector<float>> all_;
-};
-
-std::vector<float> numbers(Random& random, std::size_t size, float limit) {
-  std::vector<float> values(size);
-  for (float& value : values) value = random.within(limit);
-  return values;
-}
-
-Activation any_activation(Random& random) {
-  const auto function = static_cast<Function>(random.from_to(0, static_cast<std::size_t>(Function::thresholded_relu)));
-  return {function, 0.5f + random.within(0.25f), random.within(1.0f)};
-}
 
 // Activations alone, as a ConvLSTM takes them.
 Cell any_activations(Random& random) {
@@ -144,12 +58,14 @@ struct Model {
   std::vector<DirectionArrays> directions;
 };
 
-Model any_model(Random& random, Arrays& arrays, std::size_t largest, bool plain) {
+Model any_model(Random& random, Arrays& arrays, std::size_t largest, bool plain, bool forward = false) {
   Model model;
   Shape& shape = model.shape;
-  shape.num_directions = random.from_to(1, 2);
-  shape.merge = shape.num_directions == 2 ? static_cast<Merge>(random.from_to(0, 3)) : Merge::concat;
-  shape.reverse = shape.num_directions == 1 && random.one_in(4);
+  if (!forward) {
+    shape.num_directions = random.from_to(1, 2);
+    shape.merge = shape.num_directions == 2 ? static_cast<Merge>(random.from_to(0, 3)) : Merge::concat;
+    shape.reverse = shape.num_directions == 1 && random.one_in(4);
+  }
   std::size_t inputs = random.from_to(1, largest);
   for (std::size_t layer = 0, layers = random.from_to(1, 2); layer < layers; ++layer) {
     const std::size_t hidden = random.from_to(1, largest), outputs = random.one_in(3) ? random.from_to(1, hidden) : hidden;
@@ -208,6 +124,82 @@ std::uint64_t lstm(std::uint64_t seed, Precision precision, bool plain) {
   return hash.value();
 }
 
+// Steps, chunks, rows that sit out, states put back and rows that start again.
+std::uint64_t stream(std::uint64_t seed, Precision precision) {
+  Random random(seed);
+  Arrays arrays(random);
+  Model model = any_model(random, arrays, 70, random.one_in(2), true);
+  model.shape.precision = precision;
+  const Lstm engine(model.shape, model.directions);
+  const std::size_t batch = random.from_to(1, 5), inputs = engine.input_size(), outputs = model.shape.output_size();
+  Stream stream(engine, batch);
+  std::vector<float> states(batch * engine.state_size());
+  Hash hash;
+  for (std::size_t turn = 0; turn < 6; ++turn) {
+    const std::size_t time = turn % 2 == 0 ? 1 : random.from_to(1, 9);
+    const std::vector<float> x = numbers(random, batch * time * inputs, 2.0f);
+    std::vector<float> y(batch * time * outputs);
+    std::vector<unsigned char> some(batch);
+    for (unsigned char& one : some) one = static_cast<unsigned char>(random.from_to(0, 1));
+    const auto along_time = [&](const std::vector<float>& values, std::size_t features) {
+      return sequence(values.data(), static_cast<std::ptrdiff_t>(time * features), static_cast<std::ptrdiff_t>(features));
+    };
+    if (time == 1)
+      stream.step(x.data(), y.data(), some.data());
+    else
+      stream.process(time, along_time(x, inputs), along_time(y, outputs));
+    hash.add(y);
+    if (turn == 2) stream.get_state(states.data());
+    if (turn == 3) stream.set_state(states.data());
+    if (turn == 4) stream.reset(some.data());
+  }
+  stream.get_state(states.data());
+  hash.add(states);
+  return hash.value();
+}
+
+// A GRU of either kind, or a plain RNN.
+std::uint64_t gru(std::uint64_t seed, Precision precision) {
+  Random random(seed);
+  Arrays arrays(random);
+  const std::size_t inputs = random.from_to(1, 70), hidden = random.from_to(1, 70);
+  GruShape shape = {static_cast<GruKind>(seed % 3), inputs, hidden, {Function::sigmoid, 1.0f, 1.0f}, {}, none, precision};
+  shape.candidate = {Function::tanh, 1.0f, 1.0f};
+  if (random.one_in(3)) {
+    shape.gate = any_activation(random);
+    shape.candidate = any_activation(random);
+    shape.clip = 0.5f + random.within(0.25f);
+  }
+  const std::size_t gates = shape.gates() * hidden;
+  const float *const weight_ih = arrays.matrix(gates, inputs), *const weight_hh = arrays.matrix(gates, hidden);
+  const Gru engine(shape, {weight_ih, weight_hh, arrays.maybe(gates), arrays.maybe(gates)});
+  GruCall call = {};
+  call.batch = random.from_to(1, 9);
+  call.time = random.from_to(1, 9);
+  const std::vector<float> x = numbers(random, call.batch * call.time * inputs, 2.0f);
+  std::vector<float> y(call.batch * call.time * hidden), h_n(call.batch * hidden);
+  std::vector<std::int64_t> lengths(call.batch);
+  for (std::int64_t& length : lengths) length = static_cast<std::int64_t>(random.from_to(0, call.time));
+  const auto along_time = [&](const std::vector<float>& values, std::size_t features) {
+    return sequence(values.data(), static_cast<std::ptrdiff_t>(call.time * features), static_cast<std::ptrdiff_t>(features));
+  };
+  call.x = along_time(x, inputs);
+  call.y = along_time(y, hidden);
+  if (random.one_in(2)) call.h_0 = arrays.vector(call.batch * hidden);
+  call.h_0_row = call.h_n_row = static_cast<std::ptrdiff_t>(hidden);
+  call.h_n = h_n.data();
+  if (random.one_in(2)) call.lengths = lengths.data();
+  call.backward = random.one_in(2);
+  const Buffer scratch(engine.scratch(call.batch, call.time) + cache_line);
+  const unsigned long long before = kernels().enter_flush_to_zero();
+  engine.run(call, scratch.chars());
+  kernels().leave_flush_to_zero(before);
+  Hash hash;
+  hash.add(y);
+  hash.add(h_n);
+  return hash.value();
+}
+
 std::uint64_t conv_lstm(std::uint64_t seed) {
   Random random(seed);
   Arrays arrays(random);
@@ -254,10 +246,11 @@ std::uint64_t conv_lstm(std::uint64_t seed) {
 }
 
 std::uint64_t function(const Activation& activation) {
+  const bool cell_itself = activation.function == Function::sigmoid || activation.function == Function::tanh;
   // Further out, exponentials leave the normal numbers: of x, of x^2 / 2, of x^3.
   const bool gelu = activation.function == Function::gelu || activation.function == Function::gelu_tanh;
   Random random(1);
-  std::vector<float> x(50003), y(x.size());
+  std::vector<float> x(cell_itself ? 200003 : 20011), y(x.size());
   for (float& value : x) value = random.any_float(gelu ? 9.0f : 80.0f);
   const unsigned long long before = kernels().enter_flush_to_zero();
   kernels().activate(activation, x.data(), y.data(), x.size());
@@ -280,8 +273,13 @@ int main() {
       for (std::size_t precision = 0; precision < precisions; ++precision) {
         print("lstm", seed, precision, lstm(seed, static_cast<Precision>(precision), true));
         print("variant", seed, precision, lstm(seed, static_cast<Precision>(precision), false));
+        print("stream", seed, precision, stream(seed, static_cast<Precision>(precision)));
+        print("gru", seed, precision, gru(seed, static_cast<Precision>(precision)));
+        print("product", seed, precision, product_bits(seed, static_cast<Precision>(precision)));
       }
       print("conv", seed, 0, conv_lstm(seed));
+      std::size_t which = 0;
+      for (const std::uint64_t hash : steps_bits(seed)) print("step", seed, which++, hash);
     }
     for (std::size_t which = 0; which <= static_cast<std::size_t>(Function::thresholded_relu); ++which)
       print("function", which, 0, function({static_cast<Function>(which), 0.75f, 0.5f}));

@@ -1,11 +1,10 @@
 """fusedlstm beside its peers, on this machine.
 
 `cases` says what is measured, `peers` how each engine is called, `oracle` what is right, `runner` times a case,
-`session` gives it a process of its own, `bound` tells the machine's limit, `report`, `markdown`, `plots` and `terminal`
-tell the result, `compare` holds it against an earlier one, `whole` does all of it with whole models.
+`session` gives it a process of its own, `busy` says what else the machine did, `report` keeps the result, `terminal`
+tells it, `whole` does all of it with whole models. What is aimed at, reports and comparisons are in `benchmarks/`.
 """
 
-from .bound import Limits
 from .cases import BLOCKS, CASES, Case
 from .peers import PEERS, Engine, FusedLSTM, installed
 from .report import Report
@@ -20,7 +19,6 @@ __all__ = [
     "Engine",
     "Figures",
     "FusedLSTM",
-    "Limits",
     "Report",
     "Row",
     "Session",

@@ -1,4 +1,4 @@
-"""What is measured, from one amplifier sample to a batch of 128, and what is aimed at."""
+"""What is measured, from one amplifier sample to a batch of 128."""
 
 from __future__ import annotations
 
@@ -22,17 +22,13 @@ class Case:
     hidden_size: int
     num_layers: int = 1
     bidirectional: bool = False
-    targets: tuple[float, float] | None = None
-    """The best peer's time by ours to reach, with one thread and with two."""
-    target_ns: float | None = None
-    """Nanoseconds a step to reach, with one thread."""
-    rtneural_ns: float | None = None
-    """What RTNeural takes: C++ with sizes fixed at compile time. Measured on another machine, so a reference only."""
+    per_step: bool = False
+    """A long sequence, told in nanoseconds a step."""
 
     @property
     def kind(self) -> str:
-        """``step``, ``sequence``, ``batch`` or ``block`` (a long sequence, told in nanoseconds a step)."""
-        if self.target_ns is not None:
+        """``step``, ``sequence``, ``batch`` or ``block`` (told in nanoseconds a step)."""
+        if self.per_step:
             return "block"
         return "step" if self.time == 1 else "sequence" if self.batch == 1 else "batch"
 
@@ -46,10 +42,6 @@ class Case:
     def directions(self) -> int:
         """1 or 2."""
         return 2 if self.bidirectional else 1
-
-    def target(self, threads: int) -> float | None:
-        """The speed-up over the best peer to reach."""
-        return self.targets[threads - 1] if self.targets is not None and threads <= len(self.targets) else None
 
     def weights(self) -> LSTMWeights:
         """Random weights, drawn as ``torch.nn.LSTM`` draws its own; time first, as most peers take it."""
@@ -78,27 +70,27 @@ class Case:
 
 
 CASES = (
-    Case("amp_step", 1, 1, 1, 40, targets=(10, 10)),
-    Case("vad_step", 1, 1, 128, 128, targets=(3.5, 4)),
-    Case("lm_step", 1, 1, 512, 512, num_layers=2, targets=(1.2, 1.4)),
-    Case("big_step", 1, 1, 1024, 1024, targets=(1.2, 1.4)),
-    Case("seq64", 100, 1, 64, 64, targets=(1.8, 1.8)),
-    Case("seq128", 100, 1, 64, 128, targets=(1.5, 1.9)),
-    Case("seq256", 100, 1, 256, 256, targets=(1.4, 1.6)),
-    Case("seq512x2", 100, 1, 512, 512, num_layers=2, targets=(1.2, 1.3)),
-    Case("seq1024", 100, 1, 1024, 1024, targets=(1.1, 1.15)),
-    Case("bi256", 50, 1, 300, 256, bidirectional=True, targets=(1.35, 1.5)),
-    Case("bi256_b32", 50, 32, 300, 256, bidirectional=True, targets=(1.04, 1.1)),
-    Case("b8_256", 50, 8, 256, 256, targets=(1.1, 1.2)),
-    Case("b32_256", 50, 32, 256, 256, targets=(1.03, 1.08)),
-    Case("b128_512", 25, 128, 512, 512, targets=(1.03, 1.04)),
-    Case("b64_1024", 20, 64, 1024, 1024, targets=(1.12, 1.15)),
+    Case("amp_step", 1, 1, 1, 40),
+    Case("vad_step", 1, 1, 128, 128),
+    Case("lm_step", 1, 1, 512, 512, num_layers=2),
+    Case("big_step", 1, 1, 1024, 1024),
+    Case("seq64", 100, 1, 64, 64),
+    Case("seq128", 100, 1, 64, 128),
+    Case("seq256", 100, 1, 256, 256),
+    Case("seq512x2", 100, 1, 512, 512, num_layers=2),
+    Case("seq1024", 100, 1, 1024, 1024),
+    Case("bi256", 50, 1, 300, 256, bidirectional=True),
+    Case("bi256_b32", 50, 32, 300, 256, bidirectional=True),
+    Case("b8_256", 50, 8, 256, 256),
+    Case("b32_256", 50, 32, 256, 256),
+    Case("b128_512", 25, 128, 512, 512),
+    Case("b64_1024", 20, 64, 1024, 1024),
 )
 
 BLOCKS = (
-    Case("block1_16", 4800, 1, 1, 16, target_ns=48, rtneural_ns=48),
-    Case("block1_40", 4800, 1, 1, 40, target_ns=110, rtneural_ns=152),
-    Case("block1_64", 4800, 1, 1, 64, target_ns=330, rtneural_ns=448),
-    Case("block64_64", 4800, 1, 64, 64, target_ns=450, rtneural_ns=727),
-    Case("block128_128", 4800, 1, 128, 128, target_ns=1900, rtneural_ns=2446),
+    Case("block1_16", 4800, 1, 1, 16, per_step=True),
+    Case("block1_40", 4800, 1, 1, 40, per_step=True),
+    Case("block1_64", 4800, 1, 1, 64, per_step=True),
+    Case("block64_64", 4800, 1, 64, 64, per_step=True),
+    Case("block128_128", 4800, 1, 128, 128, per_step=True),
 )

@@ -1,4 +1,4 @@
-"""What a run measured: kept as JSON, told as Markdown (and by `plots` as pictures)."""
+"""What a run measured, kept as JSON."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import fusedlstm
 
-from .bound import BOUND_TARGETS, Limits
+from . import busy
 from .cases import Case
-from .peers import Engine
+from .peers import PEERS, Engine, installed
 from .runner import Figures, Row
+from .whole.engines import PEERS as WHOLE
 
 SETTINGS = ("FUSEDLSTM_ISA", "ONEDNN_MAX_CPU_ISA")
 """Environment variables that hold an engine to an instruction set."""
@@ -28,9 +29,8 @@ class Report:
     """One run of the bench."""
 
     about: dict[str, Any]
-    """Where and when: cpu, isa, cores, system, date, seconds, versions, environment."""
+    """Where and when: cpu, isa, cores, system, date, seconds, versions, environment, and what else the machine did."""
     rows: list[Row]
-    limits: Limits | None = None
 
     @property
     def threads(self) -> list[int]:
@@ -45,13 +45,15 @@ class Report:
         """One row, if there is such."""
         return next((row for row in self.rows if (row.case.name, row.threads) == (name, threads)), None)
 
-    def bound_share(self, row: Row) -> float | None:
-        """The bound's time by ours: 1 is the machine's limit. None without limits."""
-        return None if self.limits is None else self.limits.bound(row.case, row.threads) / row.ours.microseconds
+    @property
+    def busy(self) -> list[str]:
+        """What says that the machine was busy meanwhile."""
+        return busy.signs(self.about, {f"{row.case.name}, {row.threads}": row for row in self.rows})
 
-    def bound_target(self, row: Row) -> float | None:
-        """The share of the bound to reach."""
-        return BOUND_TARGETS.get(row.case.kind) if row.threads == 1 else None
+    @property
+    def absent(self) -> list[str]:
+        """Peers that were not there, or not asked for."""
+        return [peer.name for peer in PEERS if peer.name not in self.about["versions"]]
 
     @property
     def title(self) -> str:
@@ -62,23 +64,20 @@ class Report:
 
     def as_json(self) -> str:
         """Everything, for a file."""
-        rows = [asdict(row) for row in self.rows]
-        limits = None if self.limits is None else asdict(self.limits)
-        bounds = None
-        if self.limits is not None:
-            bounds = [
-                {
-                    "case": row.case.name,
-                    "threads": row.threads,
-                    "microseconds": self.limits.bound(row.case, row.threads),
-                }
-                for row in self.rows
-            ]
-        return json.dumps({**self.about, "limits": limits, "bounds": bounds, "rows": rows}, indent=1) + "\n"
+        return json.dumps({**self.about, "rows": [asdict(row) for row in self.rows]}, indent=1) + "\n"
 
 
 def about(peers: Sequence[type[Engine]], duration: float) -> dict[str, Any]:
     """Where and when this is."""
+    return _about({peer.name: peer.needs[0] for peer in peers}, duration)
+
+
+def about_models(duration: float) -> dict[str, Any]:
+    """The same where whole models are measured, with every peer that is installed."""
+    return _about({peer.name: peer.needs[0] for peer in WHOLE if installed(peer)}, duration)
+
+
+def _about(modules: dict[str, str], duration: float) -> dict[str, Any]:
     cpu = fusedlstm.cpu_info()
     return {
         "cpu": cpu["model"],
@@ -89,8 +88,15 @@ def about(peers: Sequence[type[Engine]], duration: float) -> dict[str, Any]:
         "date": datetime.now().isoformat(" ", "minutes"),
         "seconds": duration,
         "environment": {name: os.environ[name] for name in SETTINGS if name in os.environ},
-        "versions": {"fusedlstm": fusedlstm.__version__} | {peer.name: version(peer.needs[0]) for peer in peers},
+        "versions": {"fusedlstm": fusedlstm.__version__} | {name: _version(module) for name, module in modules.items()},
     }
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module.replace("_", "-"))
+    except PackageNotFoundError:
+        return "of unknown version"
 
 
 def load(path: Path) -> Report:
@@ -104,11 +110,10 @@ def load(path: Path) -> Report:
     try:
         stored = json.loads(path.read_text())
         rows = [_row(**row) for row in stored.pop("rows")]
-        limits = stored.pop("limits")
-        del stored["bounds"]
-        return Report(stored, rows, None if limits is None else Limits(**limits))
+        stored["versions"]["fusedlstm"]
+        return Report(stored, rows)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: expected the report.json of fusedlstm bench --report") from error
+        raise ValueError(f"{path}: expected what fusedlstm bench --json writes") from error
 
 
 def _row(
@@ -116,11 +121,15 @@ def _row(
     threads: int,
     engines: dict[str, dict[str, Any]],
     left_out: dict[str, str],
-    low_precision: dict[str, dict[str, Any]] | None = None,
+    low_precision: dict[str, dict[str, Any]],
+    fresh: dict[str, Any] | None = None,
 ) -> Row:
     def figures(found: dict[str, dict[str, Any]]) -> dict[str, Figures]:
-        return {name: Figures(**{**one, "quartiles": tuple(one["quartiles"])}) for name, one in found.items()}
+        return {name: _figures(one) for name, one in found.items()}
 
-    targets = case.pop("targets")
-    measured = Case(**case, targets=None if targets is None else tuple(targets))
-    return Row(measured, threads, figures(engines), left_out, figures(low_precision or {}))
+    again = None if fresh is None else _figures(fresh)
+    return Row(Case(**case), threads, figures(engines), left_out, figures(low_precision), again)
+
+
+def _figures(one: dict[str, Any]) -> Figures:
+    return Figures(**{**one, "quartiles": tuple(one["quartiles"])})

@@ -14,7 +14,7 @@ import numpy as np
 from ..weights import FloatArray, LSTMWeights
 from . import oracle
 from .cases import Case, State
-from .peers import Engine, FusedLSTM
+from .peers import Engine, FreshSample, FusedLSTM
 from .peers.base import Beside, Timeable, calls_in, fastest, seconds
 
 ROUND_SECONDS = 2e-3
@@ -56,6 +56,8 @@ class Row(Beside):
     """Peers that cannot run this case or got it wrong, and why."""
     low_precision: dict[str, Figures] = field(default_factory=dict)
     """Engines with narrower weights, ours first; `engines` has none of them."""
+    fresh: Figures | None = None
+    """Ours again, for single steps of a stream: with a sample that has to be put in its place first."""
 
     @property
     def ours(self) -> Figures:
@@ -88,7 +90,8 @@ def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, duratio
     engines: list[Engine] = []
     errors: list[tuple[float, float]] = []
     left_out: dict[str, str] = {}
-    kinds: list[type[Engine]] = [FusedLSTM, *peers]
+    fresh: list[type[Engine]] = [FreshSample] if case.kind == "step" and not case.bidirectional else []
+    kinds: list[type[Engine]] = [FusedLSTM, *fresh, *peers]
     for kind in kinds:
         try:
             engine = _make(kind, weights, x, state, threads)
@@ -116,7 +119,7 @@ def measure(case: Case, peers: Sequence[type[Engine]], threads: int = 1, duratio
         (low_precision if engine.low_precision else figures)[engine.name] = Figures(
             median, (low, high), *error, setting=setting, latency=_quantiles(calls)
         )
-    return Row(case, threads, figures, left_out, low_precision)
+    return Row(case, threads, figures, left_out, low_precision, figures.pop(FreshSample.name, None))
 
 
 def _make(kind: type[Engine], weights: LSTMWeights, x: FloatArray, state: State | None, threads: int) -> Engine:

@@ -17,7 +17,7 @@ from .low import (
 )
 from .onnxruntime import OnnxRuntime
 from .openvino import OpenVINO
-from .ours import FusedLSTM
+from .ours import FreshSample, FusedLSTM
 from .torch import Torch
 from .tract import Tract
 
@@ -29,4 +29,4 @@ LOW_PRECISION: tuple[type[Engine], ...] = (
 )
 """Ours first."""
 
-__all__ = ["LOW_PRECISION", "PEERS", "Engine", "FusedLSTM", "installed"]
+__all__ = ["LOW_PRECISION", "PEERS", "Engine", "FreshSample", "FusedLSTM", "installed"]

@@ -45,7 +45,7 @@ class Beside:
     """What was measured of ours, and of peers beside it."""
 
     engines: Mapping[str, Any]
-    """Figures with their `microseconds`, by name; ours first."""
+    """Figures with their `microseconds` and `quartiles`, by name; ours first."""
 
     @property
     def best_peer(self) -> str | None:
@@ -58,6 +58,27 @@ class Beside:
         """The best peer's time by ours; None without peers."""
         ours, best = next(iter(self.engines.values())), self.best_peer
         return None if best is None else float(self.engines[best].microseconds / ours.microseconds)
+
+    @property
+    def level(self) -> bool:
+        """Whether the quartiles of the speed-up hold 1: neither is faster."""
+        ours, best = next(iter(self.engines.values())), self.best_peer
+        if best is None:
+            return False
+        peer = self.engines[best]
+        return bool(peer.quartiles[0] <= ours.quartiles[1] and ours.quartiles[0] <= peer.quartiles[1])
+
+    @property
+    def told(self) -> str:
+        """The speed-up in two decimals; ≈ where it is level, and nothing without peers."""
+        return "" if self.speedup is None else "≈" if self.level else f"{self.speedup:.2f}"
+
+    @property
+    def spread(self) -> float:
+        """How far the quartiles are apart, as a share of the median: of ours or the best peer's, whichever is more."""
+        names = [next(iter(self.engines)), *filter(None, [self.best_peer])]
+        both = [self.engines[name] for name in names]
+        return float(max((one.quartiles[1] - one.quartiles[0]) / one.microseconds for one in both))
 
 
 class Engine(ABC):

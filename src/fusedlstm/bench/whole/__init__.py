@@ -1,1 +1,1 @@
-"""Whole models beside other engines: `fusedlstm bench FILE` and `--models`."""
+"""Whole models beside other engines: `fusedlstm bench FILE`."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..peers.base import Beside, fastest, installed
 from ..runner import quartiles, times_in_turn
-from .convert import Converted
+from ..session import Session
+from .convert import Converted, forms
 from .engine import Array, Feed, Pairs, WholeEngine, difference
 from .engines import PEERS, Ours
 
@@ -44,20 +47,16 @@ class ModelRow(Beside):
     engines: dict[str, Timed]
     """By name; fusedlstm's first."""
     left_out: dict[str, str] = field(default_factory=dict)
-    aim: float | None = None
-    against: str = ""
-    """The peer that the aim is about; empty: the best one."""
-
-    @property
-    def missed(self) -> bool:
-        """Whether there is an aim, and we are behind it."""
-        peer = self.engines.get(self.against or self.best_peer or "")
-        return self.aim is not None and peer is not None and peer.microseconds < self.aim * self.ours.microseconds
 
     @property
     def ours(self) -> Timed:
         """fusedlstm's."""
         return self.engines[Ours.name]
+
+    @property
+    def title(self) -> str:
+        """Which row this is."""
+        return self.name + (", stream" if self.stream else "")
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,38 @@ class Measured:
     """The file, and what was made of it for other engines."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Conversions that could not be made, and why."""
-    aim: float | None = None
-    aim_of_stream: float | None = None
-    against: str = ""
+
+
+def rows_of(
+    models: Iterable[tuple[str, Path, Feed]],
+    threads: Sequence[int],
+    seconds: float,
+    made: Path,
+    progress: Callable[[int, int], None],
+) -> list[ModelRow]:
+    """Convert each model once, into a folder of its own in `made`, and measure it with each number of threads."""
+    models, ready = list(models), []
+    total, done = (1 + len(threads)) * len(models), 0
+    for name, path, feed in models:
+        progress(done, total)
+        folder = made / f"forms{done}"  # one file may be there with several sizes
+        folder.mkdir()
+        ready.append(Measured(name, path, feed, *forms(path, feed, folder)))
+        done += 1
+    rows: list[ModelRow] = []
+    for count in threads:
+        with Session(count) as session:
+            for model in ready:
+                progress(done, total)
+                rows += session.run(measure, model.name, model, count, seconds)
+                done += 1
+    progress(done, total)
+    return rows
+
+
+def as_json(about: dict[str, Any], rows: Sequence[ModelRow]) -> str:
+    """Everything, for a file."""
+    return json.dumps({**about, "models": [asdict(row) for row in rows]}, indent=1) + "\n"
 
 
 def measure(model: Measured, threads: int, seconds: float) -> list[ModelRow]:
@@ -126,8 +154,7 @@ def _row(
         low, median, high = quartiles(record)
         how = ", ".join(filter(None, (engine.setting, engine.note)))
         figures[engine.name] = Timed(median, (low, high), apart[engine.name], how)
-    aim = model.aim if pairs is None else model.aim_of_stream
-    return ModelRow(model.name, threads, pairs is not None, figures, left_out, aim, model.against)
+    return ModelRow(model.name, threads, pairs is not None, figures, left_out)
 
 
 def _reason(problem: Exception) -> str:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .peers import FusedLSTM
-from .report import Report
-from .runner import QUANTILES, Figures, Row
+from fusedlstm.bench import Figures, FusedLSTM, Row
+from fusedlstm.bench.runner import QUANTILES
+from fusedlstm.bench.terminal import number
+
+from . import targets
+from .told import Told
 
 METHOD = """\
 Times are medians, in microseconds a call, through each engine's Python API: from an x in NumPy's memory to a y that
 NumPy can read, the state kept as the engine likes best. The engines take turns, round by round, in a process pinned to
 as many CPUs as there are threads. Each runs at its own best setting (with two threads or one, whichever is faster), and
-its y is compared with a float64 LSTM before it is timed. Inputs are standard normal, weights uniform in ±1/√hidden."""
+its y is compared with a float64 LSTM before it is timed. Inputs are standard normal, weights uniform in ±1/√hidden.
+Below a median stand the quartiles.
+
+Targets are what the authors of fusedlstm have set for themselves (benchmarks/suite/targets.py): ✓ met, ✗ missed, ? met
+beside the peers that were measured, while one that may be the best was not. ≈: the quartiles of the ratio hold 1, so
+that neither is faster."""
 
 
-def markdown(report: Report, pictures: Sequence[tuple[str, str]] = ()) -> str:
+def markdown(report: Told, pictures: Sequence[tuple[str, str]] = ()) -> str:
     """The whole report; `pictures` are (file name, what it shows)."""
     about = report.about
     engines = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     parts = [
         "# fusedlstm beside its peers",
         f"**{report.title}**, {about['date']}.\n{about['system']}, Python {about['python']}, {engines}.",
+        *warnings(report),
         METHOD,
         *(f"![{words}]({name})" for name, words in pictures),
     ]
@@ -33,7 +42,22 @@ def markdown(report: Report, pictures: Sequence[tuple[str, str]] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _threads(report: Report, threads: int) -> list[str]:
+def warnings(report: Told) -> list[str]:
+    """What one should know before one believes the figures."""
+    found = []
+    if report.busy:
+        found.append(f"> **The machine was busy**: {'; '.join(report.busy)}.")
+    if "load" not in report.about:
+        found.append("Load and stolen time were not recorded in this run.")
+    if report.doubtful:
+        found.append(
+            f"> **Not measured everywhere**: {', '.join(report.doubtful)}. Stored reports have them as the best peers "
+            "of some cases; no target counts as met without them."
+        )
+    return found
+
+
+def _threads(report: Told, threads: int) -> list[str]:
     name = f"{threads} thread{'s' if threads > 1 else ''}"
     rows, blocks = report.select(threads, "step", "sequence", "batch"), report.select(threads, "block")
     parts = [f"## {name}"]
@@ -47,6 +71,7 @@ def _threads(report: Report, threads: int) -> list[str]:
     if steps:
         parts += [
             f"### Single steps one by one, {name}",
+            *_fresh(steps),
             "Microseconds, told where at least five calls were slower; the clock's own 0.05 included.",
             _latency(steps),
         ]
@@ -60,15 +85,18 @@ def _threads(report: Report, threads: int) -> list[str]:
 
 
 def _summary(rows: Sequence[Row]) -> str:
-    aimed = [(row.speedup, row.case.target(row.threads)) for row in rows]
-    pairs = [(reached, target) for reached, target in aimed if reached is not None and target is not None]
-    if not pairs:
+    beside = [row for row in rows if row.speedup is not None]
+    if not beside:
         return "No peer was measured."
-    ahead, met = sum(reached > 1 for reached, _ in pairs), sum(reached >= target for reached, target in pairs)
-    return f"Ahead of the best peer on {ahead} of {len(pairs)} cases; {met} of {len(pairs)} targets met."
+    level = sum(row.level for row in beside)
+    ahead = sum(row.speedup > 1 and not row.level for row in beside)
+    ticks = [tick for row in beside if (tick := targets.speed_tick(row))]
+    even = f", level on {level}" if level else ""
+    met = f"{ticks.count('✓')} of {len(ticks)} targets met"
+    return f"Ahead of the best peer on {ahead} of {len(beside)} cases{even}; {met}."
 
 
-def _targets(report: Report, rows: Sequence[Row]) -> str:
+def _targets(report: Told, rows: Sequence[Row]) -> str:
     head = [
         "case",
         "time × batch",
@@ -84,14 +112,22 @@ def _targets(report: Report, rows: Sequence[Row]) -> str:
     ]
     body = []
     for row in rows:
-        best, speedup, target = row.best_peer, row.speedup, row.case.target(row.threads)
-        share, aim = report.bound_share(row), report.bound_target(row)
+        best, share, aim, target = (
+            row.best_peer,
+            report.bound_share(row),
+            report.bound_target(row),
+            targets.speed_up(row),
+        )
+        told = "" if row.speedup is None else f"**{row.told}**"
+        if row.level:
+            told = f"≈ ({row.speedup:.2f})"
         body.append(
             [
-                row.case.name, f"{row.case.time} × {row.case.batch}", row.case.shape, number(row.ours.microseconds),
-                "" if best is None else number(row.engines[best].microseconds), best or "",
-                "" if speedup is None else f"**{speedup:.2f}**", "" if target is None else f"{target:g}",
-                _tick(speedup, target), percent(share), percent(aim) + " " + _tick(share, aim) if share else "",
+                row.case.name, f"{row.case.time} × {row.case.batch}", row.case.shape, spread(row.ours),
+                "" if best is None else spread(row.engines[best]), best or "",
+                told, "" if target is None else f"{target:g}",
+                targets.speed_tick(row), percent(share),
+                percent(aim) + " " + targets.tick(share, aim) if share else "",
             ]
         )  # fmt: skip
     return table(head, body, left=(0, 2, 5))
@@ -138,22 +174,50 @@ def low_precision(rows: Sequence[Row]) -> str:
     )
 
 
-def _blocks(report: Report, rows: Sequence[Row]) -> str:
-    head = ["case", "LSTM", "fusedlstm, ns a step", "target", "", "best peer", "", "of the bound", "RTNeural (stored)"]
+def _blocks(report: Told, rows: Sequence[Row]) -> str:
+    head = ["case", "LSTM", "fusedlstm, ns a step", "target", "", "best peer", "", "of the bound", "RTNeural"]
     body = []
     for row in rows:
-        per_step, best, aim = 1e3 / row.case.time, row.best_peer, row.case.target_ns if row.threads == 1 else None
+        per_step, best = 1e3 / row.case.time, row.best_peer
+        aim = targets.NANOSECONDS.get(row.case.name) if row.threads == 1 else None
+        theirs = report.rtneural_ns(row)
         ours = row.ours.microseconds * per_step
         body.append(
             [
                 row.case.name, row.case.shape, f"**{ours:,.0f}**", "" if aim is None else f"{aim:,.0f}",
-                "" if aim is None else _tick(aim, ours),
+                "" if aim is None else targets.tick(aim, ours),
                 "" if best is None else f"{row.engines[best].microseconds * per_step:,.0f}", best or "",
-                percent(report.bound_share(row)), f"{row.case.rtneural_ns:,.0f}",
+                percent(report.bound_share(row)), "" if theirs is None else f"{theirs:,.0f}",
             ]
         )  # fmt: skip
-    note = "RTNeural is C++ with sizes fixed at compile time; its figures are another machine's, for reference only."
-    return table(head, body, left=(0, 1, 6)) + "\n\n" + note
+    return "\n\n".join([table(head, body, left=(0, 1, 6)), *about_rtneural(report)])
+
+
+def about_rtneural(report: Told) -> list[str]:
+    """Where its figures are from; nothing without them."""
+    if report.rtneural is None:
+        return []
+    where, here = report.rtneural["cpu"], report.about["cpu"]
+    machine = "on the same kind of machine" if where == here else f"on another machine, {where}: for reference only"
+    return [
+        f"RTNeural is C++ with sizes fixed at compile time, one sample a call ({report.rtneural['source']}; "
+        f"{report.rtneural['compiler']}). Measured {machine}, {report.rtneural['measured']}."
+    ]
+
+
+def _fresh(rows: Sequence[Row]) -> list[str]:
+    """What a step costs with its sample put in place, beside the bare one."""
+    body = [
+        [row.case.name, row.case.shape, spread(row.ours), spread(row.fresh), row.fresh.setting]
+        for row in rows
+        if row.fresh is not None
+    ]
+    head = ["case", "LSTM", "bare step", "with a fresh sample", "how"]
+    return (
+        ["The sample in its place already, as peers have theirs, or put there:", table(head, body, (0, 1, 4))]
+        if body
+        else []
+    )
 
 
 def _latency(rows: Sequence[Row]) -> str:
@@ -166,13 +230,13 @@ def _latency(rows: Sequence[Row]) -> str:
     return table(head, body, left=(0, 1, 5))
 
 
-def _scaling(report: Report) -> list[str]:
+def _scaling(report: Told) -> list[str]:
     pairs = [(one, report.row(one.case.name, 2)) for one in report.rows if one.threads == 1]
     body = [
         [
             one.case.name, number(one.ours.microseconds), number(two.ours.microseconds),
             f"**{(ratio := one.ours.microseconds / two.ours.microseconds):.2f}**",
-            f"{(aim := 1.85 if one.case.hidden_size >= 256 else 1.0):g}", _tick(ratio, aim),
+            f"{(aim := targets.TWO_THREADS[one.case.hidden_size >= 256]):g}", targets.tick(ratio, aim),
         ]
         for one, two in pairs
         if two is not None
@@ -181,7 +245,7 @@ def _scaling(report: Report) -> list[str]:
     return ["## One thread and two", table(head, body)] if body else []
 
 
-def _limits(report: Report) -> list[str]:
+def _limits(report: Told) -> list[str]:
     limits = report.limits
     assert limits is not None
     reads = ", ".join(f"{size(reach)} {speed:.0f}" for reach, speed in limits.reads)
@@ -202,9 +266,9 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]], left: Sequence[int
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *body))
 
 
-def number(value: float) -> str:
-    """Three digits or so."""
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+def spread(one: Figures) -> str:
+    """The median, and the quartiles below it."""
+    return f"{number(one.microseconds)}<br><sub>{' – '.join(map(number, one.quartiles))}</sub>"
 
 
 def size(count: float) -> str:
@@ -215,10 +279,6 @@ def size(count: float) -> str:
 def percent(share: float | None) -> str:
     """A share in per cent; empty for None."""
     return "" if share is None else f"{100 * share:.0f} %"
-
-
-def _tick(reached: float | None, target: float | None) -> str:
-    return "" if reached is None or target is None else "✓" if reached >= target else "✗"
 
 
 def _fastest(row: Row) -> Figures:

@@ -1,4 +1,4 @@
-"""Whole models that `fusedlstm bench --models` runs: made on the spot, and real files where a folder has them."""
+"""Whole models of ours: made on the spot, and real files where a folder has them; what we aim at with each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fusedlstm.bench.whole.runner import ModelRow
 
 Array = npt.NDArray[Any]
 
@@ -54,6 +56,30 @@ def cases_in(folder: Path | None, made: Path) -> list[tuple[ModelCase, Path]]:
         path.write_bytes(case.make())
         found.append((case, path))
     return found
+
+
+def case_of(row: ModelRow) -> ModelCase | None:
+    """The case that was measured, if it is one of ours."""
+    return next((case for case in (*FILES, *MADE) if case.name == row.name), None)
+
+
+def aim_of(row: ModelRow) -> tuple[float, str] | None:
+    """How many times as fast as the best peer, or as the one that is named, it is to be."""
+    case = case_of(row)
+    aim = None if case is None else case.aim_of_stream if row.stream else case.aim
+    return None if case is None or aim is None else (aim, case.against)
+
+
+def missed(row: ModelRow) -> bool:
+    """Whether there is an aim, and we are behind it."""
+    aim = aim_of(row)
+    peer = None if aim is None else row.engines.get(aim[1] or row.best_peer or "")
+    return aim is not None and peer is not None and peer.microseconds < aim[0] * row.ours.microseconds
+
+
+def contenders(row: ModelRow) -> list[str]:
+    """Peers that may be the best one, and could not be measured because they are not installed."""
+    return [peer for peer, why in row.left_out.items() if why.startswith("not installed")]
 
 
 def _built(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Array]) -> bytes:

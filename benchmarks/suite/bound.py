@@ -23,10 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .cases import Case
-
-BOUND_TARGETS = {"sequence": 0.85, "batch": 0.92}
-"""The share of the bound to reach with one thread, by kind of case."""
+from fusedlstm.bench import Case
 
 
 @dataclass(frozen=True)
