@@ -5,12 +5,15 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -18,7 +21,9 @@
 #include <unistd.h>
 #endif
 
+#include "../kernels/dispatch.hpp"
 #include "fork.hpp"
+#include "interrupt.hpp"
 
 namespace fusedlstm {
 
@@ -53,8 +58,7 @@ std::atomic<std::size_t>& thread_setting() {
 }
 
 // Where a call was made. Linux likes to wake a worker on the CPU of the thread that wakes it, and leaves it there for
-// milliseconds, while that thread spins at the first barrier: calls after a pause were three times slower than alone. So
-// a worker that finds itself there moves to the other CPUs that the caller may use.
+// milliseconds. So a worker that finds itself there moves to the other CPUs that the caller may use.
 struct Place {
 #if defined(__linux__)
   int cpu = -1;
@@ -73,44 +77,163 @@ struct Place {
 #endif
 };
 
-struct Team {
-  std::mutex in_use;  // held by the call that has the team
+using Clock = std::chrono::steady_clock;
 
-  std::mutex mutex;
-  std::condition_variable wake, done;
-  unsigned long long call = 0;  // rises with each call; workers sleep until it does
-  std::size_t size = 1, running = 0, workers = 0;
-  void (*task)(const void*, std::size_t) = nullptr;
+constexpr unsigned impatience = 100;  // loads without a pause, which takes 140 cycles on some CPUs
+constexpr unsigned patience = 600;    // some 20 microseconds: after that the other may not even be running
+constexpr std::chrono::microseconds politeness(100), nap(50);
+// How long a worker looks out for the next task before it sleeps, and between which calls it pays to wake it for a short
+// one.
+constexpr std::chrono::microseconds linger(50);
+// Multiply-adds of a call that pays to wake a worker for: some 100 microseconds, twice what that takes.
+constexpr double worth_waking = 5e6;
+// What was lost is lost again once in so many times at most. Of the time without calls as much less counts as well, so that
+// it is forgotten.
+constexpr int dearness = 32;
+// Of what a team gained, the part that may be lost before others are not asked, and at most how much.
+constexpr int certain = 4;
+constexpr std::chrono::milliseconds most_credit(5);
+
+// Wait until it is so. How long it took, where that was longer than members of a team that run are ever late.
+template <class IsSo>
+Clock::duration wait_until(const KernelTable& table, const IsSo& is_so) {
+  for (unsigned spins = 0; spins < patience; ++spins) {
+    if (is_so()) return {};
+    if (spins > impatience) table.pause();
+  }
+  const Clock::time_point start = Clock::now();
+  Clock::time_point now = start;
+  for (; !is_so(); now = Clock::now())
+    if (now - start < politeness)
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(nap);
+  return now - start;
+}
+
+enum class State {
+  asleep,
+  waking,   // will look out for a task
+  waiting,  // looks out for one
+  taken,    // waits for the caller to say which
+  called,   // has a task, and others count on it
+  invited,  // has one, and may be too late
+  working
+};
+
+}  // namespace
+
+// What the caller and one worker tell each other, in a cache line of its own.
+struct alignas(64) Seat {
+  std::atomic<State> state{State::asleep};
+  unsigned before = 0;
+  std::size_t id = 0, size = 0;
+  void (*task)(const void*, Member&) = nullptr;
   const void* context = nullptr;
+};
+
+struct alignas(64) Rounds {
+  std::atomic<unsigned> count{0};
+};
+
+struct Team {
+  const KernelTable& table = kernels();
+  std::atomic<bool> in_use{false};  // by a call; what follows is that call's
+
+  std::vector<std::unique_ptr<Seat>> seats;  // of the workers
+  std::vector<Rounds> rounds;                // of the members
+  unsigned round = 0;                        // of the caller
+  Clock::duration waited{};                  // by the caller, for members that had begun
+  Clock::duration credit{};                  // gained by sharing
+  Clock::duration debt{};                    // time that calls spend alone before they ask others again
+  Clock::duration waking{};                  // spent on waking workers who have not helped since
+  Clock::time_point last{};                  // when a call ended
   Place caller;
 
-  // Starts the workers that `wanted` members need, or as many as can be had, and says how many members that makes.
-  std::size_t gather(std::size_t wanted) {
-    std::lock_guard<std::mutex> lock(mutex);
+  std::mutex mutex;
+  std::condition_variable wake;
+
+  // Starts the workers that `most` members need, or as many as can be had, and says how many members that makes.
+  std::size_t gather(std::size_t most) {
     try {
-      for (; workers < wanted - 1; ++workers)
-        std::thread([this, member = workers + 1, seen = call] { work(member, seen); }).detach();
+      if (rounds.size() < most || round > 1u << 30) {
+        rounds = std::vector<Rounds>(std::max(most, rounds.size()));
+        round = 0;
+      }
+      while (seats.size() < most - 1) {
+        seats.push_back(std::make_unique<Seat>());
+        try {
+          std::thread([this, seat = seats.back().get()] { work(*seat); }).detach();
+        } catch (...) {
+          seats.pop_back();
+          throw;
+        }
+      }
     } catch (const std::system_error&) {  // no more threads, or no memory for one: the next call asks again
     } catch (const std::bad_alloc&) {
     }
-    return std::min(wanted, workers + 1);
+    return std::min({most, seats.size() + 1, std::max<std::size_t>(1, rounds.size())});
   }
 
-  void work(std::size_t member, unsigned long long seen) {
-    std::unique_lock<std::mutex> lock(mutex);
+  // A sleeping worker gets another state, and wakes up.
+  void rouse(Seat& seat, State state) {
+    const Clock::time_point start = Clock::now();
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      seat.state.store(state, std::memory_order_release);
+      caller = Place::here();
+    }
+    wake.notify_all();
+    waking += Clock::now() - start;
+  }
+
+  void work(Seat& seat) {
     for (;;) {
-      wake.wait(lock, [&] { return call != seen; });
-      seen = call;
-      if (member >= size) continue;
+      look_out(seat);
+      State found = State::invited;
+      if (seat.state.load(std::memory_order_acquire) == State::called ||
+          seat.state.compare_exchange_strong(found, State::working, std::memory_order_acq_rel)) {
+        Member member(this, seat.id, seat.size, seat.before);
+        seat.task(seat.context, member);
+        seat.state.store(State::waiting, std::memory_order_release);
+      }
+    }
+  }
+
+  // Returns with a task; sleeps if there is none for a while.
+  void look_out(Seat& seat) {
+    Clock::time_point end = Clock::now() + linger;
+    for (unsigned spins = 0;; ++spins) {
+      State found = seat.state.load(std::memory_order_acquire);
+      if (found == State::called || found == State::invited) return;
+      if (found == State::waking) seat.state.compare_exchange_strong(found, State::waiting, std::memory_order_acq_rel);
+      if (spins > impatience) table.pause();
+      if (spins % 64 != 63 || Clock::now() < end) continue;
+      if (found == State::taken) std::this_thread::yield();
+      found = State::waiting;
+      if (!seat.state.compare_exchange_strong(found, State::asleep, std::memory_order_acq_rel)) continue;
+      std::unique_lock<std::mutex> lock(mutex);
+      wake.wait(lock, [&] { return seat.state.load(std::memory_order_acquire) != State::asleep; });
       const Place from = caller;
       lock.unlock();
       from.avoid();
-      task(context, member);
-      lock.lock();
-      if (--running == 0) done.notify_one();
+      end = Clock::now() + linger;
     }
   }
 };
+
+void Member::meet_others() {
+  std::vector<Rounds>& all = team_->rounds;
+  const unsigned round = ++round_;
+  all[id].count.store(round, std::memory_order_release);
+  for (std::size_t other = 0; other < size; ++other) {
+    const auto come = [&] { return static_cast<int>(all[other].count.load(std::memory_order_acquire) - round) >= 0; };
+    const Clock::duration waited = come() ? Clock::duration() : wait_until(team_->table, come);
+    if (id == 0) team_->waited += waited;
+  }
+}
+
+namespace {
 
 // Never destroyed: workers may be asleep in it when the process ends. A forked child has none of the threads, so it
 // starts over with a fresh team.
@@ -141,33 +264,131 @@ void set_num_threads(std::size_t count) {
   thread_setting().store(count, std::memory_order_relaxed);
 }
 
-TeamLease::TeamLease(std::size_t wanted) {
-  if (wanted <= 1) return;
-  Team& shared = team();
-  std::unique_lock<std::mutex> in_use(shared.in_use, std::try_to_lock);
-  if (!in_use.owns_lock()) return;
-  size_ = shared.gather(wanted);
-  if (size_ > 1) in_use_ = std::move(in_use);
+Crew::Crew(std::size_t most, double work) {
+  if (most <= 1 || work < worth_a_team) return;
+  Team& found = team();
+  if (found.in_use.exchange(true, std::memory_order_acquire)) return;
+  team_ = &found;
+  most_ = found.gather(most);
+  const Clock::time_point now = Clock::now();
+  const Clock::duration pause = now - found.last;
+  wakes_ = awaited_ = work >= worth_waking || pause < linger;
+  open_at_ = now + std::max(Clock::duration(), found.debt - pause / dearness);
 }
 
-void TeamLease::start(Task task, const void* context) {
-  if (size_ == 1) return task(context, 0);
-  Team& shared = team();
-  {
-    std::lock_guard<std::mutex> lock(shared.mutex);
-    shared.task = task;
-    shared.context = context;
-    shared.caller = Place::here();
-    shared.size = size_;
-    shared.running = size_ - 1;
-    ++shared.call;
+Crew::Crew(Crew& whole, std::size_t member) : whole_(&whole), member_(member) {}
+
+Crew::~Crew() {
+  if (team_ == nullptr) return;
+  const Clock::time_point now = Clock::now();
+  team_->debt = std::max(Clock::duration(), open_at_ - now);
+  team_->last = now;
+  team_->in_use.store(false, std::memory_order_release);
+}
+
+bool Crew::alone() {
+  if (most_ == 1 || open_at_ > Clock::now()) return true;
+  if (wakes_) return false;
+  for (std::size_t k = 0; k + 1 < most_; ++k)
+    if (team_->seats[k]->state.load(std::memory_order_relaxed) != State::asleep) return false;
+  return true;
+}
+
+bool Crew::stopped() {
+  if (whole_ != nullptr && member_ > 0) return whole_->stopped_.load(std::memory_order_relaxed);
+  if (Interrupt::stopped()) (whole_ == nullptr ? this : whole_)->stopped_.store(true, std::memory_order_relaxed);
+  return (whole_ == nullptr ? this : whole_)->stopped_.load(std::memory_order_relaxed);
+}
+
+// Not, for a while, where those who were woken did not come in time to help.
+bool Crew::may_wake(Clock::time_point now) {
+  if (!wakes_) return false;
+  woke_ = woke_ || team_->waking == Clock::duration();
+  if (woke_) return true;
+  open_at_ = now + dearness * std::exchange(team_->waking, {});
+  return false;
+}
+
+void Crew::run_together(Task task, const void* context) {
+  const Clock::time_point start = Clock::now();
+  std::size_t size = 1;
+  awaited_ = false;
+  for (std::size_t k = 0; k + 1 < most_ && start >= open_at_; ++k) {
+    Seat& seat = *team_->seats[k];
+    State found = State::waiting;
+    if (seat.state.compare_exchange_strong(found, State::taken, std::memory_order_acq_rel)) {
+      seat.id = size++;
+      continue;
+    }
+    if (found == State::asleep && may_wake(start)) team_->rouse(seat, State::waking);
+    awaited_ = awaited_ || wakes_;
   }
-  shared.wake.notify_all();
-  task(context, 0);
-  std::unique_lock<std::mutex> lock(shared.mutex);
-  shared.done.wait(lock, [&] { return shared.running == 0; });
+  Member caller(team_, 0, size, team_->round);
+  for (std::size_t k = 0; k + 1 < most_ && size > 1; ++k) {
+    Seat& seat = *team_->seats[k];
+    if (seat.state.load(std::memory_order_relaxed) != State::taken) continue;
+    seat.before = caller.round();
+    seat.size = size;
+    seat.task = task;
+    seat.context = context;
+    seat.state.store(State::called, std::memory_order_release);
+  }
+  task(context, caller);
+  if (size == 1) return;
+  team_->waking = {};
+  team_->round = caller.round();
+  for (std::size_t k = 0; k + 1 < most_; ++k) {
+    const std::atomic<State>& state = team_->seats[k]->state;
+    team_->waited += wait_until(team_->table, [&] { return state.load(std::memory_order_acquire) != State::called; });
+  }
+  account(start, Clock::now(), std::exchange(team_->waited, {}), size);
 }
 
-void Barrier::give_way() { std::this_thread::yield(); }
+void Crew::run_side_by_side(Task task, const void* context) {
+  const Clock::time_point start = Clock::now();
+  std::size_t size = 1;
+  for (std::size_t k = 0; k + 1 < most_ && start >= open_at_; ++k) {
+    Seat& seat = *team_->seats[k];
+    State found = State::waiting;
+    if (!seat.state.compare_exchange_strong(found, State::taken, std::memory_order_acq_rel) &&
+        (found != State::asleep || !may_wake(start)))
+      continue;
+    seat.id = size++;
+    seat.size = 1;
+    seat.task = task;
+    seat.context = context;
+    if (found == State::asleep)
+      team_->rouse(seat, State::invited);
+    else
+      seat.state.store(State::invited, std::memory_order_release);
+  }
+  Member caller;
+  task(context, caller);
+  if (size == 1) return;
+  const Clock::time_point own = Clock::now();
+  std::size_t too_late = 0;
+  for (std::size_t k = 0; k + 1 < most_; ++k) {
+    std::atomic<State>& state = team_->seats[k]->state;
+    State found = State::invited;
+    if (state.compare_exchange_strong(found, State::waking, std::memory_order_acq_rel)) {
+      ++too_late;
+      continue;
+    }
+    wait_until(team_->table, [&] { return stopped(), state.load(std::memory_order_acquire) != State::working; });
+  }
+  if (too_late + 1 < size) team_->waking = {};
+  const Clock::time_point end = Clock::now();
+  account(start, end, end - own, size);
+}
+
+// Alone it would have taken the caller's own part as many times as there are members.
+void Crew::account(Clock::time_point start, Clock::time_point end, Clock::duration waited, std::size_t size) {
+  const Clock::duration gained = (end - start - waited) * static_cast<Clock::rep>(size) - (end - start);
+  Clock::duration& credit = team_->credit;
+  credit = std::min<Clock::duration>(credit + (gained > Clock::duration() ? gained / certain : gained), most_credit);
+  if (credit >= Clock::duration()) return;
+  open_at_ = std::max(open_at_, end) - dearness * credit;
+  credit = {};
+}
 
 }  // namespace fusedlstm

@@ -1,11 +1,12 @@
-// The one team of threads of this process, and the barrier its members meet at.
+// The one team of threads of this process, and what becomes of it while others want the CPUs as well.
+//
+// The caller of a layer goes through its steps, and shares some of them out: to those of the team who are awake, or to
+// whoever comes in time. Nobody waits for a thread that has not begun. One that has, and is not let run, is waited for; what
+// that cost is a debt, and until it is paid off by calls that run alone, others are not asked.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstddef>
-#include <mutex>
-#include <vector>
-
-#include "../kernels/table.hpp"
 
 namespace fusedlstm {
 
@@ -13,63 +14,86 @@ namespace fusedlstm {
 std::size_t num_threads();
 void set_num_threads(std::size_t count);  // throws std::invalid_argument for 0
 
-// Multiply-adds below which a call is over before another thread has woken up.
+// Multiply-adds of a call below which there is nothing to share, even with a thread that is awake.
 constexpr double worth_a_team = 400e3;
-// The same for one step, after which the members of a team meet.
+// The same for one step, after which those who share it meet.
 constexpr double worth_meeting = 60e3;
 
-// The right to use the team for one call. Whoever finds it taken by another caller gets a team of one: itself.
-class TeamLease {
+struct Team;
+
+// One of those who run a task together, the caller being the first.
+class Member {
  public:
-  explicit TeamLease(std::size_t wanted);  // or of fewer, where no more threads can be had
-  TeamLease(const TeamLease&) = delete;
-  TeamLease& operator=(const TeamLease&) = delete;
+  Member() = default;
+  Member(Team* team, std::size_t own, std::size_t all, unsigned before) : id(own), size(all), team_(team), round_(before) {}
 
-  std::size_t size() const { return size_; }
-
-  // Call run(member) on members 0 (the caller) to size() - 1; returns when all have. run must not throw.
-  template <class Run>
-  void run(const Run& run) {
-    start([](const void* context, std::size_t member) { (*static_cast<const Run*>(context))(member); }, &run);
+  // Returns when all have come. They meet every few microseconds, so that they spin; after a while they give the CPU away.
+  void meet() {
+    if (size > 1) meet_others();
   }
+  unsigned round() const { return round_; }
+
+  std::size_t id = 0, size = 1;
 
  private:
-  using Task = void (*)(const void* context, std::size_t member);
-  void start(Task task, const void* context);
+  void meet_others();
 
-  std::size_t size_ = 1;
-  std::unique_lock<std::mutex> in_use_;  // of the team, while there is more than one member
+  Team* team_ = nullptr;
+  unsigned round_ = 0;  // how often they have met
 };
 
-// Spinning is right here: members meet every few microseconds. It gives the CPU away when one is late. Each member counts
-// its rounds in a cache line of its own, and reads the others': one transfer between two cores, where a shared count takes
-// three.
-class Barrier {
+// Who works for one call. Whoever finds the team taken by another caller is alone.
+class Crew {
  public:
-  void expect(std::size_t members) { rounds_ = std::vector<Line>(members); }
-  std::size_t members() const { return rounds_.size(); }
+  Crew() = default;                       // the caller alone
+  Crew(std::size_t most, double work);    // most: threads; work: multiply-adds of the call
+  Crew(Crew& whole, std::size_t member);  // one of those who run something side by side, alone with its part
+  ~Crew();
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
 
-  void wait(const KernelTable& table, std::size_t member) {
-    if (rounds_.size() == 1) return;
-    const unsigned round = rounds_[member].count.load(std::memory_order_relaxed) + 1;
-    rounds_[member].count.store(round, std::memory_order_release);
-    unsigned spins = 0;
-    for (Line& other : rounds_)
-      while (static_cast<int>(other.count.load(std::memory_order_acquire) - round) < 0) {
-        if (++spins > impatience) table.pause();
-        if (spins > patience) give_way();
-      }
+  std::size_t most() const { return most_; }  // members there may be
+  bool alone();                               // whether nobody would come now
+
+  // Multiply-adds after which it pays to ask again who is there.
+  double stretch() const { return awaited_ ? 1.5e6 : 8e6; }
+
+  // Call run(member) for a Member of each thread that is awake: at once, all at the same time. run must not throw.
+  template <class Run>
+  void together(const Run& run) {
+    if (most_ == 1) {
+      Member caller;
+      return run(caller);
+    }
+    run_together([](const void* context, Member& member) { (*static_cast<const Run*>(context))(member); }, &run);
+  }
+  // The same for each thread that comes before the caller has returned from its own call: they share by claiming.
+  template <class Run>
+  void side_by_side(const Run& run) {
+    if (most_ == 1) {
+      Member caller;
+      return run(caller);
+    }
+    run_side_by_side([](const void* context, Member& member) { (*static_cast<const Run*>(context))(member); }, &run);
   }
 
- private:
-  struct alignas(64) Line {
-    std::atomic<unsigned> count{0};
-  };
-  static constexpr unsigned impatience = 100;  // loads without a pause, which takes 140 cycles on some CPUs
-  static constexpr unsigned patience = 600;    // some 20 microseconds: after that the other may not even be running
-  static void give_way();
+  // Whether the caller's thread was asked to end this call: what it has made so far is for nobody.
+  bool stopped();
 
-  std::vector<Line> rounds_ = std::vector<Line>(1);
+ private:
+  using Task = void (*)(const void* context, Member& member);
+  using Clock = std::chrono::steady_clock;
+  void run_together(Task task, const void* context);
+  void run_side_by_side(Task task, const void* context);
+  bool may_wake(Clock::time_point now);
+  void account(Clock::time_point start, Clock::time_point end, Clock::duration waited, std::size_t size);
+
+  Team* team_ = nullptr;  // that this crew has
+  Crew* whole_ = nullptr;
+  std::size_t most_ = 1, member_ = 0;
+  bool wakes_ = false, woke_ = false, awaited_ = false;  // workers that sleep, or are on their way
+  Clock::time_point open_at_{};                          // when others are asked again
+  std::atomic<bool> stopped_{false};
 };
 
 }  // namespace fusedlstm

@@ -90,10 +90,15 @@ class LstmStep : public Step {
     call.c_0 = arrays_.c_0 ? arrays_.c_0->at<float>(memory) : nullptr;
     call.h_n = arrays_.h_n.at<float>(memory);
     call.c_n = arrays_.c_n.at<float>(memory);
-    if (kept->worth_sharing && memory.team && num_threads() > 1) return lstm_->run(call);
+    const std::size_t threads = memory.threads == 0 ? num_threads() : memory.threads;
+    if (kept->worth_sharing && threads > 1) {
+      lstm_->run(call, threads);
+      return;
+    }
+    Crew alone;
     kept->pass->start();
-    kept->pass->run(0);
-    kept->pass->finish();
+    kept->pass->run(alone);
+    if (!alone.stopped()) kept->pass->finish();
   }
 
  private:
