@@ -84,8 +84,8 @@ void DirectionPass::run_piece(const Piece& piece, const Ends& ends, const Work& 
 
 DirectionPass::Steps DirectionPass::next_steps(const Piece& piece, std::size_t done, const Crew& crew) const {
   const std::size_t count = piece.last - piece.first;
-  const double step =
-      4.0 * static_cast<double>(piece.active * shape_.hidden_size * (shape_.output_size + shape_.input_size));
+  const std::size_t inputs = shape_.output_size + (piece.projected ? 0 : shape_.input_size);
+  const double step = 4.0 * static_cast<double>(piece.active * shape_.hidden_size * inputs);
   const double some = std::max(1.0, crew.stretch() / step);
   return {done, some < static_cast<double>(count - done) ? done + static_cast<std::size_t>(some) : count};
 }

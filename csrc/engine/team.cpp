@@ -82,9 +82,9 @@ using Clock = std::chrono::steady_clock;
 constexpr unsigned impatience = 100;  // loads without a pause, which takes 140 cycles on some CPUs
 constexpr unsigned patience = 600;    // some 20 microseconds: after that the other may not even be running
 constexpr std::chrono::microseconds politeness(100), nap(50);
-// How long a worker looks out for the next task before it sleeps, and between which calls it pays to wake it for a short
-// one.
-constexpr std::chrono::microseconds linger(50);
+// How long a worker spins for the next task, and between which calls it pays to wake one for a short call; how long it goes
+// on letting others have its CPU in between, before it sleeps.
+constexpr std::chrono::microseconds linger(50), last_look(200);
 // Multiply-adds of a call that pays to wake a worker for: some 100 microseconds, twice what that takes.
 constexpr double worth_waking = 5e6;
 // What was lost is lost again once in so many times at most. Of the time without calls as much less counts as well, so that
@@ -202,23 +202,32 @@ struct Team {
 
   // Returns with a task; sleeps if there is none for a while.
   void look_out(Seat& seat) {
-    Clock::time_point end = Clock::now() + linger;
+    Clock::time_point start = Clock::now();
     for (unsigned spins = 0;; ++spins) {
       State found = seat.state.load(std::memory_order_acquire);
       if (found == State::called || found == State::invited) return;
       if (found == State::waking) seat.state.compare_exchange_strong(found, State::waiting, std::memory_order_acq_rel);
       if (spins > impatience) table.pause();
-      if (spins % 64 != 63 || Clock::now() < end) continue;
-      if (found == State::taken) std::this_thread::yield();
-      found = State::waiting;
-      if (!seat.state.compare_exchange_strong(found, State::asleep, std::memory_order_acq_rel)) continue;
-      std::unique_lock<std::mutex> lock(mutex);
-      wake.wait(lock, [&] { return seat.state.load(std::memory_order_acquire) != State::asleep; });
-      const Place from = caller;
-      lock.unlock();
-      from.avoid();
-      end = Clock::now() + linger;
+      if (spins % 64 != 63) continue;
+      const Clock::duration spent = Clock::now() - start;
+      if (spent < linger) continue;
+      found = State::waiting;  // nobody may count on it from now on
+      const State away = spent < last_look ? State::waking : State::asleep;
+      if (seat.state.compare_exchange_strong(found, away, std::memory_order_acq_rel) && away == State::asleep) {
+        sleep(seat);
+        start = Clock::now();
+      } else {
+        std::this_thread::yield();
+      }
     }
+  }
+
+  void sleep(Seat& seat) {
+    std::unique_lock<std::mutex> lock(mutex);
+    wake.wait(lock, [&] { return seat.state.load(std::memory_order_acquire) != State::asleep; });
+    const Place from = caller;
+    lock.unlock();
+    from.avoid();
   }
 };
 
@@ -274,6 +283,8 @@ Crew::Crew(std::size_t most, double work) {
   const Clock::duration pause = now - found.last;
   wakes_ = awaited_ = work >= worth_waking || pause < linger;
   open_at_ = now + std::max(Clock::duration(), found.debt - pause / dearness);
+  for (std::size_t k = 0; k + 1 < most_ && now >= open_at_; ++k)  // they come while the call is made ready
+    rouse(*found.seats[k], now);
 }
 
 Crew::Crew(Crew& whole, std::size_t member) : whole_(&whole), member_(member) {}
@@ -300,6 +311,10 @@ bool Crew::stopped() {
   return (whole_ == nullptr ? this : whole_)->stopped_.load(std::memory_order_relaxed);
 }
 
+void Crew::rouse(Seat& seat, Clock::time_point now) {
+  if (seat.state.load(std::memory_order_relaxed) == State::asleep && may_wake(now)) team_->rouse(seat, State::waking);
+}
+
 // Not, for a while, where those who were woken did not come in time to help.
 bool Crew::may_wake(Clock::time_point now) {
   if (!wakes_) return false;
@@ -318,10 +333,10 @@ void Crew::run_together(Task task, const void* context) {
     State found = State::waiting;
     if (seat.state.compare_exchange_strong(found, State::taken, std::memory_order_acq_rel)) {
       seat.id = size++;
-      continue;
+    } else {
+      rouse(seat, start);
+      awaited_ = awaited_ || wakes_;
     }
-    if (found == State::asleep && may_wake(start)) team_->rouse(seat, State::waking);
-    awaited_ = awaited_ || wakes_;
   }
   Member caller(team_, 0, size, team_->round);
   for (std::size_t k = 0; k + 1 < most_ && size > 1; ++k) {
@@ -349,10 +364,10 @@ void Crew::run_side_by_side(Task task, const void* context) {
   std::size_t size = 1;
   for (std::size_t k = 0; k + 1 < most_ && start >= open_at_; ++k) {
     Seat& seat = *team_->seats[k];
-    State found = State::waiting;
-    if (!seat.state.compare_exchange_strong(found, State::taken, std::memory_order_acq_rel) &&
-        (found != State::asleep || !may_wake(start)))
-      continue;
+    State found = seat.state.load(std::memory_order_relaxed);
+    while (found != State::asleep && !seat.state.compare_exchange_weak(found, State::taken, std::memory_order_acq_rel)) {
+    }
+    if (found == State::asleep && !may_wake(start)) continue;
     seat.id = size++;
     seat.size = 1;
     seat.task = task;

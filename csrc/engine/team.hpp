@@ -20,6 +20,7 @@ constexpr double worth_a_team = 400e3;
 constexpr double worth_meeting = 60e3;
 
 struct Team;
+struct Seat;
 
 // One of those who run a task together, the caller being the first.
 class Member {
@@ -55,8 +56,8 @@ class Crew {
   std::size_t most() const { return most_; }  // members there may be
   bool alone();                               // whether nobody would come now
 
-  // Multiply-adds after which it pays to ask again who is there.
-  double stretch() const { return awaited_ ? 1.5e6 : 8e6; }
+  // Multiply-adds after which to ask again who is there, or only whether to stop.
+  double stretch() const { return most_ == 1 ? 50e6 : awaited_ ? 1.5e6 : 8e6; }
 
   // Call run(member) for a Member of each thread that is awake: at once, all at the same time. run must not throw.
   template <class Run>
@@ -85,6 +86,7 @@ class Crew {
   using Clock = std::chrono::steady_clock;
   void run_together(Task task, const void* context);
   void run_side_by_side(Task task, const void* context);
+  void rouse(Seat& seat, Clock::time_point now);
   bool may_wake(Clock::time_point now);
   void account(Clock::time_point start, Clock::time_point end, Clock::duration waited, std::size_t size);
 

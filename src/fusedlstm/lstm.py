@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _variants, formats
+from . import _variants, formats
 from ._arguments import State, check_out, float32, pair, whole_numbers
 from ._assumed import settled, tell_axes, tell_once
 from ._layer import Layer
@@ -51,7 +51,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         expect_type("weights", weights, LSTMWeights)
         self._hold(rounded(weights, weights.dtype, weights.products), threads)
 
-    def _packed(self) -> _core.Lstm:
+    def _packed(self) -> Any:
         self._direct = _variants.direct(self.weights)
         return pack(self.weights)
 
