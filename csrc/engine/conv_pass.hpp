@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "conv_lstm.hpp"
-#include "team.hpp"
+#include "crew.hpp"
 
 namespace fusedlstm {
 

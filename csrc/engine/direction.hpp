@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "crew.hpp"
 #include "packing.hpp"
-#include "team.hpp"
 
 namespace fusedlstm {
 

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "threads.hpp"
+
 namespace fusedlstm {
 
 namespace {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "buffer.hpp"
-#include "team.hpp"
+#include "crew.hpp"
 
 namespace fusedlstm {
 

@@ -1,101 +1,117 @@
-// The one team of threads of this process, and what becomes of it while others want the CPUs as well.
-//
-// The caller of a layer goes through its steps, and shares some of them out: to those of the team who are awake, or to
-// whoever comes in time. Nobody waits for a thread that has not begun. One that has, and is not let run, is waited for; what
-// that cost is a debt, and until it is paid off by calls that run alone, others are not asked.
+// The workers of this process, and how a crew and one of them tell each other what to do.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstddef>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "../kernels/table.hpp"
+#include "crew.hpp"
+
+#if defined(__linux__)
+#include <sys/types.h>
+#endif
 
 namespace fusedlstm {
 
-// Threads a call may use at most: FUSEDLSTM_NUM_THREADS, or the CPUs that affinity and cgroup quota leave us.
-std::size_t num_threads();
-void set_num_threads(std::size_t count);  // throws std::invalid_argument for 0
+using Clock = std::chrono::steady_clock;
 
-// Multiply-adds of a call below which there is nothing to share, even with a thread that is awake.
-constexpr double worth_a_team = 400e3;
-// The same for one step, after which those who share it meet.
-constexpr double worth_meeting = 60e3;
+// How long a worker spins for its next task; how long it goes on letting others have its CPU in between, before it sleeps.
+constexpr std::chrono::microseconds linger(50), last_look(200);
 
-struct Team;
-struct Seat;
+constexpr unsigned impatience = 100;  // loads without a pause, which takes 140 cycles on some CPUs
+constexpr unsigned patience = 600;    // some 20 microseconds: after that the other may not even be running
+constexpr std::chrono::microseconds politeness(100), nap(50);
 
-// One of those who run a task together, the caller being the first.
-class Member {
- public:
-  Member() = default;
-  Member(Team* team, std::size_t own, std::size_t all, unsigned before) : id(own), size(all), team_(team), round_(before) {}
-
-  // Returns when all have come. They meet every few microseconds, so that they spin; after a while they give the CPU away.
-  void meet() {
-    if (size > 1) meet_others();
+// Wait until it is so. How long it took, where that was longer than members of a team that run are ever late.
+template <class IsSo>
+Clock::duration wait_until(const KernelTable& table, const IsSo& is_so) {
+  for (unsigned spins = 0; spins < patience; ++spins) {
+    if (is_so()) return {};
+    if (spins > impatience) table.pause();
   }
-  unsigned round() const { return round_; }
+  const Clock::time_point start = Clock::now();
+  Clock::time_point now = start;
+  for (; !is_so(); now = Clock::now())
+    if (now - start < politeness)
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(nap);
+  return now - start;
+}
 
-  std::size_t id = 0, size = 1;
-
- private:
-  void meet_others();
-
-  Team* team_ = nullptr;
-  unsigned round_ = 0;  // how often they have met
+// What a worker does, and what it has been told.
+enum class State {
+  asleep,
+  waking,   // will look out for a task
+  waiting,  // looks out for one
+  taken,    // waits for the caller to say which
+  called,   // has a task, and others count on it
+  invited,  // has one, and may be too late
+  working
 };
 
-// Who works for one call. Whoever finds the team taken by another caller is alone.
-class Crew {
+// What the caller and one worker tell each other, in a cache line of its own.
+struct alignas(64) Seat {
+  std::atomic<State> state{State::asleep};
+  unsigned before = 0;
+  std::size_t id = 0, size = 0;
+  void (*task)(const void*, Member&) = nullptr;
+  const void* context = nullptr;
+};
+
+struct alignas(64) Rounds {
+  std::atomic<unsigned> count{0};
+};
+
+// Where a call was made. Linux likes to wake a worker on the CPU of the thread that wakes it, and leaves it there for
+// milliseconds. So a worker that finds itself there moves to the other CPUs that the caller may use.
+class Place {
  public:
-  Crew() = default;                       // the caller alone
-  Crew(std::size_t most, double work);    // most: threads; work: multiply-adds of the call
-  Crew(Crew& whole, std::size_t member);  // one of those who run something side by side, alone with its part
-  ~Crew();
-  Crew(const Crew&) = delete;
-  Crew& operator=(const Crew&) = delete;
-
-  std::size_t most() const { return most_; }  // members there may be
-  bool alone();                               // whether nobody would come now
-
-  // Multiply-adds after which to ask again who is there, or only whether to stop.
-  double stretch() const { return most_ == 1 ? 50e6 : awaited_ ? 1.5e6 : 8e6; }
-
-  // Call run(member) for a Member of each thread that is awake: at once, all at the same time. run must not throw.
-  template <class Run>
-  void together(const Run& run) {
-    if (most_ == 1) {
-      Member caller;
-      return run(caller);
-    }
-    run_together([](const void* context, Member& member) { (*static_cast<const Run*>(context))(member); }, &run);
-  }
-  // The same for each thread that comes before the caller has returned from its own call: they share by claiming.
-  template <class Run>
-  void side_by_side(const Run& run) {
-    if (most_ == 1) {
-      Member caller;
-      return run(caller);
-    }
-    run_side_by_side([](const void* context, Member& member) { (*static_cast<const Run*>(context))(member); }, &run);
-  }
-
-  // Whether the caller's thread was asked to end this call: what it has made so far is for nobody.
-  bool stopped();
+  static Place here();
+  void avoid() const;
 
  private:
-  using Task = void (*)(const void* context, Member& member);
-  using Clock = std::chrono::steady_clock;
-  void run_together(Task task, const void* context);
-  void run_side_by_side(Task task, const void* context);
-  void rouse(Seat& seat, Clock::time_point now);
-  bool may_wake(Clock::time_point now);
-  void account(Clock::time_point start, Clock::time_point end, Clock::duration waited, std::size_t size);
-
-  Team* team_ = nullptr;  // that this crew has
-  Crew* whole_ = nullptr;
-  std::size_t most_ = 1, member_ = 0;
-  bool wakes_ = false, woke_ = false, awaited_ = false;  // workers that sleep, or are on their way
-  Clock::time_point open_at_{};                          // when others are asked again
-  std::atomic<bool> stopped_{false};
+#if defined(__linux__)
+  int cpu_ = -1;
+  pid_t thread_ = 0;
+#endif
 };
+
+struct Team {
+  Team();
+
+  const KernelTable& table;
+  std::atomic<bool> in_use{false};  // by a call; what follows is that call's
+
+  std::vector<std::unique_ptr<Seat>> seats;  // of the workers
+  std::vector<Rounds> rounds;                // of the members
+  unsigned round = 0;                        // of the caller
+  Clock::duration waited{};                  // by the caller, for members that had begun
+  Clock::duration credit{};                  // gained by sharing
+  Clock::duration debt{};                    // time that calls spend alone before they ask others again
+  Clock::duration waking{};                  // spent on waking workers who have not helped since
+  Clock::time_point last{};                  // when a call ended
+
+  // Starts the workers that `most` members need, or as many as can be had, and says how many members that makes.
+  std::size_t gather(std::size_t most);
+  // A sleeping worker gets another state, and wakes up.
+  void rouse(Seat& seat, State state);
+
+ private:
+  void work(Seat& seat);
+  void look_out(Seat& seat);  // returns with a task; sleeps if there is none for a while
+  void sleep(Seat& seat);
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  Place caller_;
+};
+
+Team& team();
 
 }  // namespace fusedlstm

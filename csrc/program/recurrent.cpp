@@ -3,7 +3,7 @@
 #include <numeric>
 #include <utility>
 
-#include "../engine/team.hpp"
+#include "../engine/threads.hpp"
 #include "steps.hpp"
 
 namespace fusedlstm {

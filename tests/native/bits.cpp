@@ -14,7 +14,7 @@
 
 #include "../../csrc/engine/conv_lstm.hpp"
 #include "../../csrc/engine/lstm.hpp"
-#include "../../csrc/engine/team.hpp"
+#include "../../csrc/engine/threads.hpp"
 #include "../../csrc/kernels/dispatch.hpp"
 
 using namespace fusedlstm;

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "../../csrc/engine/team.hpp"
+#include "../../csrc/engine/crew.hpp"
 
 namespace {
 
