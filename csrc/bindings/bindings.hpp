@@ -18,7 +18,10 @@ struct Initialised {
 template <class T>
 struct Whole : T, Initialised {
   using T::T;
+  std::size_t threads = 0;  // that a call may use; 0: as many as num_threads() says
 };
+
+void find_main_thread();
 
 void bind_conv_lstm(py::module_& module);
 void bind_lstm(py::module_& module);

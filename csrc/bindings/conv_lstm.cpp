@@ -87,7 +87,7 @@ py::tuple run(const Packed& lstm, Strided x, Strided y, std::optional<Contiguous
   call.c_0 = c_0 ? c_0->data() : nullptr;
   call.h_n = h_n.mutable_data();
   call.c_n = c_n.mutable_data();
-  without_gil([&] { lstm.run(call); });
+  without_gil([&] { lstm.run(call, lstm.threads); });
   return py::make_tuple(std::move(h_n), std::move(c_n));
 }
 
@@ -97,6 +97,7 @@ void bind_conv_lstm(py::module_& module) {
   py::class_<Packed, std::shared_ptr<Packed>>(module, "ConvLstm", "Packed weights of a ConvLSTM, ready to run.")
       .def(py::init(&make), py::arg("weight_ih"), py::arg("weight_hh"), py::arg("bias").none(true), py::arg("strides"),
            py::arg("dilation"), py::arg("same"), py::arg("cell").none(true))
+      .def_readwrite("threads", &Packed::threads, "That a call may use; 0: as many as get_num_threads() says.")
       .def("run", &run, py::arg("x").noconvert(), py::arg("y").noconvert(), py::arg("h_0").none(true),
            py::arg("c_0").none(true), "Fill y; h and c after the last step.");
 }

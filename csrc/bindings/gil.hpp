@@ -1,27 +1,15 @@
-// Running without the GIL, and what becomes of a daemon thread that comes back when the interpreter is gone.
+// Running without the GIL: Ctrl-C, and what becomes of a daemon thread that comes back when the interpreter is gone.
 #pragma once
 #include <Python.h>
 
-#include <chrono>
-#include <exception>
-#include <thread>
+// Run something without the GIL, for as long as it takes. On the main thread handlers of signals run meanwhile, as between
+// two instructions of Python; if one raises, what was begun is stopped and py::error_already_set thrown.
+void run_without_gil(void (*run)(const void*), const void* context);
 
-// Such a thread may not go on. CPython ends it inside of PyEval_RestoreThread: from 3.14 on by letting it sleep, before that
-// by pthread_exit, which unwinds the C++ above it and aborts the process at the first noexcept function, such as the
-// destructor of py::gil_scoped_release. So the unwinding ends here, and the thread sleeps until the process is gone.
 template <class Run>
 void without_gil(const Run& run) {
-  PyThreadState* const thread = PyEval_SaveThread();
-  std::exception_ptr failed;
-  try {
-    run();
-  } catch (...) {
-    failed = std::current_exception();
-  }
-  try {
-    PyEval_RestoreThread(thread);
-  } catch (...) {
-    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
-  }
-  if (failed) std::rethrow_exception(failed);
+  run_without_gil([](const void* context) { (*static_cast<const Run*>(context))(); }, &run);
 }
+
+// The same for C: -1 with Python's error set where a handler raised, else what `run` returned.
+int c_without_gil(int (*run)(const void*), const void* context) noexcept;

@@ -212,7 +212,7 @@ py::tuple run(const Packed& lstm, Strided x, bool batch_first, std::optional<Con
   call.h_n = h_n.mutable_data();
   call.c_n = c_n.mutable_data();
   call.lengths = lengths ? valid.data() : nullptr;
-  without_gil([&] { lstm.run(call); });
+  without_gil([&] { lstm.run(call, lstm.threads); });
   return py::make_tuple(std::move(y), std::move(h_n), std::move(c_n));
 }
 
@@ -233,9 +233,11 @@ void bind_lstm(py::module_& module) {
   module.attr("c_api") = py::capsule(&c_api(), "fusedlstm.c_api");
   module.def(
       "c_api_address", [] { return reinterpret_cast<std::uintptr_t>(&c_api()); }, "The same as a number, for ctypes.");
+  module.attr("without_gil") = py::capsule(reinterpret_cast<void*>(&c_without_gil), "fusedlstm.without_gil");
   py::class_<Packed, std::shared_ptr<Packed>>(module, "Lstm", "Packed weights, ready to run.")
       .def(py::init(&make), py::arg("layers"), py::arg("merge"), py::arg("reverse"), py::arg("residual"), py::arg("dtype"),
            py::arg("products"))
+      .def_readwrite("threads", &Packed::threads, "That a call may use; 0: as many as get_num_threads() says.")
       .def_property_readonly(
           "handle", [](const Packed& lstm) { return reinterpret_cast<std::uintptr_t>(handle(lstm)); },
           "The address that capi.h takes; valid while this object lives.")

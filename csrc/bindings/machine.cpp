@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "../engine/buffer.hpp"
-#include "../engine/team.hpp"
+#include "../engine/threads.hpp"
 #include "../kernels/dispatch.hpp"
 #include "arrays.hpp"
 #include "bindings.hpp"

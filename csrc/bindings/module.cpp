@@ -4,6 +4,7 @@
 // Not for free-threaded Python without its GIL: streams and pools are made safe by it.
 PYBIND11_MODULE(_core, module) {
   module.doc() = "The compiled engine behind fusedlstm. Private: use the package's own names.";
+  find_main_thread();
   bind_conv_lstm(module);
   bind_lstm(module);
   bind_machine(module);

@@ -88,7 +88,7 @@ void step_slots(const Whole<Lstm>& lstm, Contiguous x, Floats& y, Floats& states
   call.y = sequence(y.mutable_data(), y.shape(1), y.shape(1));
   call.states = states.mutable_data();
   call.slots = slot.data();
-  without_gil([&] { lstm.run(call); });
+  without_gil([&] { lstm.run(call, lstm.threads); });
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ Model::Slot Model::slot_from(const py::tuple& said) {
 }
 
 Model::Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
-             std::vector<py::array> constants)
+             std::vector<py::array> constants, std::size_t threads)
     : constants_(std::move(constants)) {
   if (arena > (std::size_t{1} << 40)) throw std::invalid_argument("arena: expected less");
   bytes_.push_back(arena);
@@ -78,7 +78,7 @@ Model::Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std:
     places.push_back(one.data());
     bytes_.push_back(static_cast<std::size_t>(one.nbytes()));
   }
-  program_ = std::make_shared<Program>(arena, inputs_.size(), outputs_.size(), std::move(places));
+  program_ = std::make_shared<Program>(arena, inputs_.size(), outputs_.size(), std::move(places), threads);
 }
 
 Tensor Model::tensor(const py::handle& said, bool written) const {
@@ -176,10 +176,10 @@ void bind_program(py::module_& module) {
   ModelClass model(module, "Program", "A flat list of steps for one set of shapes; see graph/plan.py.");
   model
       .def(py::init([](std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
-                       std::vector<py::array> constants) {
-             return std::make_shared<Model>(arena, inputs, outputs, std::move(constants));
+                       std::vector<py::array> constants, std::size_t threads) {
+             return std::make_shared<Model>(arena, inputs, outputs, std::move(constants), threads);
            }),
-           py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("constants"))
+           py::arg("arena"), py::arg("inputs"), py::arg("outputs"), py::arg("constants"), py::arg("threads") = 0)
       .def("copy", &copy)
       .def("map", &map)
       .def("activate", &activate)

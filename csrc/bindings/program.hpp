@@ -24,7 +24,7 @@ std::optional<fusedlstm::Activation> maybe_activation(const py::handle& said);
 class Model : public Initialised {
  public:
   Model(std::size_t arena, const std::vector<py::tuple>& inputs, const std::vector<py::tuple>& outputs,
-        std::vector<py::array> constants);
+        std::vector<py::array> constants, std::size_t threads);
 
   // (base, offset, element, shape, strides): every element must lie within its base.
   fusedlstm::Tensor tensor(const py::handle& said, bool written) const;

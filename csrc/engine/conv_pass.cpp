@@ -28,7 +28,6 @@ ConvPass::ConvPass(const ConvLstm& lstm, const Call& call, std::vector<std::size
       x_patch_(lstm.packed().input.inputs),
       h_patch_(lstm.packed().recurrent.inputs),
       chunk_(std::clamp(patch_bytes / ((x_patch_ + h_patch_) * sizeof(float)), fewest_places, most_places)) {
-  barrier_.expect(members_);
   take_memory();
 }
 
@@ -53,21 +52,31 @@ void ConvPass::start() {
                call_.c_0 == nullptr ? nullptr : call_.c_0 + rows_[b] * floats);
 }
 
-void ConvPass::run(std::size_t member) {
+void ConvPass::run(Crew& crew) {
   const unsigned long long before = table_.enter_flush_to_zero();
-  const Range mine = share(member);
-  for (std::size_t t = 0; t < call_.time; ++t) {
-    barrier_.wait(table_, member);  // windows of h reach into other members' places
-    for (std::size_t from = mine.first; from < mine.last; from += chunk_)
-      step(t, {from, std::min(mine.last, from + chunk_)}, scratch_[member]);
-    copy_out(h_[(origin_ + t + 1) % 2], t, mine);
+  const double work = lstm_.load(call_).step;
+  for (std::size_t done = 0; done < call_.time && !crew.stopped();) {
+    const std::size_t last =
+        done + std::min(call_.time - done, static_cast<std::size_t>(std::max(1.0, crew.stretch() / work)));
+    crew.together([&](Member& member) {
+      const Range mine = share(member);
+      for (std::size_t t = done; t < last; ++t) {
+        if (t > done) member.meet();  // windows of h reach into other members' places
+        for (std::size_t from = mine.first; from < mine.last; from += chunk_)
+          step(t, {from, std::min(mine.last, from + chunk_)}, scratch_[member.id]);
+        copy_out(h_[(origin_ + t + 1) % 2], t, mine);
+      }
+    });
+    done = last;
   }
   table_.leave_flush_to_zero(before);
 }
 
-void ConvPass::go_on() {
-  run(0);
+bool ConvPass::go_on() {
+  Crew alone;
+  run(alone);
   origin_ += call_.time;
+  return !alone.stopped();
 }
 
 void ConvPass::finish() {

@@ -1,11 +1,11 @@
-// One call of a ConvLSTM. A place is a position of a frame of one row of the batch; each member of the team owns some
+// One call of a ConvLSTM. A place is a position of a frame of one row of the batch; each member of the crew has some
 // places, gathers the windows around them, and runs the LSTM's kernels on those.
 #pragma once
 #include <cstddef>
 #include <vector>
 
 #include "conv_lstm.hpp"
-#include "team.hpp"
+#include "crew.hpp"
 
 namespace fusedlstm {
 
@@ -16,9 +16,9 @@ class ConvPass : public Pass {
   ConvPass(const ConvLstm& lstm, const Call& call, std::vector<std::size_t> rows, std::size_t members, bool lasting);
 
   void start() override;
-  void run(std::size_t member) override;
+  void run(Crew& crew) override;
   void finish() override;
-  void go_on() override;
+  bool go_on() override;
   void store(std::size_t b, float* state) const override;
   void load(std::size_t b, const float* state) override;
 
@@ -43,7 +43,9 @@ class ConvPass : public Pass {
   template <class Run>
   void each_place(const Range& places, Run run) const;
   std::size_t of_frame() const { return size_[0] * size_[1]; }
-  Range share(std::size_t member) const { return {places_ * member / members_, places_ * (member + 1) / members_}; }
+  Range share(const Member& member) const {
+    return {places_ * member.id / member.size, places_ * (member.id + 1) / member.size};
+  }
   const float* now() const { return h_[origin_ % 2]; }
 
   const ConvLstm& lstm_;
@@ -54,11 +56,10 @@ class ConvPass : public Pass {
   const std::size_t members_;
   const std::size_t size_[2];  // of a frame of y, h and c
   const std::size_t places_;
-  const std::size_t row_;                // floats of h or c from place to place
-  const std::size_t x_patch_, h_patch_;  // floats of a window
-  const std::size_t chunk_;              // places whose windows are gathered at once
-  std::size_t origin_ = 0;               // steps that have been run
-  Barrier barrier_;
+  const std::size_t row_;                            // floats of h or c from place to place
+  const std::size_t x_patch_, h_patch_;              // floats of a window
+  const std::size_t chunk_;                          // places whose windows are gathered at once
+  std::size_t origin_ = 0;                           // steps that have been run
   float *h_[2] = {nullptr, nullptr}, *c_ = nullptr;  // h: a step reads one and writes the other
   std::vector<Scratch> scratch_;                     // one a member
 };

@@ -1,11 +1,10 @@
 // One direction of one layer of an LSTM while a pass lasts: its state, and the loop over time.
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <vector>
 
+#include "crew.hpp"
 #include "packing.hpp"
-#include "team.hpp"
 
 namespace fusedlstm {
 
@@ -15,6 +14,11 @@ struct RowView {
   std::ptrdiff_t time_step, offset;
   std::ptrdiff_t at(std::size_t t) const { return static_cast<std::ptrdiff_t>(t) * time_step + offset; }
   float* at(std::size_t b, std::size_t t) const { return rows[b] + at(t); }
+};
+
+// What a direction reads and what it writes.
+struct Ends {
+  RowView in, out;
 };
 
 // What the directions of a pass have in common. Rows are sorted by length, longest first, so that the rows still running at
@@ -30,19 +34,39 @@ struct Rows {
   std::size_t count() const { return lengths.size(); }
 };
 
-// Who works on one direction: member `id` of `size`, meeting at `barrier`, and their scratch.
-struct Group {
-  std::size_t id, size;
-  Barrier* barrier;
-  float* z;                // the group's pre-activations, computed ahead
-  float* from_h;           // R h of every row, where a cell is not the plain one
-  const float** x_rows;    // this member's
-  unsigned char* rounded;  // this member's: most_ahead rows of x, then of h
+// Memory for one direction while it runs.
+struct Scratch {
+  // A member's own.
+  struct Own {
+    const float** x_rows;
+    unsigned char* rounded;  // most_ahead rows of x, then of h
+  };
+  float* z;       // pre-activations, computed ahead
+  float* from_h;  // R h of every row, where a cell is not the plain one
+  std::vector<Own> of_members;
+};
 
-  // Where a member's share of some panels starts; that of `size` is the end.
-  std::size_t share_of(std::size_t panels, std::size_t member) const {
-    return member == 0 ? 0 : member == size ? panels : panels * member / size;
-  }
+// Who works on one direction.
+struct Work {
+  Crew& crew;
+  Scratch& scratch;
+};
+
+// One of them, and its memory.
+struct Hand {
+  Member& member;
+  float *z, *from_h;
+  const float** x_rows;
+  unsigned char* rounded;
+
+  Hand(Member& one, const Scratch& scratch)
+      : member(one),
+        z(scratch.z),
+        from_h(scratch.from_h),
+        x_rows(scratch.of_members[one.id].x_rows),
+        rounded(scratch.of_members[one.id].rounded) {}
+  // Where the share of some panels starts that member `id` has; that of `size` is the end.
+  std::size_t share_of(std::size_t panels, std::size_t id) const { return panels * id / member.size; }
 };
 
 class DirectionPass {
@@ -50,12 +74,12 @@ class DirectionPass {
   DirectionPass(const PackedDirection& packed, const LayerShape& shape, bool backward, const Rows& rows);
 
   void lay_out(Cursor& cursor);
-  void run(std::size_t first, std::size_t last, const RowView& in, const RowView& out, const Group& group);
+  void run(std::size_t first, std::size_t last, const Ends& ends, const Work& work);
 
   // The state of row b: h (output_size) and c (hidden_size). What is null comes from the model, or is zero.
   void load(std::size_t b, const float* h, const float* c);
   void store(std::size_t b, float* h, float* c) const;
-  void start();  // before a call: no panels claimed, and zeros past the last unit
+  void start();  // before a call: zeros past the last unit
 
   const LayerShape& shape() const { return shape_; }
   bool plain() const { return packed_.cell == nullptr; }
@@ -66,6 +90,10 @@ class DirectionPass {
   struct Piece {
     std::size_t first, last, active;
     bool projected;
+  };
+  // Some of them, counted in the order in which they run.
+  struct Steps {
+    std::size_t first, last;
   };
   struct Step {
     std::size_t time, count;  // count: steps that the kernel runs in one go
@@ -78,24 +106,25 @@ class DirectionPass {
     std::size_t row;
   };
 
-  void run_piece(const Piece& piece, const RowView& in, const RowView& out, const Group& group);
+  void run_piece(const Piece& piece, const Ends& ends, const Work& work);
+  Steps next_steps(const Piece& piece, std::size_t done, const Crew& crew) const;
   template <class Run>
-  void each_step(const Piece& piece, std::size_t stride, const Group& group, Run run);
-  void run_plain(const Piece& piece, const RowView& in, const RowView& out, const Group& group);
-  void run_any(const Piece& piece, const RowView& out, const Group& group);
-  Recurrence recurrence(const Piece& piece, const RowView& in, const RowView& out, const Group& group) const;
-  CellUpdate cell_update(const Piece& piece, const Group& group) const;
-  HiddenUpdate hidden_update(const Piece& piece, const CellUpdate& cells, const RowView& out, const Group& group) const;
-  void recur(Recurrence& r, const Piece& piece, const Step& step, const Group& group);
-  void update_cells(CellUpdate& update, const Piece& piece, const Step& step, const Group& group) const;
-  void claim_panels(Recurrence& step, const Group& group);
+  void each_step(const Piece& piece, const Steps& steps, std::size_t stride, const Hand& hand, Run run);
+  void run_plain(const Piece& piece, const Steps& steps, const Ends& ends, const Hand& hand);
+  void run_any(const Piece& piece, const Steps& steps, const RowView& out, const Hand& hand);
+  void run_single(const Piece& piece, const Ends& ends, const Work& work);
+  Recurrence recurrence(const Piece& piece, const Ends& ends, const Hand& hand) const;
+  CellUpdate cell_update(const Piece& piece, const Hand& hand) const;
+  HiddenUpdate hidden_update(const Piece& piece, const CellUpdate& cells, const RowView& out, const Hand& hand) const;
+  void go_to(const Step& step, Recurrence& r, const Piece& piece, const Hand& hand, const Ends& ends) const;
+  void update_cells(CellUpdate& update, const Piece& piece, const Step& step, const Hand& hand) const;
 
-  void project(const PackedMatrix& matrix, std::size_t rows, const Dense& z, const Group& group) const;
-  void project_ahead(const Piece& piece, const RowView& in, const Group& group) const;
-  void project_hidden(const Piece& piece, const Step& step, const Group& group);
+  void project(const PackedMatrix& matrix, std::size_t rows, const Dense& z, const Hand& hand) const;
+  void project_ahead(const Piece& piece, const RowView& in, const Hand& hand) const;
+  void project_hidden(const Piece& piece, const Step& step, const Hand& hand);
   void project_rows(const PackedMatrix& matrix, std::size_t rows, const Dense& from, const Dense& to,
-                    const Group& group) const;
-  void copy_projected(const float* h, std::size_t active, const RowView& out, std::size_t t, const Group& group) const;
+                    const Hand& hand) const;
+  void copy_projected(const float* h, std::size_t active, const RowView& out, std::size_t t, const Hand& hand) const;
   float* next_h(const Step& step) const { return h_[(step.parity + 1) % 2]; }
   std::size_t length(std::size_t b) const { return rows_.lengths[b]; }
 
@@ -108,8 +137,7 @@ class DirectionPass {
   // The hidden state is double-buffered: a step reads one and writes the other. c is updated in place.
   float* h_[2] = {nullptr, nullptr};
   float* c_ = nullptr;
-  float* unprojected_ = nullptr;             // o tanh(c), when a projection follows
-  std::atomic<std::size_t> claimed_panels_;  // of a single step, by members
+  float* unprojected_ = nullptr;  // o tanh(c), when a projection follows
 };
 
 }  // namespace fusedlstm

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../kernels/dispatch.hpp"
+#include "interrupt.hpp"
 
 namespace fusedlstm {
 
@@ -87,7 +88,7 @@ void Gru::run(const GruCall& call, char* scratch) const {
   }
   if (call.batch == 0) return;
   const std::size_t stride = rows_ahead(call.batch, call.time) / call.batch;
-  for (std::size_t done = 0; done < longest; done += stride) {
+  for (std::size_t done = 0; done < longest && !Interrupt::stopped(); done += stride) {
     const std::size_t steps = std::min(stride, longest - done);
     run_block(call, s, {call.backward ? longest - done - steps : done, steps});
   }

@@ -1,10 +1,11 @@
 #include "layer.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 #include <utility>
 
-#include "team.hpp"
+#include "threads.hpp"
 
 namespace fusedlstm {
 
@@ -36,35 +37,42 @@ void Pass::take_memory() {
 
 bool Load::worth_sharing() const { return total >= worth_a_team && (step >= worth_meeting || directions > 1); }
 
-void Layer::run(const Call& call) const {
+bool Layer::run(const Call& call, std::size_t threads) const {
   const Load work = load(call);
-  TeamLease team(work.worth_sharing() ? num_threads() : 1);
+  Crew crew(work.worth_sharing() ? threads == 0 ? num_threads() : threads : 1, work.total);
 
   // Many rows: each thread takes its share of them, and they never meet. As many threads as directions do better with one
   // direction each.
-  const bool split =
-      work.full_rows > 0 && team.size() > 1 && call.batch >= work.full_rows * team.size() && team.size() != work.directions;
+  const std::size_t most = crew.most();
+  const bool split = work.full_rows > 0 && call.batch >= work.full_rows * most && most != work.directions && !crew.alone();
   std::vector<std::size_t> rows(call.batch);
   std::iota(rows.begin(), rows.end(), std::size_t{0});
   if (call.lengths != nullptr)  // longest first
     std::stable_sort(rows.begin(), rows.end(),
                      [&](std::size_t a, std::size_t b) { return call.lengths[a] > call.lengths[b]; });
   if (!split) {
-    const std::unique_ptr<Pass> all = pass(call, std::move(rows), team.size());
+    const std::unique_ptr<Pass> all = pass(call, std::move(rows), most);
     all->start();
-    team.run([&](std::size_t member) { all->run(member); });
+    all->run(crew);
+    if (crew.stopped()) return false;
     all->finish();
-    return;
+    return true;
   }
-  std::vector<std::vector<std::size_t>> shares(team.size());  // dealt out in turn, so that lengths are shared fairly
+  std::vector<std::vector<std::size_t>> shares(most);  // dealt out in turn, so that lengths are shared fairly
   for (std::size_t i = 0; i < rows.size(); ++i) shares[i % shares.size()].push_back(rows[i]);
   std::vector<std::unique_ptr<Pass>> passes;
   for (std::vector<std::size_t>& share : shares) passes.push_back(pass(call, std::move(share), 1));
-  team.run([&](std::size_t member) {
-    passes[member]->start();
-    passes[member]->run(0);
-    passes[member]->finish();
+  std::atomic<std::size_t> begun{0};
+  crew.side_by_side([&](const Member& member) {
+    Crew own(crew, member.id);
+    for (std::size_t share; (share = begun.fetch_add(1, std::memory_order_relaxed)) < passes.size();) {
+      passes[share]->start();
+      passes[share]->run(own);
+    }
   });
+  if (crew.stopped()) return false;
+  for (const std::unique_ptr<Pass>& one : passes) one->finish();
+  return true;
 }
 
 }  // namespace fusedlstm

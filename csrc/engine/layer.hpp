@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "crew.hpp"
 
 namespace fusedlstm {
 
@@ -49,12 +50,13 @@ class Pass {
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
 
-  virtual void start() = 0;                  // one thread: initial states
-  virtual void run(std::size_t member) = 0;  // every member of a team: all steps of the call
-  virtual void finish() = 0;                 // one thread: final states
+  virtual void start() = 0;          // initial states
+  virtual void run(Crew& crew) = 0;  // all steps of the call, on the threads of a crew; or less, if it was stopped
+  virtual void finish() = 0;         // final states
 
-  // Of a lasting pass of one member: run the steps that the call now has, and keep the state.
-  virtual void go_on() = 0;
+  // Of a lasting pass: run the steps that the call now has, on this thread, and keep the state. False: it was stopped, and
+  // the states are to be loaded again.
+  virtual bool go_on() = 0;
   // The state of row b, state_size floats: layer by layer h then c.
   virtual void store(std::size_t b, float* state) const = 0;
   virtual void load(std::size_t b, const float* state) = 0;  // null: the layer's own, or zeros
@@ -70,10 +72,10 @@ class Pass {
   Buffer memory_;
 };
 
-// What a call costs, in multiply-adds, and how it may be shared.
+// What a call costs, in multiply-adds, and how it may be shared out.
 struct Load {
   double step, total;
-  std::size_t directions;  // that run beside each other
+  std::size_t directions;  // that run side by side
   std::size_t full_rows;   // rows that a thread needs for itself, if rows may be split among threads; else 0
 
   bool worth_sharing() const;  // enough for several threads
@@ -89,7 +91,9 @@ class Layer {
   virtual std::unique_ptr<Pass> pass(const Call& call, std::vector<std::size_t> rows, std::size_t members,
                                      bool lasting = false) const = 0;
 
-  void run(const Call& call) const;
+  // threads: that it may use; 0: as many as num_threads() says. False: it was stopped, and outputs are undefined; states are
+  // as before.
+  bool run(const Call& call, std::size_t threads = 0) const;
 };
 
 }  // namespace fusedlstm

@@ -1,6 +1,7 @@
 #include "lstm_pass.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -23,7 +24,6 @@ LstmPass::LstmPass(const Lstm& lstm, const Call& call, Share share)
       call_(call),
       of_call_(std::move(share.rows)),
       members_(share.members),
-      groups_(members_ >= 2 ? shape_.num_directions : 1),
       rows_{lstm.table(), lstm.table().of[static_cast<std::size_t>(shape_.precision)], {}} {
   rows_.lengths.resize(of_call_.size());
   rows_.rounded_bytes = rounded_row_bytes(shape_.precision, lstm.most_inputs());
@@ -42,8 +42,6 @@ LstmPass::LstmPass(const Lstm& lstm, const Call& call, Share share)
   const bool pipelined = shape_.num_directions == 1 && shape_.layers.size() > 1;
   block_ = pipelined ? std::max<std::size_t>(1, rows_.most_ahead / std::max<std::size_t>(1, count)) : longest;
 
-  all_.expect(members_);
-  for (std::size_t g = 0; g < groups_; ++g) of_group_[g].expect((members_ + groups_ - 1 - g) / groups_);
   take_memory();
   for (std::vector<Between>* sequences : {&between_, &second_})
     for (std::size_t layer = 0; layer < sequences->size(); ++layer)
@@ -80,48 +78,54 @@ void LstmPass::lay_out(Cursor& cursor) {
     one.rows = cursor.take<float*>(rows);
     one.step = static_cast<std::ptrdiff_t>(rows * shape_.layers[layer].output_size);
   }
-  work_.resize(members_);
-  for (std::size_t member = 0; member < members_; ++member) {
-    const std::size_t group = member % groups_;
-    Group& one = work_[member];
-    one.id = member / groups_;
-    one.size = of_group_[group].members();
-    one.barrier = &of_group_[group];
-    one.z = one.id > 0 ? work_[group].z : cursor.take<float>(rows_.most_ahead * z_row);
-    one.from_h = one.id > 0 ? work_[group].from_h : plain ? nullptr : cursor.take<float>(rows * z_row);
-    one.x_rows = cursor.take<const float*>(rows_.most_ahead);
-    one.rounded = cursor.take<unsigned char>(2 * rows_.most_ahead * rows_.rounded_bytes);
+  scratch_.resize(members_ >= 2 ? shape_.num_directions : 1);
+  for (Scratch& one : scratch_) {
+    one.z = cursor.take<float>(rows_.most_ahead * z_row);
+    one.from_h = plain ? nullptr : cursor.take<float>(rows * z_row);
+    one.of_members.resize(members_);
+    for (Scratch::Own& own : one.of_members) {
+      own.x_rows = cursor.take<const float*>(rows_.most_ahead);
+      own.rounded = cursor.take<unsigned char>(2 * rows_.most_ahead * rows_.rounded_bytes);
+    }
   }
 }
 
-void LstmPass::run(std::size_t member) {
+void LstmPass::run(Crew& crew) {
   if (rows_.count() == 0) return;
   const unsigned long long before = rows_.table.enter_flush_to_zero();
-  for (std::size_t done = 0; done < rows_.longest; done += block_) {
+  for (std::size_t done = 0; done < rows_.longest && !crew.stopped(); done += block_) {
     const std::size_t steps = std::min(block_, rows_.longest - done);
     const std::size_t first = shape_.reverse ? rows_.longest - done - steps : done;
-    for (std::size_t layer = 0; layer < shape_.layers.size(); ++layer) run_layer(layer, first, first + steps, member);
+    for (std::size_t layer = 0; layer < shape_.layers.size(); ++layer) run_layer(layer, first, first + steps, crew);
   }
   rows_.table.leave_flush_to_zero(before);
 }
 
-void LstmPass::run_layer(std::size_t layer, std::size_t first, std::size_t last, std::size_t member) {
+void LstmPass::run_layer(std::size_t layer, std::size_t first, std::size_t last, Crew& crew) {
   const bool is_last = layer + 1 == shape_.layers.size(), merged = shape_.merge != Merge::concat;
   const RowView in = layer == 0 ? RowView{x_rows_, call_.x.time, 0} : between_[layer - 1].view(first);
   const bool unseen = is_last && call_.y.data == nullptr;
   const RowView out = !is_last ? between_[layer].view(first) : RowView{unseen ? nullptr : y_rows_, call_.y.time, 0};
   const RowView second = merged ? second_[layer].view(first) : out;
-  for (std::size_t d = 0; d < shape_.num_directions; ++d) {
-    if (groups_ == 2 && d != member % 2) continue;
+  const auto run_direction = [&](std::size_t d, Crew& of_direction, Scratch& scratch) {
     RowView part = d == 1 ? second : out;
     if (!merged) part.offset += static_cast<std::ptrdiff_t>(d * shape_.layers[layer].output_size);
-    directions_[layer * shape_.num_directions + d].run(first, last, in, part, work_[member]);
+    directions_[layer * shape_.num_directions + d].run(first, last, {in, part}, {of_direction, scratch});
+  };
+  if (shape_.num_directions == 2 && crew.most() == 2 && last - first > 1) {
+    std::atomic<std::size_t> begun{0};
+    crew.side_by_side([&](const Member& member) {
+      Crew own(crew, member.id);
+      for (std::size_t d; (d = begun.fetch_add(1, std::memory_order_relaxed)) < 2;) run_direction(d, own, scratch_[d]);
+    });
+  } else {
+    for (std::size_t d = 0; d < shape_.num_directions; ++d) run_direction(d, crew, scratch_.front());
   }
-  all_.wait(rows_.table, member);
   const bool residual = shape_.layers[layer].residual;
   if ((!merged && !residual) || unseen) return;
-  join({shape_.merge, residual, shape_.width(layer), in, out, second, first, last, member, members_}, rows_);
-  all_.wait(rows_.table, member);
+  crew.together([&](const Member& member) {
+    join({shape_.merge, residual, shape_.width(layer), in, out, second, first, last, member.id, member.size}, rows_);
+  });
 }
 
 void LstmPass::bind() {
@@ -179,12 +183,14 @@ LstmPass::Place LstmPass::place(std::size_t s, std::size_t b, const float* h, co
   return {at(h, offset.h, shape.output_size), at(c, offset.c, shape.hidden_size)};
 }
 
-void LstmPass::go_on() {
+bool LstmPass::go_on() {
   bind();
-  run(0);
+  Crew alone;
+  run(alone);
   rows_.origin += rows_.longest;
   rows_.longest = 0;  // these steps are past
   std::fill(rows_.lengths.begin(), rows_.lengths.end(), std::size_t{0});
+  return !alone.stopped();
 }
 
 void LstmPass::store(std::size_t b, float* state) const {

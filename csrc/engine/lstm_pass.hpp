@@ -1,7 +1,5 @@
-// Some rows of one call of an LSTM, run by the members of a team that meet at barriers.
-//
-// Each member owns a range of panels for the whole call (its slice of the weights stays in its core's cache) and all members
-// go through the same steps; when a bidirectional layer has members enough, each direction gets its own group.
+// Some rows of one call of an LSTM. Members of a crew share the panels: always the same ones, as long as they are as many,
+// so that a slice of the weights stays in a core's cache. Of two members each takes a direction of a bidirectional layer.
 #pragma once
 #include <cstddef>
 #include <deque>
@@ -23,9 +21,9 @@ class LstmPass : public Pass {
   LstmPass(const Lstm& lstm, const Call& call, Share share);
 
   void start() override;
-  void run(std::size_t member) override;
+  void run(Crew& crew) override;
   void finish() override;
-  void go_on() override;
+  bool go_on() override;
   void store(std::size_t b, float* state) const override;
   void load(std::size_t b, const float* state) override;
 
@@ -44,8 +42,7 @@ class LstmPass : public Pass {
 
   void lay_out(Cursor& cursor) override;
   void bind();  // the call's rows and lengths
-  void run_layer(std::size_t layer, std::size_t first, std::size_t last, std::size_t member);
-  Group group_of(std::size_t member);
+  void run_layer(std::size_t layer, std::size_t first, std::size_t last, Crew& crew);
   Place place(std::size_t s, std::size_t b, const float* h, const float* c) const;
   bool joins(std::size_t layer) const;
 
@@ -53,17 +50,16 @@ class LstmPass : public Pass {
   const Shape& shape_;
   const Call& call_;
   std::vector<std::size_t> of_call_;  // rows of the call
-  const std::size_t members_, groups_;
+  const std::size_t members_;
   Rows rows_;
   std::deque<DirectionPass> directions_;  // layer by layer
   std::size_t block_;                     // time steps that stacked layers pass on at once
-  Barrier all_, of_group_[2];
 
   float** x_rows_ = nullptr;
   float** y_rows_ = nullptr;
   std::vector<Between> between_;  // one a layer but the last; every second one shares its memory
   std::vector<Between> second_;   // one a layer, where directions are merged
-  std::vector<Group> work_;       // one a member
+  std::vector<Scratch> scratch_;  // one for each direction that runs at the same time
 };
 
 }  // namespace fusedlstm

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "interrupt.hpp"
+
 namespace fusedlstm {
 
 namespace {
@@ -62,7 +64,7 @@ void Stream::step(const float* x, float* y, const unsigned char* active) {
     for (std::size_t b = 0; b < batch(); ++b)
       if (active[b] == 0) pass_->store(b, states + b * state_size_);
   const auto apart = [](std::size_t floats) { return static_cast<std::ptrdiff_t>(floats); };
-  process(1, sequence(x, apart(inputs_), 0), sequence(y, apart(outputs_), 0));
+  go_on(1, sequence(x, apart(inputs_), 0), sequence(y, apart(outputs_), 0));
   if (active != nullptr)
     for (std::size_t b = 0; b < batch(); ++b)
       if (active[b] == 0) {
@@ -72,10 +74,16 @@ void Stream::step(const float* x, float* y, const unsigned char* active) {
 }
 
 void Stream::process(std::size_t time, const Sequence& x, const Sequence& y) {
+  float* const before = spare_.floats() + batch() * inputs_;
+  if (Interrupt::watched()) get_state(before);
+  if (!go_on(time, x, y)) set_state(before);
+}
+
+bool Stream::go_on(std::size_t time, const Sequence& x, const Sequence& y) {
   call_.time = time;
   call_.x = x;
   call_.y = y;
-  pass_->go_on();
+  return pass_->go_on();
 }
 
 void Stream::get_state(float* states) const {

@@ -18,12 +18,15 @@ class Stream {
 
   // x (batch, input) and y (batch, output) are contiguous and may overlap; active (batch), or null: all.
   void step(const float* x, float* y, const unsigned char* active);
-  void process(std::size_t time, const Sequence& x, const Sequence& y);  // as in Call; y may not overlap x
-  void get_state(float* states) const;                                   // (batch, state_size)
+  // As in Call; y may not overlap x. Where it is interrupted, the state is as before.
+  void process(std::size_t time, const Sequence& x, const Sequence& y);
+  void get_state(float* states) const;  // (batch, state_size)
   void set_state(const float* states);
   void reset(const unsigned char* rows);  // (batch), or null: all
 
  private:
+  bool go_on(std::size_t time, const Sequence& x, const Sequence& y);
+
   const Lstm& lstm_;
   Call call_;
   std::unique_ptr<Pass> pass_;

@@ -1,15 +1,7 @@
 #include "team.hpp"
 
-#include <algorithm>
-#include <cmath>
-#include <condition_variable>
-#include <cstdlib>
-#include <fstream>
 #include <new>
-#include <stdexcept>
-#include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #if defined(__linux__)
@@ -18,99 +10,107 @@
 #include <unistd.h>
 #endif
 
+#include "../kernels/dispatch.hpp"
 #include "fork.hpp"
 
 namespace fusedlstm {
 
-namespace {
-
-std::size_t usable_cpus() {
-  double cpus = std::max(1u, std::thread::hardware_concurrency());
 #if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = std::min(cpus, static_cast<double>(CPU_COUNT(&set)));
-  double quota = 0, period = 0;  // cgroup v2; "max" fails to parse and means no quota
-  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period && period > 0)
-    cpus = std::min(cpus, std::ceil(quota / period));
-#endif
-  return static_cast<std::size_t>(std::max(1.0, cpus));
+Place Place::here() {
+  Place found;
+  found.cpu_ = sched_getcpu();
+  found.thread_ = static_cast<pid_t>(syscall(SYS_gettid));
+  return found;
 }
 
-std::size_t initial_threads() {
-  const char* text = std::getenv("FUSEDLSTM_NUM_THREADS");
-  if (text == nullptr || *text == '\0') return usable_cpus();
-  char* end = nullptr;
-  const long count = std::strtol(text, &end, 10);
-  if (*end != '\0' || count < 1 || count > 1024)
-    throw std::invalid_argument("FUSEDLSTM_NUM_THREADS: expected a whole number from 1 to 1024, found '" +
-                                std::string(text) + "'");
-  return static_cast<std::size_t>(count);
+void Place::avoid() const {
+  cpu_set_t others;
+  if (sched_getcpu() != cpu_ || sched_getaffinity(thread_, sizeof others, &others) != 0) return;
+  CPU_CLR(static_cast<unsigned>(cpu_), &others);
+  if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);
 }
-
-std::atomic<std::size_t>& thread_setting() {
-  static std::atomic<std::size_t> setting{initial_threads()};
-  return setting;
-}
-
-// Where a call was made. Linux likes to wake a worker on the CPU of the thread that wakes it, and leaves it there for
-// milliseconds, while that thread spins at the first barrier: calls after a pause were three times slower than alone. So
-// a worker that finds itself there moves to the other CPUs that the caller may use.
-struct Place {
-#if defined(__linux__)
-  int cpu = -1;
-  pid_t thread = 0;
-
-  static Place here() { return {sched_getcpu(), static_cast<pid_t>(syscall(SYS_gettid))}; }
-  void avoid() const {
-    cpu_set_t others;
-    if (sched_getcpu() != cpu || sched_getaffinity(thread, sizeof others, &others) != 0) return;
-    CPU_CLR(static_cast<unsigned>(cpu), &others);
-    if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);
-  }
 #else
-  static Place here() { return {}; }
-  void avoid() const {}
+Place Place::here() { return {}; }
+void Place::avoid() const {}
 #endif
-};
 
-struct Team {
-  std::mutex in_use;  // held by the call that has the team
+Team::Team() : table(kernels()) {}
 
-  std::mutex mutex;
-  std::condition_variable wake, done;
-  unsigned long long call = 0;  // rises with each call; workers sleep until it does
-  std::size_t size = 1, running = 0, workers = 0;
-  void (*task)(const void*, std::size_t) = nullptr;
-  const void* context = nullptr;
-  Place caller;
-
-  // Starts the workers that `wanted` members need, or as many as can be had, and says how many members that makes.
-  std::size_t gather(std::size_t wanted) {
-    std::lock_guard<std::mutex> lock(mutex);
-    try {
-      for (; workers < wanted - 1; ++workers)
-        std::thread([this, member = workers + 1, seen = call] { work(member, seen); }).detach();
-    } catch (const std::system_error&) {  // no more threads, or no memory for one: the next call asks again
-    } catch (const std::bad_alloc&) {
+std::size_t Team::gather(std::size_t most) {
+  try {
+    if (rounds.size() < most || round > 1u << 30) {
+      rounds = std::vector<Rounds>(std::max(most, rounds.size()));
+      round = 0;
     }
-    return std::min(wanted, workers + 1);
+    while (seats.size() < most - 1) {
+      seats.push_back(std::make_unique<Seat>());
+      try {
+        std::thread([this, seat = seats.back().get()] { work(*seat); }).detach();
+      } catch (...) {
+        seats.pop_back();
+        throw;
+      }
+    }
+  } catch (const std::system_error&) {  // no more threads, or no memory for one: the next call asks again
+  } catch (const std::bad_alloc&) {
   }
+  return std::min({most, seats.size() + 1, std::max<std::size_t>(1, rounds.size())});
+}
 
-  void work(std::size_t member, unsigned long long seen) {
-    std::unique_lock<std::mutex> lock(mutex);
-    for (;;) {
-      wake.wait(lock, [&] { return call != seen; });
-      seen = call;
-      if (member >= size) continue;
-      const Place from = caller;
-      lock.unlock();
-      from.avoid();
-      task(context, member);
-      lock.lock();
-      if (--running == 0) done.notify_one();
+void Team::rouse(Seat& seat, State state) {
+  const Clock::time_point start = Clock::now();
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    seat.state.store(state, std::memory_order_release);
+    caller_ = Place::here();
+  }
+  wake_.notify_all();
+  waking += Clock::now() - start;
+}
+
+void Team::work(Seat& seat) {
+  for (;;) {
+    look_out(seat);
+    State found = State::invited;
+    if (seat.state.load(std::memory_order_acquire) == State::called ||
+        seat.state.compare_exchange_strong(found, State::working, std::memory_order_acq_rel)) {
+      Member member(this, seat.id, seat.size, seat.before);
+      seat.task(seat.context, member);
+      seat.state.store(State::waiting, std::memory_order_release);
     }
   }
-};
+}
+
+void Team::look_out(Seat& seat) {
+  Clock::time_point start = Clock::now();
+  for (unsigned spins = 0;; ++spins) {
+    State found = seat.state.load(std::memory_order_acquire);
+    if (found == State::called || found == State::invited) return;
+    if (found == State::waking) seat.state.compare_exchange_strong(found, State::waiting, std::memory_order_acq_rel);
+    if (spins > impatience) table.pause();
+    if (spins % 64 != 63) continue;
+    const Clock::duration spent = Clock::now() - start;
+    if (spent < linger) continue;
+    found = State::waiting;  // nobody may count on it from now on
+    const State away = spent < last_look ? State::waking : State::asleep;
+    if (seat.state.compare_exchange_strong(found, away, std::memory_order_acq_rel) && away == State::asleep) {
+      sleep(seat);
+      start = Clock::now();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+void Team::sleep(Seat& seat) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  wake_.wait(lock, [&] { return seat.state.load(std::memory_order_acquire) != State::asleep; });
+  const Place from = caller_;
+  lock.unlock();
+  from.avoid();
+}
+
+namespace {
 
 // Never destroyed: workers may be asleep in it when the process ends. A forked child has none of the threads, so it
 // starts over with a fresh team.
@@ -122,6 +122,8 @@ std::atomic<Team*> the_team{nullptr};
     pthread_atfork(nullptr, nullptr, [] { the_team.store(nullptr, std::memory_order_release); });
 #endif
 
+}  // namespace
+
 Team& team() {
   Team* found = the_team.load(std::memory_order_acquire);
   if (found != nullptr) return *found;
@@ -130,44 +132,5 @@ Team& team() {
   delete fresh;
   return *found;
 }
-
-}  // namespace
-
-std::size_t num_threads() { return thread_setting().load(std::memory_order_relaxed); }
-
-void set_num_threads(std::size_t count) {
-  if (count < 1 || count > 1024)
-    throw std::invalid_argument("num_threads: expected a whole number from 1 to 1024, found " + std::to_string(count));
-  thread_setting().store(count, std::memory_order_relaxed);
-}
-
-TeamLease::TeamLease(std::size_t wanted) {
-  if (wanted <= 1) return;
-  Team& shared = team();
-  std::unique_lock<std::mutex> in_use(shared.in_use, std::try_to_lock);
-  if (!in_use.owns_lock()) return;
-  size_ = shared.gather(wanted);
-  if (size_ > 1) in_use_ = std::move(in_use);
-}
-
-void TeamLease::start(Task task, const void* context) {
-  if (size_ == 1) return task(context, 0);
-  Team& shared = team();
-  {
-    std::lock_guard<std::mutex> lock(shared.mutex);
-    shared.task = task;
-    shared.context = context;
-    shared.caller = Place::here();
-    shared.size = size_;
-    shared.running = size_ - 1;
-    ++shared.call;
-  }
-  shared.wake.notify_all();
-  task(context, 0);
-  std::unique_lock<std::mutex> lock(shared.mutex);
-  shared.done.wait(lock, [&] { return shared.running == 0; });
-}
-
-void Barrier::give_way() { std::this_thread::yield(); }
 
 }  // namespace fusedlstm

@@ -1,75 +1,117 @@
-// The one team of threads of this process, and the barrier its members meet at.
+// The workers of this process, and how a crew and one of them tell each other what to do.
 #pragma once
+#include <algorithm>
 #include <atomic>
-#include <cstddef>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "../kernels/table.hpp"
+#include "crew.hpp"
+
+#if defined(__linux__)
+#include <sys/types.h>
+#endif
 
 namespace fusedlstm {
 
-// Threads a call may use at most: FUSEDLSTM_NUM_THREADS, or the CPUs that affinity and cgroup quota leave us.
-std::size_t num_threads();
-void set_num_threads(std::size_t count);  // throws std::invalid_argument for 0
+using Clock = std::chrono::steady_clock;
 
-// Multiply-adds below which a call is over before another thread has woken up.
-constexpr double worth_a_team = 400e3;
-// The same for one step, after which the members of a team meet.
-constexpr double worth_meeting = 60e3;
+// How long a worker spins for its next task; how long it goes on letting others have its CPU in between, before it sleeps.
+constexpr std::chrono::microseconds linger(50), last_look(200);
 
-// The right to use the team for one call. Whoever finds it taken by another caller gets a team of one: itself.
-class TeamLease {
- public:
-  explicit TeamLease(std::size_t wanted);  // or of fewer, where no more threads can be had
-  TeamLease(const TeamLease&) = delete;
-  TeamLease& operator=(const TeamLease&) = delete;
+constexpr unsigned impatience = 100;  // loads without a pause, which takes 140 cycles on some CPUs
+constexpr unsigned patience = 600;    // some 20 microseconds: after that the other may not even be running
+constexpr std::chrono::microseconds politeness(100), nap(50);
 
-  std::size_t size() const { return size_; }
-
-  // Call run(member) on members 0 (the caller) to size() - 1; returns when all have. run must not throw.
-  template <class Run>
-  void run(const Run& run) {
-    start([](const void* context, std::size_t member) { (*static_cast<const Run*>(context))(member); }, &run);
+// Wait until it is so. How long it took, where that was longer than members of a team that run are ever late.
+template <class IsSo>
+Clock::duration wait_until(const KernelTable& table, const IsSo& is_so) {
+  for (unsigned spins = 0; spins < patience; ++spins) {
+    if (is_so()) return {};
+    if (spins > impatience) table.pause();
   }
+  const Clock::time_point start = Clock::now();
+  Clock::time_point now = start;
+  for (; !is_so(); now = Clock::now())
+    if (now - start < politeness)
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(nap);
+  return now - start;
+}
 
- private:
-  using Task = void (*)(const void* context, std::size_t member);
-  void start(Task task, const void* context);
-
-  std::size_t size_ = 1;
-  std::unique_lock<std::mutex> in_use_;  // of the team, while there is more than one member
+// What a worker does, and what it has been told.
+enum class State {
+  asleep,
+  waking,   // will look out for a task
+  waiting,  // looks out for one
+  taken,    // waits for the caller to say which
+  called,   // has a task, and others count on it
+  invited,  // has one, and may be too late
+  working
 };
 
-// Spinning is right here: members meet every few microseconds. It gives the CPU away when one is late. Each member counts
-// its rounds in a cache line of its own, and reads the others': one transfer between two cores, where a shared count takes
-// three.
-class Barrier {
- public:
-  void expect(std::size_t members) { rounds_ = std::vector<Line>(members); }
-  std::size_t members() const { return rounds_.size(); }
+// What the caller and one worker tell each other, in a cache line of its own.
+struct alignas(64) Seat {
+  std::atomic<State> state{State::asleep};
+  unsigned before = 0;
+  std::size_t id = 0, size = 0;
+  void (*task)(const void*, Member&) = nullptr;
+  const void* context = nullptr;
+};
 
-  void wait(const KernelTable& table, std::size_t member) {
-    if (rounds_.size() == 1) return;
-    const unsigned round = rounds_[member].count.load(std::memory_order_relaxed) + 1;
-    rounds_[member].count.store(round, std::memory_order_release);
-    unsigned spins = 0;
-    for (Line& other : rounds_)
-      while (static_cast<int>(other.count.load(std::memory_order_acquire) - round) < 0) {
-        if (++spins > impatience) table.pause();
-        if (spins > patience) give_way();
-      }
-  }
+struct alignas(64) Rounds {
+  std::atomic<unsigned> count{0};
+};
+
+// Where a call was made. Linux likes to wake a worker on the CPU of the thread that wakes it, and leaves it there for
+// milliseconds. So a worker that finds itself there moves to the other CPUs that the caller may use.
+class Place {
+ public:
+  static Place here();
+  void avoid() const;
 
  private:
-  struct alignas(64) Line {
-    std::atomic<unsigned> count{0};
-  };
-  static constexpr unsigned impatience = 100;  // loads without a pause, which takes 140 cycles on some CPUs
-  static constexpr unsigned patience = 600;    // some 20 microseconds: after that the other may not even be running
-  static void give_way();
-
-  std::vector<Line> rounds_ = std::vector<Line>(1);
+#if defined(__linux__)
+  int cpu_ = -1;
+  pid_t thread_ = 0;
+#endif
 };
+
+struct Team {
+  Team();
+
+  const KernelTable& table;
+  std::atomic<bool> in_use{false};  // by a call; what follows is that call's
+
+  std::vector<std::unique_ptr<Seat>> seats;  // of the workers
+  std::vector<Rounds> rounds;                // of the members
+  unsigned round = 0;                        // of the caller
+  Clock::duration waited{};                  // by the caller, for members that had begun
+  Clock::duration credit{};                  // gained by sharing
+  Clock::duration debt{};                    // time that calls spend alone before they ask others again
+  Clock::duration waking{};                  // spent on waking workers who have not helped since
+  Clock::time_point last{};                  // when a call ended
+
+  // Starts the workers that `most` members need, or as many as can be had, and says how many members that makes.
+  std::size_t gather(std::size_t most);
+  // A sleeping worker gets another state, and wakes up.
+  void rouse(Seat& seat, State state);
+
+ private:
+  void work(Seat& seat);
+  void look_out(Seat& seat);  // returns with a task; sleeps if there is none for a while
+  void sleep(Seat& seat);
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  Place caller_;
+};
+
+Team& team();
 
 }  // namespace fusedlstm

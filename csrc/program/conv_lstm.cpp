@@ -1,10 +1,7 @@
 // A ConvLSTM inside a program: a pass that keeps its memory from run to run.
-#include <algorithm>
-#include <numeric>
 #include <utility>
 
-#include "../engine/team.hpp"
-#include "steps.hpp"
+#include "kept_pass.hpp"
 
 namespace fusedlstm {
 
@@ -43,10 +40,10 @@ class ConvLstmStep : public Step {
            "ConvLSTM: expected contiguous states");
   }
 
-  std::unique_ptr<State> state() const override { return std::make_unique<Kept>(*this); }
+  std::unique_ptr<State> state() const override { return std::make_unique<KeptPass>(*lstm_, sizes()); }
 
   void run(const Memory& memory, State* state) const override {
-    auto* kept = static_cast<Kept*>(state);
+    auto* kept = static_cast<KeptPass*>(state);
     Call& call = kept->call;
     call.x = frames(arrays_.x, memory);
     call.y = frames(arrays_.y, memory);
@@ -54,28 +51,18 @@ class ConvLstmStep : public Step {
     call.c_0 = arrays_.c_0 ? arrays_.c_0->at<float>(memory) : nullptr;
     call.h_n = arrays_.h_n.at<float>(memory);
     call.c_n = arrays_.c_n.at<float>(memory);
-    if (kept->worth_sharing && memory.team && num_threads() > 1) return lstm_->run(call);
-    kept->pass->start();
-    kept->pass->run(0);
-    kept->pass->finish();
+    kept->run(memory);
   }
 
  private:
-  struct Kept : State {
-    explicit Kept(const ConvLstmStep& step) : call() {
-      const std::vector<std::ptrdiff_t>& shape = step.arrays_.x.shape;
-      call.batch = static_cast<std::size_t>(shape[0]);
-      call.time = static_cast<std::size_t>(shape[1]);
-      for (std::size_t axis = 0; axis < 2; ++axis) call.size[axis] = static_cast<std::size_t>(shape[2 + axis]);
-      std::vector<std::size_t> rows(call.batch);
-      std::iota(rows.begin(), rows.end(), std::size_t{0});
-      pass = step.lstm_->pass(call, std::move(rows), 1, true);
-      worth_sharing = step.lstm_->load(call).worth_sharing();
-    }
-    Call call;
-    bool worth_sharing;
-    std::unique_ptr<Pass> pass;
-  };
+  Call sizes() const {
+    const std::vector<std::ptrdiff_t>& shape = arrays_.x.shape;
+    Call call = {};
+    call.batch = static_cast<std::size_t>(shape[0]);
+    call.time = static_cast<std::size_t>(shape[1]);
+    for (std::size_t axis = 0; axis < 2; ++axis) call.size[axis] = static_cast<std::size_t>(shape[2 + axis]);
+    return call;
+  }
 
   std::shared_ptr<const ConvLstm> lstm_;
   FrameArrays arrays_;

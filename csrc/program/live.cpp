@@ -19,7 +19,7 @@ Live::Live(std::shared_ptr<const Program> program, std::shared_ptr<States> state
            std::vector<Pair> pairs, std::vector<Overlap> overlaps)
     : program_(std::move(program)),
       states_(std::move(states)),
-      run_(*program_, false),
+      run_(*program_, true),
       memory_(sizes.size(), nullptr),
       pairs_(std::move(pairs)),
       overlaps_(std::move(overlaps)) {

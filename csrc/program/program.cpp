@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "../engine/interrupt.hpp"
 #include "../kernels/dispatch.hpp"
 
 namespace fusedlstm {
@@ -26,8 +27,9 @@ class FlushToZero {
 
 }  // namespace
 
-Program::Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std::vector<const void*> constants)
-    : arena_(arena), arrays_(inputs + outputs), constants_(std::move(constants)) {
+Program::Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std::vector<const void*> constants,
+                 std::size_t threads)
+    : arena_(arena), arrays_(inputs + outputs), threads_(threads), constants_(std::move(constants)) {
   idle_.reserve(most_idle);
 }
 
@@ -37,8 +39,8 @@ void Program::add(std::unique_ptr<Step> step) {
   steps_.push_back(std::move(step));
 }
 
-Program::Run::Run(const Program& program, bool team)
-    : team_(team),
+Program::Run::Run(const Program& program, bool alone)
+    : threads_(alone ? 1 : program.threads_),
       arena_(program.arena_ + cache_line),
       scratch_(program.scratch_ + cache_line),
       bases_(1 + program.arrays_) {
@@ -71,10 +73,11 @@ void Program::forget() const {
 Program::Fault Program::run(Run& run, const std::vector<void*>& memory) const {
   for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
   Fault fault = {nullptr, 0};
-  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what, run.team_};
+  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what, run.threads_};
   const FlushToZero flush;
   for (; fault.step < steps_.size(); ++fault.step) {
     steps_[fault.step]->run(at, run.states_[fault.step].get());
+    if (Interrupt::stopped()) fault.what = "the run was stopped";
     if (fault.what != nullptr) break;
   }
   return fault;
@@ -84,7 +87,7 @@ Program::Fault Program::profile(Run& run, const std::vector<void*>& memory, std:
   using Clock = std::chrono::steady_clock;
   for (std::size_t i = 0; i < arrays_; ++i) run.bases_[1 + i] = static_cast<char*>(memory[i]);
   Fault fault = {nullptr, 0};
-  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what, run.team_};
+  const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what, run.threads_};
   const FlushToZero flush;
   for (; fault.step < steps_.size(); ++fault.step) {
     const Clock::time_point before = Clock::now();

@@ -27,8 +27,10 @@ class Step {
 
 class Program {
  public:
-  // arena: bytes; inputs, outputs: how many; constants: where they lie, kept alive by the caller.
-  Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std::vector<const void*> constants);
+  // arena: bytes; inputs, outputs: how many; constants: where they lie, kept alive by the caller; threads: that a run may
+  // use, 0: as many as num_threads() says.
+  Program(std::size_t arena, std::size_t inputs, std::size_t outputs, std::vector<const void*> constants,
+          std::size_t threads);
 
   // Throws std::invalid_argument once there has been a run, whose memory was made for the steps until then.
   void add(std::unique_ptr<Step> step);
@@ -36,12 +38,12 @@ class Program {
   // One run at a time has one of these; they are kept for the next one.
   class Run {
    public:
-    // team: whether steps may use the team of threads.
-    explicit Run(const Program& program, bool team = true);
+    // alone: on the caller's thread, whatever the program may use.
+    explicit Run(const Program& program, bool alone = false);
 
    private:
     friend class Program;
-    bool team_;
+    std::size_t threads_;
     Buffer arena_, scratch_;
     std::vector<char*> bases_;
     std::vector<std::unique_ptr<Step::State>> states_;
@@ -50,7 +52,7 @@ class Program {
   void give_back(std::unique_ptr<Run> run) const;
   // Runs that are kept go if they are large: for a program that is not the one in use any more.
   void forget() const;
-  // What was wrong with the values that a step was given; null: nothing.
+  // What was wrong with the values that a step was given, or that the run was stopped; null: nothing.
   struct Fault {
     const char* what;
     std::size_t step;
@@ -65,7 +67,7 @@ class Program {
   std::size_t steps() const { return steps_.size(); }
 
  private:
-  const std::size_t arena_, arrays_;
+  const std::size_t arena_, arrays_, threads_;
   std::size_t scratch_ = 0;
   mutable std::atomic<bool> runs_{false};
   std::vector<const void*> constants_;

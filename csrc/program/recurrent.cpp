@@ -1,10 +1,8 @@
 // Recurrent layers inside a program. An LSTM is a pass that keeps its memory from run to run.
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
-#include "../engine/team.hpp"
-#include "steps.hpp"
+#include "kept_pass.hpp"
 
 namespace fusedlstm {
 
@@ -90,27 +88,20 @@ class LstmStep : public Step {
     call.c_0 = arrays_.c_0 ? arrays_.c_0->at<float>(memory) : nullptr;
     call.h_n = arrays_.h_n.at<float>(memory);
     call.c_n = arrays_.c_n.at<float>(memory);
-    if (kept->worth_sharing && memory.team && num_threads() > 1) return lstm_->run(call);
-    kept->pass->start();
-    kept->pass->run(0);
-    kept->pass->finish();
+    kept->run(memory);
   }
 
  private:
-  struct Kept : State {
-    explicit Kept(const LstmStep& step) : lengths(step.lengths_.room()), call() {
-      call.batch = step.batch_;
-      call.time = step.time_;
-      std::vector<std::size_t> rows(step.batch_);
-      std::iota(rows.begin(), rows.end(), std::size_t{0});
-      pass = step.lstm_->pass(call, std::move(rows), 1, true);
-      worth_sharing = step.lstm_->load(call).worth_sharing();
-    }
-    bool worth_sharing;
+  struct Kept : KeptPass {
+    explicit Kept(const LstmStep& step) : KeptPass(*step.lstm_, step.sizes()), lengths(step.lengths_.room()) {}
     std::vector<std::int64_t> lengths;
-    Call call;
-    std::unique_ptr<Pass> pass;
   };
+  Call sizes() const {
+    Call call = {};
+    call.batch = batch_;
+    call.time = time_;
+    return call;
+  }
 
   std::shared_ptr<const Lstm> lstm_;
   LstmArrays arrays_;

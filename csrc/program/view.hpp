@@ -13,9 +13,9 @@ namespace fusedlstm {
 // What a program works on while it runs: base 0 is the arena, then come its inputs, outputs and constants.
 struct Memory {
   char* const* bases;
-  char* scratch;       // for one step after the other
-  const char** fault;  // where a step says that what it was given makes no sense; it stays within its memory whatever it is
-  bool team;           // whether steps may use the team of threads
+  char* scratch;        // for one step after the other
+  const char** fault;   // where a step says that what it was given makes no sense; it stays within its memory whatever it is
+  std::size_t threads;  // that steps may use; 0: as many as num_threads() says
 };
 
 // A tensor or a part of one. Strides are in elements, any sign, 0 where it is broadcast.

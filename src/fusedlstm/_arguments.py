@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ from .weights.checked import unmasked
 
 State = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]]
 
+
+MOST_THREADS = 1024
 
 FLOAT32, INT64 = np.dtype(np.float32), np.dtype(np.int64)
 
@@ -39,6 +42,17 @@ def float32(name: str, value: npt.ArrayLike) -> FloatArray:
         )
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
+
+
+def thread_count(name: str, value: int | None) -> int | None:
+    """A number of threads; None: what the process has set."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}: expected a whole number, found {type(value).__name__}")
+    if not 1 <= index(value) <= MOST_THREADS:
+        raise ValueError(f"{name}: expected 1 to {MOST_THREADS}, found {index(value)}")
+    return index(value)
 
 
 def pair(state: State) -> tuple[FloatArray, FloatArray]:

@@ -11,6 +11,7 @@ _Integers = npt.NDArray[np.int64]
 _Direction = tuple[Mapping[str, _Floats], Cell | None]
 
 class Lstm:
+    threads: int
     def __init__(
         self,
         layers: Sequence[Sequence[_Direction]],
@@ -44,6 +45,7 @@ def step_slots(
 ) -> None: ...
 
 class ConvLstm:
+    threads: int
     def __init__(
         self,
         weight_ih: _Floats,
@@ -57,6 +59,7 @@ class ConvLstm:
     def run(self, x: _Floats, y: _Floats, h_0: _Floats | None, c_0: _Floats | None) -> tuple[_Floats, _Floats]: ...
 
 c_api: object
+without_gil: object
 
 def c_api_address() -> int: ...
 def zeros(rows: int, columns: int) -> _Floats: ...
@@ -82,6 +85,7 @@ class Program:
         inputs: Sequence[tuple[str, tuple[int, ...]]],
         outputs: Sequence[tuple[str, tuple[int, ...]]],
         constants: Sequence[npt.NDArray[Any]],
+        threads: int = 0,
     ) -> None: ...
     def shape(self, array: int) -> tuple[int, ...]: ...
     def set_nodes(self, nodes: Sequence[Any]) -> None: ...

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar
 
 from . import formats
+from ._arguments import thread_count
 from ._assumed import settled, tell_axes, untold
 from .formats import Config, Given
 from .weights import ConvLSTMWeights, LSTMWeights
@@ -19,29 +20,33 @@ Self = TypeVar("Self", bound="Layer[Any]")
 class Layer(Generic[Weights]):
     """Trained weights, packed and ready to run."""
 
-    __slots__ = ("_core", "_untold", "weights")
+    __slots__ = ("_core", "_untold", "threads", "weights")
 
     weights: Weights
+    threads: int | None
+    """The most threads a call uses. None: as many as `set_num_threads` says."""
     _kind: ClassVar[type[Any]]  # of the weights
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, threads: int | None = None) -> None:
         expect_type("weights", weights, self._kind)
-        self._hold(weights)
+        self._hold(weights, threads)
 
     @classmethod
-    def _of(cls: type[Self], weights: Any) -> Self:
+    def _of(cls: type[Self], weights: Any, threads: int | None) -> Self:
         """Of weights that need nothing more, such as rounding."""
         one = cls.__new__(cls)
-        one._hold(weights)
+        one._hold(weights, threads)
         return one
 
     @classmethod
-    def load_all(cls: type[Self], path: Given, *, config: Config | None = None) -> dict[str, Self]:
+    def load_all(
+        cls: type[Self], path: Given, *, config: Config | None = None, threads: int | None = None
+    ) -> dict[str, Self]:
         """Load all of a file, by the prefix under which `load` finds each.
 
         Parameters
         ----------
-        path, config
+        path, config, threads
             As for `load`.
 
         Raises
@@ -51,7 +56,7 @@ class Layer(Generic[Weights]):
         """
         contents = formats.open(path, config)
         found = settled(cls.__name__, contents.load_all(cls._kind), contents.file)
-        return {prefix: cls(weights) for prefix, weights in found.items()}
+        return {prefix: cls(weights, threads) for prefix, weights in found.items()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the native form, a self-describing safetensors file that `load` reads back bit for bit.
@@ -74,15 +79,23 @@ class Layer(Generic[Weights]):
     def __repr__(self) -> str:
         """Show the sizes, and what is not the default."""
         assumed = "+".join(one.argument for one in self.weights.assumed)
-        return f"{type(self).__name__}({', '.join(self._shown())}{assumed and f', assumed={assumed}'})"
+        threads = "" if self.threads is None else f", threads={self.threads}"
+        return f"{type(self).__name__}({', '.join(self._shown())}{threads}{assumed and f', assumed={assumed}'})"
 
     def __reduce__(self) -> Any:
         """Pickle the weights; packing is done again when unpickled."""
-        return type(self), (self.weights,)
+        return type(self), (self.weights, self.threads)
 
-    def _hold(self, weights: Weights) -> None:
-        """Keep them; packing is for each class to add."""
+    def _hold(self, weights: Weights, threads: int | None) -> None:
+        """Keep them, packed."""
+        self.threads = thread_count("threads", threads)
         self.weights, self._untold = weights, untold(weights)
+        self._core = self._packed()
+        self._core.threads = self.threads or 0
+
+    @abstractmethod
+    def _packed(self) -> Any:
+        """The engine's form."""
 
     @abstractmethod
     def _shown(self) -> list[str]:

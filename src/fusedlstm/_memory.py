@@ -22,7 +22,7 @@ class FromMemory:
 
     __slots__ = ()
 
-    def __init__(self, weights: LSTMWeights) -> None:
+    def __init__(self, weights: LSTMWeights, threads: int | None = None) -> None:
         """Of weights."""
 
     @classmethod
@@ -34,6 +34,7 @@ class FromMemory:
         batch_first: bool | None = None,
         config: Config | None = None,
         ignore: Sequence[str] = (),
+        threads: int | None = None,
     ) -> Self:
         """Take an LSTM from arrays or tensors by their names, as files of a state dict have them.
 
@@ -41,7 +42,7 @@ class FromMemory:
         ----------
         tensors : mapping of str to array
             NumPy arrays, or tensors of PyTorch, JAX or TensorFlow; dictionaries of them in each other, too.
-        prefix, batch_first, config, ignore
+        prefix, batch_first, config, ignore, threads
             As for `load`.
 
         Raises
@@ -50,11 +51,14 @@ class FromMemory:
             `tensors` is not a mapping; otherwise as for `load`.
         """
         found = {prefix or "": formats.of_mapping(tensors, config, ignore).load(LSTMWeights, prefix)}
-        return cls(*settled("LSTM", found, "", batch_first).values())
+        (weights,) = settled("LSTM", found, "", batch_first).values()
+        return cls(weights, threads)
 
     @classmethod
-    def from_torch(cls: type[Self], module: Any) -> Self:
+    def from_torch(cls: type[Self], module: Any, *, threads: int | None = None) -> Self:
         """Take the weights of a ``torch.nn.LSTM`` or ``torch.nn.LSTMCell``; keeps the module's ``batch_first``.
+
+        `threads` is as for `load`.
 
         Raises
         ------
@@ -63,11 +67,13 @@ class FromMemory:
         """
         from .formats.torch.module import from_module
 
-        return cls(from_module(module))
+        return cls(from_module(module), threads)
 
     @classmethod
-    def from_keras(cls: type[Self], layer: Any) -> Self:
+    def from_keras(cls: type[Self], layer: Any, *, threads: int | None = None) -> Self:
         """Take the weights of a built Keras layer: ``LSTM``, ``RNN`` of one or several LSTMCells, ``Bidirectional``.
+
+        `threads` is as for `load`.
 
         Raises
         ------
@@ -78,7 +84,7 @@ class FromMemory:
         """
         from .formats.keras.layer import from_layer
 
-        return cls(from_layer(layer))
+        return cls(from_layer(layer), threads)
 
     @classmethod
     def from_flax(
@@ -88,6 +94,7 @@ class FromMemory:
         *,
         batch_first: bool | None = None,
         config: Config | None = None,
+        threads: int | None = None,
     ) -> Self:
         """Take the weights of a Flax ``LSTMCell`` or ``OptimizedLSTMCell``: alone, in an ``RNN`` or ``Bidirectional``.
 
@@ -98,7 +105,7 @@ class FromMemory:
         prefix : str, optional
             Which LSTM, by its path in the tree without "params", such as ``"encoder/cell"``. Not needed when there is
             only one.
-        batch_first, config
+        batch_first, config, threads
             As for `load`: parameters do not say how the model uses them.
 
         Raises
@@ -111,7 +118,8 @@ class FromMemory:
         from .formats.flax.params import contents
 
         found = {prefix or "": contents(params, config=config).load(LSTMWeights, prefix)}
-        return cls(*settled("LSTM", found, "", batch_first).values())
+        (weights,) = settled("LSTM", found, "", batch_first).values()
+        return cls(weights, threads)
 
 
 class ModelFromMemory:
@@ -119,12 +127,12 @@ class ModelFromMemory:
 
     __slots__ = ()
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
         """Of a graph."""
 
     @classmethod
-    def from_keras(cls: type[Whole], model: Any) -> Whole:
-        """Take a live Keras model, Sequential or Functional, of Keras 2 or 3 and any backend.
+    def from_keras(cls: type[Whole], model: Any, *, threads: int | None = None) -> Whole:
+        """Take a live Keras model, Sequential or Functional, of Keras 2 or 3 and any backend; `threads` as in `load`.
 
         Raises
         ------
@@ -135,7 +143,7 @@ class ModelFromMemory:
         """
         from .formats.keras.model.live import from_model
 
-        return cls(from_model(model))
+        return cls(from_model(model), threads)
 
     @classmethod
     def from_torch(
@@ -146,6 +154,7 @@ class ModelFromMemory:
         *,
         dynamic_shapes: Any = None,
         outputs: Sequence[str] | None = None,
+        threads: int | None = None,
     ) -> Whole:
         """Take a live PyTorch module, through ``torch.export``; what a .pt2 file holds is read in the same way.
 
@@ -163,6 +172,8 @@ class ModelFromMemory:
             steps of LSTMs, GRUs and RNNs may be among them, which torch.export alone does not allow.
         outputs : sequence of str, optional
             Nodes of the program to cut the model at.
+        threads : int, optional
+            As for `load`.
 
         Raises
         ------
@@ -175,4 +186,4 @@ class ModelFromMemory:
         """
         from .formats.torch.whole.live import from_module
 
-        return cls(from_module(module, example_inputs, kwargs, dynamic_shapes, outputs))
+        return cls(from_module(module, example_inputs, kwargs, dynamic_shapes, outputs), threads)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .lstm import LSTM
+from .machine import get_num_threads
 from .pool import StreamPool
 
 
@@ -76,6 +77,11 @@ class AsyncBatcher:
         self._closing: set[int] = set()  # streams whose last steps are on their way
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def threads(self) -> int:
+        """The most threads a batch is run on: the model's own number, or the process's."""
+        return self.pool.model.threads or get_num_threads()
 
     async def open(self, state: Any = None) -> int:
         """Let a stream join, as `StreamPool.open` does; the event loop goes on while the pool grows.
@@ -158,6 +164,9 @@ class AsyncBatcher:
             if self._running is not None:
                 await asyncio.wait([self._running])
         self._worker.shutdown(wait=False)
+
+    def __repr__(self) -> str:
+        return f"AsyncBatcher({self.pool!r}, threads={self.threads})"
 
     async def __aenter__(self) -> AsyncBatcher:
         self._bind()

@@ -24,6 +24,8 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
     ----------
     weights : ConvLSTMWeights
         What to run. Use `load`, `from_keras` or `from_flax` rather than building it by hand.
+    threads : int, optional
+        The most threads a call uses. Default: as many as `set_num_threads` says.
 
     Examples
     --------
@@ -38,15 +40,15 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
     weights: ConvLSTMWeights
     """The weights as they were read: float32, canonical order, read-only."""
 
-    def _hold(self, weights: ConvLSTMWeights) -> None:
-        super()._hold(weights)
+    def _packed(self) -> _core.ConvLstm:
+        weights = self.weights
         # Two axes throughout: one axis is a line, of height 1.
         ones = (1,) * (2 - weights.rank)
         kernel, recurrent = (
             array.reshape(len(array), *ones, *array.shape[1:]) for array in (weights.weight_ih, weights.weight_hh)
         )
         assert weights.strides is not None and weights.dilation is not None
-        self._core = _core.ConvLstm(
+        return _core.ConvLstm(
             kernel,
             recurrent,
             weights.bias,
@@ -57,7 +59,14 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], prefix: str | None = None, *, config: Config | None = None) -> ConvLSTM:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        prefix: str | None = None,
+        *,
+        config: Config | None = None,
+        threads: int | None = None,
+    ) -> ConvLSTM:
         """Load a ConvLSTM from a Keras or Flax file, or from what `save` wrote; no framework is needed.
 
         Parameters
@@ -68,6 +77,8 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
             Which ConvLSTM, by its Keras layer name or Flax path. Not needed when the file holds only one.
         config : mapping or path, optional
             What the file leaves out, as in `LSTM.load`.
+        threads : int, optional
+            The most threads a call of it uses. Default: as many as `set_num_threads` says.
 
         Raises
         ------
@@ -79,11 +90,12 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
             The file is damaged, hostile, unsupported, holds no ConvLSTM, or several and `prefix` is not one of them.
         """
         found = {prefix or "": formats.open(path, config).load(ConvLSTMWeights, prefix)}
-        return cls(*settled("ConvLSTM", found, path).values())
+        (weights,) = settled("ConvLSTM", found, path).values()
+        return cls(weights, threads)
 
     @classmethod
-    def from_keras(cls, layer: Any) -> ConvLSTM:
-        """Take the weights of a built Keras ``ConvLSTM1D`` or ``ConvLSTM2D`` layer.
+    def from_keras(cls, layer: Any, *, threads: int | None = None) -> ConvLSTM:
+        """Take the weights of a built Keras ``ConvLSTM1D`` or ``ConvLSTM2D`` layer; `threads` as in `load`.
 
         Raises
         ------
@@ -94,11 +106,16 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
         """
         from .formats.keras.layer import from_conv_layer
 
-        return cls(from_conv_layer(layer))
+        return cls(from_conv_layer(layer), threads)
 
     @classmethod
     def from_flax(
-        cls, params: Mapping[Any, Any], prefix: str | None = None, *, config: Config | None = None
+        cls,
+        params: Mapping[Any, Any],
+        prefix: str | None = None,
+        *,
+        config: Config | None = None,
+        threads: int | None = None,
     ) -> ConvLSTM:
         """Take the weights of a Flax linen ``ConvLSTMCell`` with its default padding, alone or inside a module.
 
@@ -108,7 +125,7 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
             The variables or parameters, as `init` returns them.
         prefix : str, optional
             Which one, by its path in the tree without "params". Not needed when there is only one.
-        config : mapping, optional
+        config, threads
             As for `load`: parameters do not say how the model uses them.
 
         Raises
@@ -121,7 +138,8 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
         from .formats.flax.params import contents
 
         found = {prefix or "": contents(params, config=config).load(ConvLSTMWeights, prefix)}
-        return cls(*settled("ConvLSTM", found).values())
+        (weights,) = settled("ConvLSTM", found).values()
+        return cls(weights, threads)
 
     @property
     def channels(self) -> int:

@@ -31,6 +31,8 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
     ----------
     weights : LSTMWeights
         What to run. Use `load`, `from_torch` or `from_keras` rather than building it by hand.
+    threads : int, optional
+        The most threads a call uses. Default: as many as `set_num_threads` says.
 
     Examples
     --------
@@ -45,13 +47,13 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
     weights: LSTMWeights
     """The weights as they run: canonical order, read-only; float32 arrays, rounded to `dtype`."""
 
-    def __init__(self, weights: LSTMWeights) -> None:
+    def __init__(self, weights: LSTMWeights, threads: int | None = None) -> None:
         expect_type("weights", weights, LSTMWeights)
-        self._hold(rounded(weights, weights.dtype, weights.products))
+        self._hold(rounded(weights, weights.dtype, weights.products), threads)
 
-    def _hold(self, weights: LSTMWeights) -> None:
-        super()._hold(weights)
-        self._core, self._direct = pack(weights), _variants.direct(weights)
+    def _packed(self) -> Any:
+        self._direct = _variants.direct(self.weights)
+        return pack(self.weights)
 
     @classmethod
     @renamed(products="activations")
@@ -65,6 +67,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         ignore: Sequence[str] = (),
         dtype: npt.DTypeLike | None = None,
         products: str | None = None,
+        threads: int | None = None,
     ) -> LSTM:
         """Load an LSTM from the file that a training framework wrote; no framework is needed.
 
@@ -88,6 +91,8 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
             whole name or its end. Without it, what is not understood is refused.
         dtype, products : str, optional
             Round the weights, as `astype` does. Default: as the native form says, else float32.
+        threads : int, optional
+            The most threads a call of it uses. Default: as many as `set_num_threads` says.
 
         Raises
         ------
@@ -102,8 +107,8 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         found = {prefix or "": contents.load(LSTMWeights, prefix)}
         (weights,) = settled("LSTM", found, contents.file, batch_first).values()
         if dtype is not None or products is not None:
-            return cls._of(rounded(weights, weights.dtype if dtype is None else dtype, products))
-        return cls(weights)
+            return cls._of(rounded(weights, weights.dtype if dtype is None else dtype, products), threads)
+        return cls(weights, threads)
 
     @classmethod
     def load_all(
@@ -113,6 +118,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         batch_first: bool | None = None,
         config: Config | None = None,
         ignore: Sequence[str] = (),
+        threads: int | None = None,
     ) -> dict[str, LSTM]:
         """Load every LSTM of a file that can be read, by the prefix under which `load` finds it.
 
@@ -120,7 +126,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
 
         Parameters
         ----------
-        path, batch_first, config, ignore
+        path, batch_first, config, ignore, threads
             As for `load`.
 
         Raises
@@ -130,7 +136,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         """
         contents = formats.open(path, config, ignore)
         found = settled("LSTM", contents.load_all(LSTMWeights), contents.file, batch_first)
-        return tell_once({prefix: cls(weights) for prefix, weights in found.items()})
+        return tell_once({prefix: cls(weights, threads) for prefix, weights in found.items()})
 
     @renamed(products="activations")
     def astype(self, dtype: npt.DTypeLike, products: str | None = None) -> LSTM:
@@ -152,7 +158,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         ValueError
             A name that does not exist, or weights that are not finite or overflow; the message says where.
         """
-        other = self._of(rounded(self.weights, dtype, products))
+        other = self._of(rounded(self.weights, dtype, products), self.threads)
         other._untold = self._untold
         return other
 
@@ -231,6 +237,8 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
             An array that is not floating point (integers are not converted silently).
         ValueError
             Shapes or lengths that do not fit; the message says what was expected.
+        KeyboardInterrupt
+            Ctrl-C, within 0.2 s. What `out` holds is undefined.
         """
         if type(x) is not np.ndarray and _variants.is_packed(x):
             if lengths is not None or out is not None or mask is not None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from operator import index
 from pathlib import Path
 from typing import TypedDict
 
 from . import _core
-
-_MOST_THREADS = 1 << 16
+from ._arguments import thread_count
 
 __all__ = ["CPUInfo", "c_api", "cpu_info", "get_num_threads", "include_dir", "set_num_threads"]
 
@@ -47,12 +45,12 @@ def cpu_info() -> CPUInfo:
 
 
 def get_num_threads() -> int:
-    """The most threads a call uses."""
+    """The most threads a call uses, of models that were not given a number of their own."""
     return _core.get_num_threads()
 
 
 def set_num_threads(count: int) -> None:
-    """Set the most threads a call uses.
+    """Set the most threads a call uses, of models that were not given a number of their own (``load(..., threads=n)``).
 
     Parameters
     ----------
@@ -64,11 +62,10 @@ def set_num_threads(count: int) -> None:
     TypeError, ValueError
         No whole number, or one below 1.
     """
-    if isinstance(count, bool) or not hasattr(count, "__index__"):
-        raise TypeError(f"count: expected a whole number, found {type(count).__name__}")
-    if not 1 <= index(count) <= _MOST_THREADS:
-        raise ValueError(f"count: expected 1 to {_MOST_THREADS}, found {index(count)}")
-    _core.set_num_threads(index(count))
+    wanted = thread_count("count", count)
+    if wanted is None:
+        raise TypeError("count: expected a whole number, found None")
+    _core.set_num_threads(wanted)
 
 
 def c_api() -> int:

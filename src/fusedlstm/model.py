@@ -6,12 +6,14 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core, formats
+from ._arguments import thread_count
 from ._in_precision import InPrecision
 from ._live import stream_of
 from ._memory import ModelFromMemory
@@ -35,6 +37,8 @@ class Model(ModelFromMemory, InPrecision):
     ----------
     graph : Graph
         What to run.
+    threads : int, optional
+        The most threads a call uses.
 
     Attributes
     ----------
@@ -44,6 +48,8 @@ class Model(ModelFromMemory, InPrecision):
         The name of each output of a call; a file may hand out one tensor twice.
     graph, simplified : Graph
         The model as the file has it, and what is left of it to run.
+    threads : int or None
+        The most threads a call uses. None: as many as `set_num_threads` says.
 
     Examples
     --------
@@ -52,25 +58,32 @@ class Model(ModelFromMemory, InPrecision):
     >>> probability, state = model(x, state, 16000)         # doctest: +SKIP
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
         if not isinstance(graph, Graph):
             raise TypeError(f"graph: expected a graph, found {type(graph).__name__}; use Model.load(file)")
         if graph.refusals:
             raise FormatError(_refusal(graph.refusals))
-        self.graph = graph
+        self.graph, self.threads = graph, thread_count("threads", threads)
         self.simplified = simplify(single(graph))
         specs = {one.name: spec_of(one, self.simplified) for one in graph.inputs}
         self.inputs = Inputs(specs, deciding_inputs(self.simplified))
         self.outputs = {one.name: spec_of(one, self.simplified) for one in self.simplified.outputs}
         self.made = tuple(one.name for one in self.simplified.outputs)
         self._looks = bool(self.inputs.narrow)  # at the values of each call
-        self._packed = Packed(graph.precision)
+        self._packed = Packed(graph.precision, self.threads)
         # Without a lock, which a fork may leave locked: what is done to it is one operation each time.
         self._plans: OrderedDict[Any, Planned] = OrderedDict()
         self._last: Planned | None = None  # most calls are like the one before
 
     @classmethod
-    def load(cls, file: formats.Given, *, outputs: Sequence[str] | None = None, external_data: bool = False) -> Model:
+    def load(
+        cls,
+        file: formats.Given,
+        *,
+        outputs: Sequence[str] | None = None,
+        external_data: bool = False,
+        threads: int | None = None,
+    ) -> Model:
         """Load a whole model from the file that a framework wrote; no framework is needed.
 
         Parameters
@@ -82,6 +95,8 @@ class Model(ModelFromMemory, InPrecision):
             matter. Default: the file's own outputs.
         external_data : bool
             Whether tensors may lie in other files beside this one.
+        threads : int, optional
+            The most threads a call uses. Default: as many as `set_num_threads` says.
 
         Raises
         ------
@@ -96,7 +111,7 @@ class Model(ModelFromMemory, InPrecision):
         contents = formats.open(file)
         graph = contents.whole(outputs, external_data)
         with formats.named(contents.file):
-            return Model(graph)
+            return Model(graph, threads)
 
     def __call__(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run the model.
@@ -115,6 +130,8 @@ class Model(ModelFromMemory, InPrecision):
         ------
         TypeError, ValueError
             Inputs that are missing or do not fit; the message says what was expected.
+        KeyboardInterrupt
+            Ctrl-C, which ends calls in the middle.
         """
         last = self._last
         found = last.of(args) if last is not None and not kwargs and not self._looks else None
@@ -276,7 +293,7 @@ class Model(ModelFromMemory, InPrecision):
         """Pickle the native form, which is checked and planned again."""
         from .formats.native.safetensors import serialised
 
-        return Model.load, (serialised(self.graph),)
+        return partial(Model.load, threads=self.threads), (serialised(self.graph),)
 
     def __repr__(self) -> str:
         def shown(specs: Mapping[str, TensorSpec]) -> str:
@@ -285,7 +302,8 @@ class Model(ModelFromMemory, InPrecision):
                 for name, spec in specs.items()
             )
 
-        return f"{type(self).__name__}({shown(self.inputs)} -> {shown(self.outputs)})"
+        threads = "" if self.threads is None else f", threads={self.threads}"
+        return f"{type(self).__name__}({shown(self.inputs)} -> {shown(self.outputs)}{threads})"
 
 
 def _refusal(refusals: Sequence[str]) -> str:

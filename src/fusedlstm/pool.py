@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class StreamPool:
     """Many live streams of one LSTM or model, batched step by step; each has the bits that it would have alone.
 
-    Any thread may call any method. Steps run one at a time, on the threads of `set_num_threads` and without the GIL;
+    Any thread may call any method. Steps run one at a time, on the threads of the model and without the GIL;
     `open` and `close` go on beside them. Whatever else touches a state waits for the step that runs. A forked child has
     the pool as it was; streams that were stepping in another thread have no state there until they are given one.
 

@@ -3,6 +3,18 @@
 from .capi cimport fusedlstm_api, fusedlstm_sizes, fusedlstm_stream
 
 
+# What Stream.process runs without the GIL; Ctrl-C ends it.
+cdef struct Chunk:
+    const fusedlstm_api* api
+    fusedlstm_stream* stream
+    size_t time
+    const float* x
+    float* y
+    ptrdiff_t x_row, x_time, y_row, y_time
+
+ctypedef int (*WithoutGil)(int (*)(const void*) noexcept nogil, const void*) noexcept
+
+
 cdef class Stream:
     cdef const fusedlstm_api* api
     cdef fusedlstm_stream* stream

@@ -21,6 +21,8 @@ from ._states import NOT_LIVE, pack_state, unpack_state
 # multiplications than this take at most some 5 microseconds, a thousandth of what the interpreter lets a thread have.
 cdef size_t worth_releasing = 500_000
 
+cdef WithoutGil without_gil = <WithoutGil>PyCapsule_GetPointer(_core.without_gil, "fusedlstm.without_gil")
+
 cdef object float32 = np.dtype(np.float32)
 cdef object ndarray = np.ndarray
 cdef object empty = np.empty
@@ -163,6 +165,8 @@ cdef class Stream:
             Another thread is in this stream.
         TypeError, ValueError
             Arrays that do not fit, or the stream was closed. The state is as before.
+        KeyboardInterrupt
+            Ctrl-C. The state is as before; what `out` holds is undefined.
         """
         cdef Py_buffer from_x, to_y
         x = borrow(x, "x", &from_x)
@@ -295,29 +299,31 @@ cdef int run_step(Stream self, const float* x, float* y, const unsigned char* ac
     return check(status)
 
 
+cdef int process_chunk(const void* given) noexcept nogil:
+    cdef const Chunk* one = <const Chunk*>given
+    return one.api.process(one.stream, one.time, one.x, one.x_row, one.x_time, one.y, one.y_row, one.y_time)
+
+
 cdef int run_chunk(Stream self, const Py_buffer* x, float* y) except -1:
     cdef Py_ssize_t time = x.shape[0] if x.ndim == 2 or self.time_first else x.shape[1]
     cdef Py_ssize_t x_row = self.sizes.input_size, y_row = self.sizes.output_size, x_time = x_row, y_time = y_row
     cdef const float* data = <const float*>x.buf
     cdef fusedlstm_stream* stream = self.stream
-    cdef int status
     if time == 0:
         return refuse_closed() if stream == NULL else 0
     if self.time_first:
         x_time, y_time = x_row * self.rows, y_row * self.rows
     else:
         x_row, y_row = x_row * time, y_row * time
+    cdef Chunk chunk = Chunk(self.api, stream, time, data, y, x_row, x_time, y_row, y_time)
     if self.sizes.multiplications * self.rows * time >= worth_releasing:
-        with nogil:
-            status = self.api.process(stream, time, data, x_row, x_time, y, y_row, y_time)
-    else:
-        status = self.api.process(stream, time, data, x_row, x_time, y, y_row, y_time)
-    return check(status)
+        return check(without_gil(process_chunk, &chunk))
+    return check(process_chunk(&chunk))
 
 
 cdef int check(int status) except -1:
-    if status == FUSEDLSTM_OK:
-        return 0
+    if status <= FUSEDLSTM_OK:
+        return status  # below: Python has the error
     if status == FUSEDLSTM_BUSY:
         raise RuntimeError(
             "stream: another thread is using it, and nothing was done; give each thread its own stream (copy()), or hold a "

@@ -11,7 +11,7 @@
 #include "../../csrc/engine/gru.hpp"
 #include "../../csrc/engine/lstm.hpp"
 #include "../../csrc/engine/stream.hpp"
-#include "../../csrc/engine/team.hpp"
+#include "../../csrc/engine/threads.hpp"
 #include "../../csrc/kernels/dispatch.hpp"
 #include "random.hpp"
 #include "steps.hpp"

@@ -2,23 +2,33 @@
 #include <dlfcn.h>
 #include <pthread.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
 
-#include "../../csrc/engine/team.hpp"
+#include "../../csrc/engine/crew.hpp"
 
 namespace {
 
 bool no_threads = false, no_memory = false;
 
-// Members 1 to size - 1 answer too.
+// How many a crew says there may be; 0 if they do not all come in half a minute.
 std::size_t members(std::size_t wanted) {
-  fusedlstm::TeamLease lease(wanted);
+  using Clock = std::chrono::steady_clock;
+  fusedlstm::Crew crew(wanted, 1e9);
+  const Clock::time_point end = Clock::now() + std::chrono::seconds(30);
   std::atomic<std::size_t> count{0};
-  lease.run([&](std::size_t) { ++count; });
-  return count == lease.size() ? count.load() : 0;
+  while (count < crew.most() && Clock::now() < end) {
+    count = 0;
+    crew.together([&](fusedlstm::Member& member) {
+      ++count;
+      member.meet();
+    });
+  }
+  return count == crew.most() ? count.load() : 0;
 }
 
 }  // namespace

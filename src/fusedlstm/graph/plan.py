@@ -30,10 +30,12 @@ class Packed:
     ----------
     precision : Precision, optional
         What they are held in.
+    threads : int, optional
+        What the model's programs may use. Default: as many as the process has set.
     """
 
-    def __init__(self, precision: Precision = FLOAT32) -> None:
-        self.precision = precision
+    def __init__(self, precision: Precision = FLOAT32, threads: int | None = None) -> None:
+        self.precision, self.threads = precision, threads
         self._made: dict[Any, tuple[tuple[tuple[Array | None, ...], Any], ...]] = {}
 
     def get(self, key: Any, make: Callable[..., Any], *arrays: Array | None) -> Any:
@@ -258,7 +260,7 @@ class Plan:
         size = place([one for one in self._storages if one.first >= 0])
         inputs = [(element_of(self.types[one.name].dtype), self.types[one.name].shape) for one in self.graph.inputs]
         outputs = [(element_of(self.types[one.name].dtype), self.types[one.name].shape) for one in self.graph.outputs]
-        program = _core.Program(size, inputs, outputs, self._fixed)
+        program = _core.Program(size, inputs, outputs, self._fixed, self.packed.threads or 0)
         for one, (method, arguments) in zip(self._nodes, self._steps):
             try:
                 getattr(program, method)(*map(_resolved, arguments))

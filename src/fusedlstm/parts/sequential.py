@@ -27,6 +27,8 @@ class Sequential(Model):
         Whether the model takes the lengths of the rows as a second input: LSTMs and `Last` heed them.
     shape : tuple, optional
         Of the input, None where a size is free. Default: what the parts need; two axes where two and three would do.
+    threads : int, optional
+        The most threads a call uses, whatever was said to its parts.
 
     Raises
     ------
@@ -43,9 +45,15 @@ class Sequential(Model):
     >>> scores = model(tokens)                                          # doctest: +SKIP
     """
 
-    def __init__(self, *parts: Any, lengths: bool = False, shape: Sequence[int | None] | None = None) -> None:
+    def __init__(
+        self,
+        *parts: Any,
+        lengths: bool = False,
+        shape: Sequence[int | None] | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.parts = tuple(parts_of(parts))
-        super().__init__(_graph(self.parts, lengths, None if shape is None else tuple(shape)))
+        super().__init__(_graph(self.parts, lengths, None if shape is None else tuple(shape)), threads)
 
 
 def _graph(parts: Sequence[Part], lengths: bool, shape: Shape | None) -> Graph:
