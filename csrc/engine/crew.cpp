@@ -12,9 +12,10 @@ namespace {
 
 // Multiply-adds of a call that pays to wake a worker for: some 100 microseconds, twice what that takes.
 constexpr double worth_waking = 5e6;
-// What was lost is lost again once in so many times at most. Of the time without calls as much less counts as well, so that
-// it is forgotten.
+// What was lost is lost again once in so many times at most, or once in a second. Of the time without calls as much less
+// counts as well, so that it is forgotten.
 constexpr int dearness = 32;
+constexpr std::chrono::seconds longest_debt(1);
 // Of what a team gained, the part that may be lost before others are not asked, and at most how much.
 constexpr int certain = 4;
 constexpr std::chrono::milliseconds most_credit(5);
@@ -161,7 +162,7 @@ void Crew::account(Clock::time_point start, Clock::time_point end, Clock::durati
   Clock::duration& credit = team_->credit;
   credit = std::min<Clock::duration>(credit + (gained > Clock::duration() ? gained / certain : gained), most_credit);
   if (credit >= Clock::duration()) return;
-  open_at_ = std::max(open_at_, end) - dearness * credit;
+  open_at_ = std::min<Clock::time_point>(std::max(open_at_, end) - dearness * credit, end + longest_debt);
   credit = {};
 }
 

@@ -52,6 +52,7 @@ class Crew {
   std::size_t most() const { return most_; }  // members there may be
   bool alone();                               // whether nobody would come now
 
+  bool awaited() const { return awaited_; }  // whether somebody is on the way
   // Multiply-adds after which to ask again who is there, or only whether to stop.
   double stretch() const { return most_ == 1 ? 50e6 : awaited_ ? 1.5e6 : 8e6; }
 

@@ -11,6 +11,8 @@ namespace {
 // Below this many rows, and in a single step of any batch, the input is multiplied in the step itself: there is no reuse of
 // W to gain. A thousand rows were 5 % faster that way.
 constexpr std::size_t few_rows = 4;
+// So many are multiplied ahead at once, while others are on their way.
+constexpr std::size_t awaited_rows = 24;
 // Inputs this narrow cost less in the step than their pre-activations cost to store and load.
 constexpr std::size_t narrow_input = 4;
 
@@ -68,11 +70,16 @@ void DirectionPass::run_piece(const Piece& piece, const Ends& ends, const Work& 
   const bool worth = packed_.input.inputs > narrow_input && count > 1 && count * piece.active >= few_rows;
   const Piece ready = {piece.first, piece.last, piece.active, !plain() || worth};
   if (rows_.longest == 1 && !work.crew.alone() && plain()) return run_single(ready, ends, work);
+  const std::size_t rows = ready.projected ? count * piece.active : 0;
+  std::size_t ahead = 0;
+  for (; work.crew.awaited() && rows - ahead > awaited_rows; ahead += awaited_rows)
+    work.crew.together(
+        [&](Member& member) { project_ahead(ready, {ahead, ahead + awaited_rows}, ends.in, Hand(member, work.scratch)); });
   for (std::size_t done = 0; done < count && !work.crew.stopped();) {
-    const Steps steps = next_steps(ready, done, work.crew);
+    const Span steps = next_steps(ready, done, work.crew);
     work.crew.together([&](Member& member) {
       const Hand hand(member, work.scratch);
-      if (ready.projected && done == 0) project_ahead(ready, ends.in, hand);
+      if (done == 0) project_ahead(ready, {ahead, rows}, ends.in, hand);
       if (plain())
         run_plain(ready, steps, ends, hand);
       else
@@ -82,7 +89,7 @@ void DirectionPass::run_piece(const Piece& piece, const Ends& ends, const Work& 
   }
 }
 
-DirectionPass::Steps DirectionPass::next_steps(const Piece& piece, std::size_t done, const Crew& crew) const {
+DirectionPass::Span DirectionPass::next_steps(const Piece& piece, std::size_t done, const Crew& crew) const {
   const std::size_t count = piece.last - piece.first;
   const std::size_t inputs = shape_.output_size + (piece.projected ? 0 : shape_.input_size);
   const double step = 4.0 * static_cast<double>(piece.active * shape_.hidden_size * inputs);
@@ -92,7 +99,7 @@ DirectionPass::Steps DirectionPass::next_steps(const Piece& piece, std::size_t d
 
 // Call run(step) for one step after the other, or `stride` steps at once; in between the members meet.
 template <class Run>
-void DirectionPass::each_step(const Piece& piece, const Steps& steps, std::size_t stride, const Hand& hand, Run run) {
+void DirectionPass::each_step(const Piece& piece, const Span& steps, std::size_t stride, const Hand& hand, Run run) {
   for (std::size_t done = steps.first; done < steps.last; done += stride) {
     if (done > steps.first) hand.member.meet();
     const std::size_t t = backward_ ? piece.last - 1 - done : piece.first + done;
@@ -101,7 +108,7 @@ void DirectionPass::each_step(const Piece& piece, const Steps& steps, std::size_
 }
 
 // One kernel a step, or for all steps where one member runs alone.
-void DirectionPass::run_plain(const Piece& piece, const Steps& steps, const Ends& ends, const Hand& hand) {
+void DirectionPass::run_plain(const Piece& piece, const Span& steps, const Ends& ends, const Hand& hand) {
   Recurrence r = recurrence(piece, ends, hand);
   const std::size_t stride = hand.member.size == 1 && !shape_.projected ? steps.last - steps.first : 1;
   each_step(piece, steps, stride, hand, [&](const Step& step) {
@@ -139,7 +146,7 @@ void DirectionPass::run_single(const Piece& piece, const Ends& ends, const Work&
 
 // R h, then the update of the cells, then that of h; where a normalisation needs whole rows, members meet in between, and
 // share the rows rather than the panels.
-void DirectionPass::run_any(const Piece& piece, const Steps& steps, const RowView& out, const Hand& hand) {
+void DirectionPass::run_any(const Piece& piece, const Span& steps, const RowView& out, const Hand& hand) {
   CellUpdate cells = cell_update(piece, hand);
   HiddenUpdate hidden = hidden_update(piece, cells, out, hand);
   each_step(piece, steps, 1, hand, [&](const Step& step) {
@@ -264,12 +271,16 @@ void DirectionPass::project(const PackedMatrix& matrix, std::size_t rows, const 
   rows_.kernels.project(a);
 }
 
-// W x + b for all of a piece's steps.
-void DirectionPass::project_ahead(const Piece& piece, const RowView& in, const Hand& hand) const {
+// W x + b for some rows of all those that a piece has in its steps.
+void DirectionPass::project_ahead(const Piece& piece, const Span& rows, const RowView& in, const Hand& hand) const {
+  if (rows.first == rows.last) return;
   const float** row = hand.x_rows;
-  for (std::size_t t = piece.first; t < piece.last; ++t)
-    for (std::size_t b = 0; b < piece.active; ++b) *row++ = in.at(b, t);
-  project(packed_.input, static_cast<std::size_t>(row - hand.x_rows), {hand.z, z_row_}, hand);
+  std::size_t t = piece.first + rows.first / piece.active, b = rows.first % piece.active;
+  for (std::size_t i = rows.first; i < rows.last; ++i) {
+    *row++ = in.at(b, t);
+    if (++b == piece.active) b = 0, ++t;
+  }
+  project(packed_.input, rows.last - rows.first, {hand.z + rows.first * z_row_, z_row_}, hand);
 }
 
 void DirectionPass::project_rows(const PackedMatrix& matrix, std::size_t rows, const Dense& from, const Dense& to,

@@ -91,8 +91,8 @@ class DirectionPass {
     std::size_t first, last, active;
     bool projected;
   };
-  // Some of them, counted in the order in which they run.
-  struct Steps {
+  // Some steps of a piece, counted in the order in which they run; or some rows of all its steps.
+  struct Span {
     std::size_t first, last;
   };
   struct Step {
@@ -107,11 +107,11 @@ class DirectionPass {
   };
 
   void run_piece(const Piece& piece, const Ends& ends, const Work& work);
-  Steps next_steps(const Piece& piece, std::size_t done, const Crew& crew) const;
+  Span next_steps(const Piece& piece, std::size_t done, const Crew& crew) const;
   template <class Run>
-  void each_step(const Piece& piece, const Steps& steps, std::size_t stride, const Hand& hand, Run run);
-  void run_plain(const Piece& piece, const Steps& steps, const Ends& ends, const Hand& hand);
-  void run_any(const Piece& piece, const Steps& steps, const RowView& out, const Hand& hand);
+  void each_step(const Piece& piece, const Span& steps, std::size_t stride, const Hand& hand, Run run);
+  void run_plain(const Piece& piece, const Span& steps, const Ends& ends, const Hand& hand);
+  void run_any(const Piece& piece, const Span& steps, const RowView& out, const Hand& hand);
   void run_single(const Piece& piece, const Ends& ends, const Work& work);
   Recurrence recurrence(const Piece& piece, const Ends& ends, const Hand& hand) const;
   CellUpdate cell_update(const Piece& piece, const Hand& hand) const;
@@ -120,7 +120,7 @@ class DirectionPass {
   void update_cells(CellUpdate& update, const Piece& piece, const Step& step, const Hand& hand) const;
 
   void project(const PackedMatrix& matrix, std::size_t rows, const Dense& z, const Hand& hand) const;
-  void project_ahead(const Piece& piece, const RowView& in, const Hand& hand) const;
+  void project_ahead(const Piece& piece, const Span& rows, const RowView& in, const Hand& hand) const;
   void project_hidden(const Piece& piece, const Step& step, const Hand& hand);
   void project_rows(const PackedMatrix& matrix, std::size_t rows, const Dense& from, const Dense& to,
                     const Hand& hand) const;
