@@ -76,7 +76,7 @@ bool ConvPass::go_on() {
   Crew alone;
   run(alone);
   origin_ += call_.time;
-  return !alone.stopped();
+  return !alone.was_stopped();
 }
 
 void ConvPass::finish() {

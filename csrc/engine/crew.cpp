@@ -49,16 +49,15 @@ Crew::Crew(std::size_t most, double work) {
 
 Crew::Crew(Crew& whole, std::size_t member) : whole_(&whole), member_(member) {}
 
-Crew::~Crew() {
-  if (team_ == nullptr) return;
+void Crew::leave() {
   const Clock::time_point now = Clock::now();
   team_->debt = std::max(Clock::duration(), open_at_ - now);
   team_->last = now;
   team_->in_use.store(false, std::memory_order_release);
 }
 
-bool Crew::alone() {
-  if (most_ == 1 || open_at_ > Clock::now()) return true;
+bool Crew::nobody_comes() const {
+  if (open_at_ > Clock::now()) return true;
   if (wakes_) return false;
   for (std::size_t k = 0; k + 1 < most_; ++k)
     if (team_->seats[k]->state.load(std::memory_order_relaxed) != State::asleep) return false;

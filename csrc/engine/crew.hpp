@@ -45,12 +45,14 @@ class Crew {
   Crew() = default;                       // the caller alone
   Crew(std::size_t most, double work);    // most: threads; work: multiply-adds of the call
   Crew(Crew& whole, std::size_t member);  // one of those who run something side by side, alone with its part
-  ~Crew();
+  ~Crew() {
+    if (team_ != nullptr) leave();
+  }
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
-  std::size_t most() const { return most_; }  // members there may be
-  bool alone();                               // whether nobody would come now
+  std::size_t most() const { return most_; }             // members there may be
+  bool alone() { return most_ == 1 || nobody_comes(); }  // whether nobody would come now
 
   bool awaited() const { return awaited_; }  // whether somebody is on the way
   // Multiply-adds after which to ask again who is there, or only whether to stop.
@@ -76,11 +78,15 @@ class Crew {
   }
 
   // Whether the caller's thread was asked to end this call: what it has made so far is for nobody.
+  // Looking costs some nanoseconds, as much as a small layer's step has left: ask when there is more to do.
   bool stopped();
+  bool was_stopped() const { return stopped_.load(std::memory_order_relaxed); }  // as far as it was looked
 
  private:
   using Task = void (*)(const void* context, Member& member);
   using Clock = std::chrono::steady_clock;
+  void leave();
+  bool nobody_comes() const;
   void run_together(Task task, const void* context);
   void run_side_by_side(Task task, const void* context);
   void rouse(Seat& seat, Clock::time_point now);

@@ -39,28 +39,29 @@ void DirectionPass::lay_out(Cursor& cursor) {
   unprojected_ = shape_.projected ? cursor.take<float>(rows_.count() * c_row_) : nullptr;
 }
 
-// Times [first, last), cut where rows end and where the pre-activations would outgrow the cache.
+// Times [first, last), of which there is one or more, cut where rows end and where the pre-activations would outgrow the
+// cache.
 void DirectionPass::run(std::size_t first, std::size_t last, const Ends& ends, const Work& work) {
   const auto limit = [&](std::size_t active) {
     return last - first == 1 ? 1 : std::max<std::size_t>(1, rows_.most_ahead / active);  // a division counts in a step
   };
   if (!backward_) {
-    std::size_t active = rows_.count();
-    for (std::size_t t = first; t < last && !work.crew.stopped();) {
+    std::size_t active = rows_.count(), t = first;
+    do {
       while (active > 0 && length(active - 1) <= t) --active;
       const std::size_t end = std::min({last, length(active - 1), t + limit(active)});
       run_piece({t, end, active, false}, ends, work);
       t = end;
-    }
+    } while (t < last && !work.crew.stopped());
   } else {
-    std::size_t active = 0;
-    for (std::size_t t = last; t > first && !work.crew.stopped();) {
+    std::size_t active = 0, t = last;
+    do {
       while (active < rows_.count() && length(active) >= t) ++active;
       const std::size_t next = active < rows_.count() ? length(active) : 0;
       const std::size_t begin = std::max({first, next, t > limit(active) ? t - limit(active) : 0});
       run_piece({begin, t, active, false}, ends, work);
       t = begin;
-    }
+    } while (t > first && !work.crew.stopped());
   }
 }
 
@@ -75,7 +76,8 @@ void DirectionPass::run_piece(const Piece& piece, const Ends& ends, const Work& 
   for (; work.crew.awaited() && rows - ahead > awaited_rows; ahead += awaited_rows)
     work.crew.together(
         [&](Member& member) { project_ahead(ready, {ahead, ahead + awaited_rows}, ends.in, Hand(member, work.scratch)); });
-  for (std::size_t done = 0; done < count && !work.crew.stopped();) {
+  std::size_t done = 0;
+  do {
     const Span steps = next_steps(ready, done, work.crew);
     work.crew.together([&](Member& member) {
       const Hand hand(member, work.scratch);
@@ -86,11 +88,12 @@ void DirectionPass::run_piece(const Piece& piece, const Ends& ends, const Work& 
         run_any(ready, steps, ends.out, hand);
     });
     done = steps.last;
-  }
+  } while (done < count && !work.crew.stopped());
 }
 
 DirectionPass::Span DirectionPass::next_steps(const Piece& piece, std::size_t done, const Crew& crew) const {
   const std::size_t count = piece.last - piece.first;
+  if (count == 1) return {0, 1};
   const std::size_t inputs = shape_.output_size + (piece.projected ? 0 : shape_.input_size);
   const double step = 4.0 * static_cast<double>(piece.active * shape_.hidden_size * inputs);
   const double some = std::max(1.0, crew.stretch() / step);

@@ -91,13 +91,15 @@ void LstmPass::lay_out(Cursor& cursor) {
 }
 
 void LstmPass::run(Crew& crew) {
-  if (rows_.count() == 0) return;
+  if (rows_.count() == 0 || rows_.longest == 0) return;
   const unsigned long long before = rows_.table.enter_flush_to_zero();
-  for (std::size_t done = 0; done < rows_.longest && !crew.stopped(); done += block_) {
+  std::size_t done = 0;
+  do {
     const std::size_t steps = std::min(block_, rows_.longest - done);
     const std::size_t first = shape_.reverse ? rows_.longest - done - steps : done;
     for (std::size_t layer = 0; layer < shape_.layers.size(); ++layer) run_layer(layer, first, first + steps, crew);
-  }
+    done += block_;
+  } while (done < rows_.longest && !crew.stopped());
   rows_.table.leave_flush_to_zero(before);
 }
 
@@ -190,7 +192,7 @@ bool LstmPass::go_on() {
   rows_.origin += rows_.longest;
   rows_.longest = 0;  // these steps are past
   std::fill(rows_.lengths.begin(), rows_.lengths.end(), std::size_t{0});
-  return !alone.stopped();
+  return !alone.was_stopped();
 }
 
 void LstmPass::store(std::size_t b, float* state) const {

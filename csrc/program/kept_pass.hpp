@@ -30,7 +30,7 @@ struct KeptPass : Step::State {
     Crew alone;
     pass->start();
     pass->run(alone);
-    if (!alone.stopped()) pass->finish();
+    if (!alone.was_stopped()) pass->finish();
   }
 
   Call call;

@@ -75,9 +75,10 @@ Program::Fault Program::run(Run& run, const std::vector<void*>& memory) const {
   Fault fault = {nullptr, 0};
   const Memory at = {run.bases_.data(), run.scratch_.chars(), &fault.what, run.threads_};
   const FlushToZero flush;
+  const bool watched = Interrupt::watched();
   for (; fault.step < steps_.size(); ++fault.step) {
     steps_[fault.step]->run(at, run.states_[fault.step].get());
-    if (Interrupt::stopped()) fault.what = "the run was stopped";
+    if (watched && Interrupt::stopped()) fault.what = "the run was stopped";
     if (fault.what != nullptr) break;
   }
   return fault;
