@@ -1,6 +1,9 @@
 """The team of threads: settings, fork, sleep between calls; denormals; the memory of a call."""
 
+import asyncio
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -8,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from conftest import random_weights
 
 import fusedlstm as fl
@@ -128,6 +132,86 @@ def test_single_steps_are_shared_out(threads, batch, directions):
             assert (
                 found[1][0].tobytes() == expected[1][0].tobytes() and found[1][1].tobytes() == expected[1][1].tobytes()
             )
+
+
+def settings_of(one):
+    return one.threads, pickle.loads(pickle.dumps(one)).threads, copy.copy(one).threads, copy.deepcopy(one).threads
+
+
+def test_a_number_of_threads_of_its_own(tmp_path, threads, wide):
+    """Kept by whatever is made of a model; what is computed does not depend on it."""
+    lstm, x = wide
+    lstm.save(tmp_path / "lstm.safetensors")
+    conv = fl.ConvLSTMWeights(np.ones((8, 3, 3, 1)), np.ones((8, 3, 3, 2)))
+    fl.ConvLSTM(conv).save(tmp_path / "conv.safetensors")
+    fl.Sequential(lstm, "relu").save(tmp_path / "model.safetensors")
+    loaders = [
+        lambda **own: fl.LSTM.load(tmp_path / "lstm.safetensors", **own),
+        lambda **own: fl.LSTM.load(tmp_path / "lstm.safetensors", dtype="int8", **own),
+        lambda **own: fl.LSTM.load_all(tmp_path / "lstm.safetensors", **own)[""],
+        lambda **own: fl.ConvLSTM.load(tmp_path / "conv.safetensors", **own),
+        lambda **own: fl.ConvLSTM.load_all(tmp_path / "conv.safetensors", **own)[""],
+        lambda **own: fl.Model.load(tmp_path / "model.safetensors", **own),
+        lambda **own: fl.Sequential(lstm, "relu", **own),
+        lambda **own: fl.LSTM.from_torch(torch.nn.LSTM(3, 4), **own),
+        lambda **own: fl.LSTM.from_state_dict(torch.nn.LSTM(3, 4).state_dict(), batch_first=True, **own),
+    ]
+    for load in loaders:
+        assert settings_of(load()) == (None,) * 4 and "threads" not in repr(load())
+        assert settings_of(load(threads=3)) == (3,) * 4 and "threads=3" in repr(load(threads=3))
+        for wrong in (0, 1025, -1):
+            with pytest.raises(ValueError, match=f"threads: expected 1 to 1024, found {wrong}"):
+                load(threads=wrong)
+        for wrong in (True, "2", 2.0):
+            with pytest.raises(TypeError, match="threads: expected a whole number"):
+                load(threads=wrong)
+    own = loaders[0](threads=1)
+    assert own.astype("int8").threads == 1 and own.stream().lstm.threads == 1
+    assert loaders[5](threads=1).astype("int8").threads == 1
+    expected = own(x)[0].tobytes()
+    for count in (1, 2, 4):
+        threads(count)
+        assert own(x)[0].tobytes() == expected == loaders[0](threads=3)(x)[0].tobytes()
+
+
+@linux
+@pytest.mark.parametrize("kind", ["lstm", "model", "pool", "pool of a model"])
+def test_one_thread_of_a_models_own_starts_no_other(kind):
+    """Whatever the process has set; and with two of its own, the process's one does not matter."""
+    code = f"""
+import os, numpy as np, fusedlstm as fl
+from conftest import random_weights
+def run(own, whole):
+    fl.set_num_threads(whole)
+    lstm = fl.LSTM(random_weights(np.random.default_rng(0), 64, 256), threads=own)
+    model = fl.Sequential(lstm, "relu", threads=own)
+    x = np.zeros((4, 100, 64), np.float32)
+    if {kind!r} == "lstm": lstm(x)
+    elif {kind!r} == "model": model(x)
+    else:
+        pool = fl.StreamPool(lstm if {kind!r} == "pool" else model)
+        pool.process({{pool.open(): row for row in x}})
+    return len(os.listdir("/proc/self/task"))
+before = len(os.listdir("/proc/self/task"))
+print(run(1, 2) - before, run(2, 1) - before)
+"""
+    found = run_python(code, PYTHONPATH=os.pathsep.join(sys.path), OPENBLAS_NUM_THREADS="1")
+    assert found.stdout.split() == ["0", "1"], found.stderr
+
+
+def test_a_batcher_says_how_many_threads_it_uses(threads, wide):
+    lstm, _ = wide
+    threads(3)
+
+    async def ask(model):
+        batcher = fl.AsyncBatcher(fl.StreamPool(model))
+        shown = repr(batcher)
+        await batcher.aclose()
+        return batcher.threads, shown
+
+    for model, count in ((lstm, 3), (fl.LSTM(lstm.weights, threads=2), 2), (fl.Sequential(lstm, threads=1), 1)):
+        found, shown = asyncio.run(ask(model))
+        assert found == count and shown.startswith("AsyncBatcher(StreamPool(") and shown.endswith(f", threads={count})")
 
 
 @linux
