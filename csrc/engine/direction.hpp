@@ -18,7 +18,7 @@ struct RowView {
 
 // What a direction reads and what it writes.
 struct Ends {
-  RowView in, out;
+  const RowView &in, &out;
 };
 
 // What the directions of a pass have in common. Rows are sorted by length, longest first, so that the rows still running at
@@ -66,7 +66,9 @@ struct Hand {
         x_rows(scratch.of_members[one.id].x_rows),
         rounded(scratch.of_members[one.id].rounded) {}
   // Where the share of some panels starts that member `id` has; that of `size` is the end.
-  std::size_t share_of(std::size_t panels, std::size_t id) const { return panels * id / member.size; }
+  std::size_t share_of(std::size_t panels, std::size_t id) const {
+    return id == 0 ? 0 : id == member.size ? panels : panels * id / member.size;  // a division counts in a step
+  }
 };
 
 class DirectionPass {

@@ -110,8 +110,9 @@ void LstmPass::run_layer(std::size_t layer, std::size_t first, std::size_t last,
   const RowView out = !is_last ? between_[layer].view(first) : RowView{unseen ? nullptr : y_rows_, call_.y.time, 0};
   const RowView second = merged ? second_[layer].view(first) : out;
   const auto run_direction = [&](std::size_t d, Crew& of_direction, Scratch& scratch) {
-    RowView part = d == 1 ? second : out;
-    if (!merged) part.offset += static_cast<std::ptrdiff_t>(d * shape_.layers[layer].output_size);
+    const RowView& whole = d == 1 ? second : out;
+    const std::size_t before = merged ? 0 : d * shape_.layers[layer].output_size;
+    const RowView part = {whole.rows, whole.time_step, whole.offset + static_cast<std::ptrdiff_t>(before)};
     directions_[layer * shape_.num_directions + d].run(first, last, {in, part}, {of_direction, scratch});
   };
   if (shape_.num_directions == 2 && crew.most() == 2 && last - first > 1) {
