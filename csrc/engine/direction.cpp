@@ -50,7 +50,7 @@ void DirectionPass::run(std::size_t first, std::size_t last, const Ends& ends, c
     do {
       while (active > 0 && length(active - 1) <= t) --active;
       const std::size_t end = std::min({last, length(active - 1), t + limit(active)});
-      run_piece({t, end, active, false}, ends, work);
+      run_piece(piece_of(t, end, active), ends, work);
       t = end;
     } while (t < last && !work.crew.stopped());
   } else {
@@ -59,33 +59,37 @@ void DirectionPass::run(std::size_t first, std::size_t last, const Ends& ends, c
       while (active < rows_.count() && length(active) >= t) ++active;
       const std::size_t next = active < rows_.count() ? length(active) : 0;
       const std::size_t begin = std::max({first, next, t > limit(active) ? t - limit(active) : 0});
-      run_piece({begin, t, active, false}, ends, work);
+      run_piece(piece_of(begin, t, active), ends, work);
       t = begin;
     } while (t > first && !work.crew.stopped());
   }
 }
 
+DirectionPass::Piece DirectionPass::piece_of(std::size_t first, std::size_t last, std::size_t active) const {
+  const std::size_t count = last - first;
+  const bool worth = packed_.input.inputs > narrow_input && count > 1 && count * active >= few_rows;
+  return {first, last, active, !plain() || worth};
+}
+
 // As many steps at once as leave time to look who is there, and whether to stop.
 void DirectionPass::run_piece(const Piece& piece, const Ends& ends, const Work& work) {
   const std::size_t count = piece.last - piece.first;
-  const bool worth = packed_.input.inputs > narrow_input && count > 1 && count * piece.active >= few_rows;
-  const Piece ready = {piece.first, piece.last, piece.active, !plain() || worth};
-  if (rows_.longest == 1 && !work.crew.alone() && plain()) return run_single(ready, ends, work);
-  const std::size_t rows = ready.projected ? count * piece.active : 0;
+  if (rows_.longest == 1 && !work.crew.alone() && plain()) return run_single(piece, ends, work);
+  const std::size_t rows = piece.projected ? count * piece.active : 0;
   std::size_t ahead = 0;
   for (; work.crew.awaited() && rows - ahead > awaited_rows; ahead += awaited_rows)
     work.crew.together(
-        [&](Member& member) { project_ahead(ready, {ahead, ahead + awaited_rows}, ends.in, Hand(member, work.scratch)); });
+        [&](Member& member) { project_ahead(piece, {ahead, ahead + awaited_rows}, ends.in, Hand(member, work.scratch)); });
   std::size_t done = 0;
   do {
-    const Span steps = next_steps(ready, done, work.crew);
+    const Span steps = next_steps(piece, done, work.crew);
     work.crew.together([&](Member& member) {
       const Hand hand(member, work.scratch);
-      if (done == 0) project_ahead(ready, {ahead, rows}, ends.in, hand);
+      if (done == 0) project_ahead(piece, {ahead, rows}, ends.in, hand);
       if (plain())
-        run_plain(ready, steps, ends, hand);
+        run_plain(piece, steps, ends, hand);
       else
-        run_any(ready, steps, ends.out, hand);
+        run_any(piece, steps, ends.out, hand);
     });
     done = steps.last;
   } while (done < count && !work.crew.stopped());
@@ -173,7 +177,7 @@ void DirectionPass::project_hidden(const Piece& piece, const Step& step, const H
 
 Recurrence DirectionPass::recurrence(const Piece& piece, const Ends& ends, const Hand& hand) const {
   const std::ptrdiff_t sign = backward_ ? -1 : 1;
-  Recurrence r = {};
+  Recurrence r;  // all of it is set here or by go_to: zeros first would take as long as a tenth of a small step
   r.input_weights = packed_.input.weights.chars();
   r.input_size = piece.projected ? 0 : packed_.input.inputs;
   r.x = ends.in.rows;

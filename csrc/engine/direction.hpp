@@ -108,6 +108,7 @@ class DirectionPass {
     std::size_t row;
   };
 
+  Piece piece_of(std::size_t first, std::size_t last, std::size_t active) const;
   void run_piece(const Piece& piece, const Ends& ends, const Work& work);
   Span next_steps(const Piece& piece, std::size_t done, const Crew& crew) const;
   template <class Run>

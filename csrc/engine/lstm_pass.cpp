@@ -108,7 +108,8 @@ void LstmPass::run_layer(std::size_t layer, std::size_t first, std::size_t last,
   const RowView in = layer == 0 ? RowView{x_rows_, call_.x.time, 0} : between_[layer - 1].view(first);
   const bool unseen = is_last && call_.y.data == nullptr;
   const RowView out = !is_last ? between_[layer].view(first) : RowView{unseen ? nullptr : y_rows_, call_.y.time, 0};
-  const RowView second = merged ? second_[layer].view(first) : out;
+  const RowView beside = merged ? second_[layer].view(first) : RowView{};
+  const RowView& second = merged ? beside : out;
   const auto run_direction = [&](std::size_t d, Crew& of_direction, Scratch& scratch) {
     const RowView& whole = d == 1 ? second : out;
     const std::size_t before = merged ? 0 : d * shape_.layers[layer].output_size;
