@@ -71,8 +71,9 @@ class TimeStream:
             Arrays that do not fit. The state is as before.
         """
         if not args and not kwargs:
-            if self._go is not None:  # most steps are like the one before
-                self._go()
+            go = self._go
+            if go is not None:  # most steps are like the one before
+                go()
                 return self._shown
             made = self._run(list(self._bound.given), 1)
             for one, part in zip(self._outputs, made):
