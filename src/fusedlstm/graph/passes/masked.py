@@ -60,7 +60,7 @@ def _plain(draft: Draft, one: DraftNode) -> _Plain | None:
     old = [through(inside, where.inputs[2]) for where in wheres]
     new = [through(inside, where.inputs[1]) for where in wheres]
     pick = inside.made_by(through(inside, wheres[0].inputs[0]), "Gather")
-    if old[:count] != own or pick is None or pick.attributes["axis"] != 0 or pick.inputs[0] in inside.maker:
+    if old[:count] != own or pick is None or pick.attributes["axis"] != 0 or pick.inputs[0] in {*inside.maker, *own}:
         return None
     if through(inside, pick.inputs[1]) != body.inputs[0].name:
         return None
@@ -71,9 +71,9 @@ def _plain(draft: Draft, one: DraftNode) -> _Plain | None:
     first = [one.inputs[2 + k] for k in (*same, *repeated, *(kept[j] for j in same.values()))]
     if -1 in same.values() or -1 in repeated or not all(is_zero(draft, name) for name in first):
         return None  # what comes out before the first valid step is zero
-    if any(new[count + j] not in [new[k] for k in kept] for j in range(len(zero))):
+    if any(name in own and new[own.index(name)] != new[count + j] for j, name in enumerate(old[count:])):
         return None
-    if any(inside.types.get(where.inputs[1]) != inside.types.get(where.output) for where in wheres):
+    if not all(_by_rows(inside, where) for where in wheres):
         return None
     outputs = [body.outputs[0].name, *(wheres[k].inputs[1] for k in (*kept, *range(count, len(wheres))))]
     used = set(outputs)
@@ -81,6 +81,12 @@ def _plain(draft: Draft, one: DraftNode) -> _Plain | None:
     inputs = (*body.inputs[:2], *(body.inputs[2 + k] for k in kept))
     made = body.replace(inputs=inputs, outputs=tuple(map(Value, outputs)), nodes=tuple(nodes), types=inside.types)
     return _Plain(made, pick.inputs[0], kept, same, zero)
+
+
+def _by_rows(inside: Draft, where: DraftNode) -> bool:
+    """Whether whole rows are chosen, of a tensor as it is."""
+    kind, condition = inside.types.get(where.output), inside.shape(where.inputs[0])
+    return kind is not None and inside.types.get(where.inputs[1]) == kind and condition == (*kind.shape[:-1], 1)
 
 
 def _replace(draft: Draft, one: DraftNode, plain: _Plain) -> None:
