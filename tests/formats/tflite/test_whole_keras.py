@@ -98,12 +98,24 @@ def test_layers(name, batch):
         close(found(x), model(x).numpy())
 
 
-@pytest.mark.parametrize("batch", [None, 2])
-def test_tokens_and_masks(batch):
+MASKED = {
+    "lstm": lambda: L.LSTM(4),
+    "sequence": lambda: L.LSTM(4, return_sequences=True),
+    "gru": lambda: L.GRU(4, return_sequences=True, go_backwards=True),
+    "simple": lambda: L.SimpleRNN(4, activation="relu"),
+    "both ways": lambda: L.Bidirectional(L.LSTM(4, return_sequences=True)),
+}
+
+
+@pytest.mark.parametrize("batch", [None, 4])
+@pytest.mark.parametrize("name", MASKED)
+def test_tokens_and_masks(name, batch):
+    """Valid steps in any pattern, and none at all."""
+    tokens = np.array([[3, 1, 9, 2, 0, 0, 0], [1, 0, 4, 5, 0, 6, 8], [0, 0, 0, 7, 7, 1, 2], [0] * 7])
     for zero in (False, True):
-        model = sequential((7,), L.Embedding(10, 3, mask_zero=zero), L.LSTM(4), L.Dense(2), batch=batch)
+        model = sequential((7,), L.Embedding(10, 3, mask_zero=zero), MASKED[name](), L.Dense(2), batch=batch)
         found = fl.Model.load(converted(model))
-        tokens = np.array([[3, 1, 9, 2, 0, 0, 0], [1, 0, 4, 5, 0, 6, 8]])
+        assert not nodes(found, "Loop")
         x = tokens.astype(found.inputs[next(iter(found.inputs))].dtype)
         close(found(x), model(tokens).numpy())
 

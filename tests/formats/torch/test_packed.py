@@ -124,6 +124,20 @@ def test_what_is_refused_and_the_way_out():
     torch_programs.close(model(X.numpy(), LENGTHS.numpy()), wanted.numpy())
 
 
+def test_a_total_length_that_may_cut():
+    """PyTorch looks at the numbers for it."""
+
+    def shorter(self, x, lengths):
+        y, _ = self.rnn(rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+        return rnn.pad_packed_sequence(y, batch_first=True, total_length=self.total)[0]
+
+    module = torch_programs.Of(shorter, rnn=nn.LSTM(3, 4, batch_first=True), total=8).eval()
+    torch_programs.check(fl.Model.from_torch(module, (X, LENGTHS)), module, (X, LENGTHS))
+    module.total = 4
+    with pytest.raises(ValueError, match="a total_length that may be less than the steps"):
+        fl.Model.from_torch(module, (X, LENGTHS - 1))
+
+
 def test_pytorch_is_as_it_was():
     fl.Model.from_torch(Packed(nn.GRU).eval(), (X, LENGTHS))
     assert not set(vars(torch._VF)) & {"lstm", "gru", "_pack_padded_sequence", "_pad_packed_sequence"}

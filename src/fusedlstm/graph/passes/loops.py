@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def rewrite(draft: Draft) -> None:
         (_scan if one.op == "Scan" else _loop)(draft, one)
 
 
-def _states(draft: Draft, names: list[str], body: Body) -> list[str] | None:
+def states_of(draft: Draft, names: list[str], body: Body) -> list[str] | None:
     """The initial states (batch, hidden) as the LSTM takes them."""
     found = []
     for name in (names[place] for place in body.places):
@@ -31,7 +32,7 @@ def _states(draft: Draft, names: list[str], body: Body) -> list[str] | None:
     return found
 
 
-def _finish(
+def finish(
     draft: Draft,
     one: DraftNode,
     body: Body,
@@ -41,17 +42,19 @@ def _finish(
     states: list[str],
     turned: list[int],
     axes: list[int],
+    lengths: str = "",
 ) -> None:
-    """Put the LSTM in the place of the loop."""
+    """Put the layer in the place of the loop."""
     count = len(body.places)
     base = next(filter(None, one.outputs))
     y = draft.fresh(f"{base}.y") if any(one.outputs[count:]) else ""
     last = [draft.fresh(f"{base}.{name}") for name in "hc"[:count]]
     if body.weights is None:
-        y = _layer(draft, body, [x, *states], [y, *last], axis, reverse, one.name or base)
+        y = _layer(draft, body, [x, lengths, *states], [y, *last], axis, reverse, one.name or base)
     else:
         weights = LSTMWeights(body.weights.layers, reverse=reverse)
-        draft.add("fusedlstm.LSTM", [x, *states], [y, *last], one.name or base, weights=weights, x_batch_first=axis)
+        given = [x, *states, *filter(None, [lengths])]
+        draft.add("fusedlstm.LSTM", given, [y, *last], one.name or base, weights=weights, x_batch_first=axis)
     for place, source in zip(body.places, last):
         name = one.outputs[place]
         if name:
@@ -72,14 +75,14 @@ def _finish(
 
 def _layer(draft: Draft, body: Body, given: list[str], made: list[str], axis: int, reverse: bool, name: str) -> str:
     """Write the layer that is no LSTM; its outputs (time, batch, units)."""
-    x, state = given
+    x, lengths, state = given
     y, last = made
     if axis:
         x = draft.between("Transpose", [x], x, perm=(1, 0, 2))
     weights = ["" if one is None else draft.add_constant(one, last) for one in body.arrays]
     whole = draft.fresh(f"{last}.whole") if y else ""
     attributes = {**body.attributes, "direction": "reverse" if reverse else "forward"}
-    draft.add(body.op, [x, *weights, "", state], [whole, last], name, **attributes)
+    draft.add(body.op, [x, *weights, lengths, state], [whole, last], name, **attributes)
     if y:
         draft.add("Squeeze", [whole, draft.add_constant(np.array([1], np.int64), y)], [y])
     return y
@@ -98,7 +101,8 @@ def _shaped(draft: Draft, source: str, name: str, flat: bool) -> None:
         draft.add("Identity", [source], [name])
 
 
-def _known(draft: Draft, graph: Graph) -> dict[str, Any]:
+def known(draft: Draft, graph: Graph) -> dict[str, Any]:
+    """The constants that a body takes from around it."""
     return {name: draft.constants[name] for name in captures(graph) if name in draft.constants}
 
 
@@ -106,7 +110,7 @@ def _scan(draft: Draft, one: DraftNode) -> None:
     graph, a = one.attributes["body"], one.attributes
     scanned = a["num_scan_inputs"]
     carried = len(one.inputs) - scanned
-    found = body_of(graph, 0, carried, _known(draft, graph))
+    found = body_of(graph, 0, carried, known(draft, graph))
     if found is None or scanned != 1:
         return
     _, body = found
@@ -114,7 +118,7 @@ def _scan(draft: Draft, one: DraftNode) -> None:
         return
     axis = (a["scan_input_axes"] or (0,))[0]
     shape = draft.shape(one.inputs[carried])
-    states = _states(draft, one.inputs[:carried], body)
+    states = states_of(draft, one.inputs[:carried], body)
     count = len(body.outputs)
     axes = [k % 3 for k in a["scan_output_axes"] or (0,) * count]
     if shape is None or len(shape) != 3 or axis % 3 > 1 or states is None or any(k > 1 for k in axes):
@@ -123,7 +127,7 @@ def _scan(draft: Draft, one: DraftNode) -> None:
         return
     reverse = bool((a["scan_input_directions"] or (0,))[0])
     turned = list(a["scan_output_directions"] or (0,) * count)
-    _finish(draft, one, body, one.inputs[carried], axis % 3, reverse, states, turned, axes)
+    finish(draft, one, body, one.inputs[carried], axis % 3, reverse, states, turned, axes)
 
 
 def _rows(draft: Draft, graph: Graph, body: Body) -> bool:
@@ -133,30 +137,40 @@ def _rows(draft: Draft, graph: Graph, body: Body) -> bool:
 
 
 def _loop(draft: Draft, one: DraftNode) -> None:
-    """A loop that runs as many times as the sequence has steps, and takes one of them each time."""
-    graph = one.attributes["body"]
-    carried = len(one.inputs) - 2
+    found = recognised(draft, one.inputs, one.attributes["body"])
+    states = None if found is None else states_of(draft, one.inputs[2:], found[0])
+    if found is not None and states is not None:
+        body, x, axis = found
+        count = len(body.outputs)
+        finish(draft, one, body, x, axis, False, states, [0] * count, [0] * count)
+
+
+def recognised(draft: Draft, inputs: Sequence[str], graph: Graph) -> tuple[Body, str, int] | None:
+    """The body of a Loop that runs as many times as a sequence has steps, and takes one of them each time; that
+    sequence, and its axis of time.
+    """
+    carried = len(inputs) - 2
     if carried < 1:
-        return
-    go = draft.constant(one.inputs[1]) if one.inputs[1] else np.array(True)
-    found = body_of(graph, 2, carried, _known(draft, graph))
-    if found is None or not one.inputs[0] or go is None or not go.all():
-        return
+        return None
+    go = draft.constant(inputs[1]) if inputs[1] else np.array(True)
+    found = body_of(graph, 2, carried, known(draft, graph))
+    if found is None or not inputs[0] or go is None or not go.all():
+        return None
     inside, body = found
     turn, condition = graph.inputs[0].name, graph.inputs[1].name
     goes_on = through(inside, graph.outputs[0].name)
     value = inside.constant(goes_on)
     if goes_on != condition and (value is None or not value.all()):
-        return
+        return None
     pick = inside.made_by(body.x, "Gather", "Slice")
     if pick is None or any(kind != 1 for kind in body.outputs) or not _rows(draft, graph, body):
-        return
+        return None
     if through(inside, pick.inputs[1]) != turn:
-        return
+        return None
     x = pick.inputs[0]
     shape = draft.shape(x)
     if shape is None or len(shape) != 3 or x in inside.maker:
-        return
+        return None
     if pick.op == "Gather":
         axis = pick.attributes["axis"] % 3
     else:
@@ -168,14 +182,9 @@ def _loop(draft: Draft, one: DraftNode) -> None:
             or parts[1].tolist() not in (1, [1])
             or len(pick.inputs) > 4
         ):
-            return
+            return None
         axis = (axes or (0,))[0] % 3
-    if axis > 1 or size_of(draft, one.inputs[0]) != shape[axis]:
-        return
-    states = _states(draft, one.inputs[2:], body)
-    if states is not None:
-        count = len(body.outputs)
-        _finish(draft, one, body, x, axis, False, states, [0] * count, [0] * count)
+    return (body, x, axis) if axis <= 1 and size_of(draft, inputs[0]) == shape[axis] else None
 
 
 def size_of(draft: Draft, name: str) -> Size | None:

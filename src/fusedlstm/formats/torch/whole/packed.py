@@ -145,9 +145,8 @@ def _pad(rows: Any, sizes: Any, batch_first: bool, value: float, total: Any) -> 
         y = torch.where(valid.reshape(*valid.shape, *(1,) * (y.dim() - 2)), y, value)
     if isinstance(total, _Longest):
         return y.narrow(axis, 0, total.number()), rows.lengths
-    torch._check(
-        total >= rows.steps, lambda: "total_length: expected at least the steps of what was packed, found fewer"
-    )
+    if not torch.fx.experimental.symbolic_shapes.statically_known_true(total >= rows.steps):
+        raise rows.refusal("a total_length that may be less than the steps of what was packed")
     more = [0, 0] * (y.dim() - 1 - axis) + [0, total - rows.steps]
     return torch.nn.functional.pad(y, more, value=value), rows.lengths
 
