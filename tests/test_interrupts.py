@@ -192,3 +192,25 @@ def test_a_forked_child_of_another_thread_is_interrupted(lstm, x):
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("directions", [1, 2])
+def test_a_handler_that_forks(x, threads, directions):
+    """The call goes on in the parent; the child has none of the threads that share it, and is told."""
+    threads(2)
+    model = fl.LSTM(random_weights(np.random.default_rng(0), 64, 256, directions=directions))
+    some = x[:, :40_000]
+    expected, children = model(some)[0].tobytes(), []
+    before = signal.signal(signal.SIGALRM, lambda *_: children.append(os.fork()))
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        found = model(some)[0].tobytes()
+    except RuntimeError as error:
+        os._exit(0 if children == [0] and "forked" in str(error) else 1)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        if children == [0]:
+            os._exit(2)
+    assert found == expected
+    assert len(children) == 1 and os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0

@@ -17,10 +17,13 @@ namespace {
 
 // The one that Python runs handlers of signals on: it imports us first, or is told when it is known.
 std::atomic<unsigned long> main_thread{0};
+std::atomic<unsigned> forks{0};
 
 #if defined(FL_HAS_FORK)
-[[maybe_unused]] const int at_fork =
-    pthread_atfork(nullptr, nullptr, [] { main_thread.store(PyThread_get_thread_ident()); });
+[[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, [] {
+  main_thread.store(PyThread_get_thread_ident());
+  ++forks;
+});
 #endif
 
 // Such a thread may not go on. CPython ends it inside of PyEval_RestoreThread: from 3.14 on by letting it sleep, before that
@@ -42,7 +45,12 @@ class Signals : public fusedlstm::Interrupt {
  private:
   bool asked() override {
     take_gil(thread_);
-    const bool raised = PyErr_CheckSignals() != 0;  // the error waits in the thread's state
+    const unsigned before = forks;
+    bool raised = PyErr_CheckSignals() != 0;  // the error waits in the thread's state
+    if (!raised && forks != before) {         // those who share this call are not here
+      PyErr_SetString(PyExc_RuntimeError, "a handler forked in the middle of a call, which the child cannot finish");
+      raised = true;
+    }
     PyEval_SaveThread();
     return raised;
   }

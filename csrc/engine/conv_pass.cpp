@@ -54,10 +54,10 @@ void ConvPass::start() {
 
 void ConvPass::run(Crew& crew) {
   const unsigned long long before = table_.enter_flush_to_zero();
-  const double work = lstm_.load(call_).step;
+  const double work = std::max(1.0, lstm_.load(call_).step);
   for (std::size_t done = 0; done < call_.time && !crew.stopped();) {
-    const std::size_t last =
-        done + std::min(call_.time - done, static_cast<std::size_t>(std::max(1.0, crew.stretch() / work)));
+    const auto some = static_cast<std::size_t>(std::max(1.0, crew.stretch() / work));
+    const std::size_t last = done + std::min(call_.time - done, some);
     crew.together([&](Member& member) {
       const Range mine = share(member);
       for (std::size_t t = done; t < last; ++t) {

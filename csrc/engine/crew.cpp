@@ -148,7 +148,8 @@ void Crew::run_side_by_side(Task task, const void* context) {
       ++too_late;
       continue;
     }
-    wait_until(team_->table, [&] { return stopped(), state.load(std::memory_order_acquire) != State::working; });
+    wait_until(team_->table,
+               [&] { return state.load(std::memory_order_acquire) != State::working || (stopped() && team_->gone); });
   }
   if (too_late + 1 < size) team_->waking = {};
   const Clock::time_point end = Clock::now();

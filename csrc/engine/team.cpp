@@ -118,8 +118,9 @@ std::atomic<Team*> the_team{nullptr};
 
 #if defined(FL_HAS_FORK)
 // When the library is loaded: done at the first call, a fork of another thread could come in between.
-[[maybe_unused]] const int at_fork =
-    pthread_atfork(nullptr, nullptr, [] { the_team.store(nullptr, std::memory_order_release); });
+[[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, [] {
+  if (Team* const before = the_team.exchange(nullptr, std::memory_order_acq_rel)) before->gone = true;
+});
 #endif
 
 }  // namespace

@@ -86,6 +86,7 @@ struct Team {
   Team();
 
   const KernelTable& table;
+  std::atomic<bool> gone{false};    // the process was forked, and this one has none of the workers
   std::atomic<bool> in_use{false};  // by a call; what follows is that call's
 
   std::vector<std::unique_ptr<Seat>> seats;  // of the workers
