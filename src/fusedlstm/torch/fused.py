@@ -1,53 +1,55 @@
-"""What a module's weights are packed into, and whether they still are those weights."""
+"""The packed form of a module's weights, and whether it still is that of those weights."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from .exchange import HALVES, RefusedError
+from .packs import Tensors
+
 Seen = list[tuple[int, int]]
-Tensors = Mapping[str, Any]
-
-
-class RefusedError(Exception):
-    """Why the original runs."""
+_DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: None}
 
 
 class Fused:
-    """The packed form of a module's weights, made when it is first needed and again when they have changed.
+    """Weights, packed when they are first needed and again when they have changed.
 
     Changes are noticed by PyTorch's version counters and by where the weights lie. Who writes through ``.data`` counts
     nothing; most of that is noticed by one number of each tensor, and all of it when the module changes its mode.
 
+    Parameters
+    ----------
+    dtype, products : str, optional
+        The precision that is wanted. Default: that of the weights.
+
     Attributes
     ----------
-    dtype, products : str or None
-        The precision that was asked for.
-    threads : int or None
-        Threads of a call; None: as many as PyTorch uses.
     why : str
         Why the last call ran the original; empty where it did not.
+    held : torch.dtype
+        What the module holds its weights in.
     """
 
-    __slots__ = ("_ready", "dtype", "products", "threads", "why")
+    __slots__ = ("_ready", "dtype", "held", "products", "why")
 
-    def __init__(self, dtype: Any = None, products: str | None = None, threads: int | None = None) -> None:
-        self.dtype, self.products, self.threads = dtype, products, threads
-        self.why = ""
+    def __init__(self, dtype: Any = None, products: str | None = None) -> None:
+        self.dtype, self.products = dtype, products
+        self.why, self.held = "", torch.float32
         self.forget()
 
     def __reduce__(self) -> Any:
         """Of copies and pickles, the options: they pack weights of their own."""
-        return Fused, (self.dtype, self.products, self.threads)
+        return Fused, (self.dtype, self.products)
 
     def forget(self) -> None:
         """Pack again at the next call."""
         self._ready: tuple[Seen, Any, list[Any], list[int], Any] = ([(-1, 0)], None, [], [], None)
 
-    def of(self, parameters: Tensors, pack: Callable[[Tensors, Fused], Any]) -> Any:
+    def of(self, parameters: Tensors, pack: Callable[[Tensors, Any, Any], Any]) -> Any:
         """The packed form of these tensors.
 
         Raises
@@ -59,29 +61,33 @@ class Fused:
         try:
             now = [(one._version, one.data_ptr()) for one in parameters.values() if one is not None]
         except RuntimeError:
-            raise RefusedError("weights whose changes PyTorch does not count") from None
+            raise RefusedError("weights whose changes PyTorch does not count, made in inference mode") from None
         if now == seen and [one.value for one in probes] == numbers:
             return packed
         tensors = {name: one.detach() for name, one in parameters.items() if one is not None}
-        for name, one in tensors.items():
-            _expect_plain(name, one)
-        packed = pack(tensors, self)
+        self.held = _dtype_of(tensors)
+        dtype = self.dtype or _DTYPES[self.held]
+        copies = {name: one.clone() for name, one in tensors.items()}  # NumPy keeps what it has seen from being resized
+        packed = pack(copies, dtype, self.products if self.dtype else None)
         probes = [_probe(one) for one in tensors.values() if one.numel()]
         # The tensors are kept, so that none of other values can lie where they lay, with the same count of changes.
         self._ready = (now, packed, probes, [one.value for one in probes], tensors)
         return packed
 
 
-def _expect_plain(name: str, tensor: Any) -> None:
-    if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
-        raise RefusedError(f"{name} on {tensor.device}, {tensor.layout}")
-    if tensor.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        raise RefusedError(f"weights of {tensor.dtype}")
+def _dtype_of(tensors: Tensors) -> Any:
+    dtypes = {one.dtype for one in tensors.values()}
+    for name, one in tensors.items():
+        if one.device.type != "cpu" or one.layout is not torch.strided:
+            raise RefusedError(f"{name} on {one.device}, {one.layout}")
+    if len(dtypes) != 1 or not dtypes <= {torch.float32, *HALVES}:
+        raise RefusedError(f"weights of {', '.join(sorted(map(str, dtypes)))}")
+    return dtypes.pop()
 
 
 def _probe(tensor: Any) -> Any:
     """A number from the middle of a tensor, where it lies."""
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
     size = tensor.element_size()
-    kind = {2: ctypes.c_int16, 4: ctypes.c_int32}[size]
+    kind = ctypes.c_int32 if size == 4 else ctypes.c_int16
     return kind.from_address(tensor.data_ptr() + size * (last // 2))
