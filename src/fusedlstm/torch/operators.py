@@ -114,15 +114,15 @@ def _(x: Any, h_0: Any, weights: Any, names: str, batch_first: bool, dtype: str,
     return x.new_empty((*x.shape[:-1], ways * h_0.shape[-1])), torch.empty_like(h_0)
 
 
-def _remember(context: Any, inputs: Any, output: Any) -> None:
+def _remember(ctx: Any, inputs: Any, output: Any) -> None:
     lstm_inputs = len(output) == 3
     x, h_0, *more = inputs
     states = [h_0, more.pop(0)] if lstm_inputs else [h_0]
     weights, names, batch_first, *_ = more
-    context.kind = "lstm" if lstm_inputs else more[-1]
-    context.names, context.batch_first, context.states = names, batch_first, len(states)
-    context.count = len(more) - 1
-    context.save_for_backward(x, *states, *weights)
+    ctx.kind = "lstm" if lstm_inputs else more[-1]
+    ctx.names, ctx.batch_first, ctx.states = names, batch_first, len(states)
+    ctx.count = len(more) - 1
+    ctx.save_for_backward(x, *states, *weights)
 
 
 def _backward(context: Any, *gradients: Any) -> Any:
