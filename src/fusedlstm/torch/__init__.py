@@ -7,7 +7,7 @@
 >>> print(fusedlstm.torch.report(model))                    # doctest: +SKIP
 """
 
-from .report import Entry, Report
+from .._swapped import Entry, Report
 from .swap import accelerate, refresh, report, restore
 
 __all__ = ["Entry", "Report", "accelerate", "refresh", "report", "restore"]

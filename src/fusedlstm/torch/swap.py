@@ -11,7 +11,7 @@ from ..weights.precision import dtype_name
 from . import modules
 from .fused import Fused
 from .modules import Accelerated
-from .report import Entry, Report
+from .._swapped import Entry, Report
 
 _SWAPS: dict[type[Any], type[Any]] = {
     one.original: one

@@ -1,4 +1,4 @@
-"""What runs here of a model, what does not, and why."""
+"""What a door swapped in a model, what it did not, and why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """One recurrent module of a model.
+    """One recurrent module or layer of a model.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Entry:
 
 
 class Report(Sequence[Entry]):
-    """The recurrent modules of a model, in its order.
+    """The recurrent modules or layers of a model, in its order.
 
     Parameters
     ----------
@@ -65,5 +65,5 @@ class Report(Sequence[Entry]):
         return [one.name for one in self if one.swapped]
 
     def __repr__(self) -> str:
-        counts = f"{len(self.swapped)} of {len(self)} recurrent modules swapped"
+        counts = f"{len(self.swapped)} of {len(self)} recurrent layers swapped"
         return "\n  ".join([f"Report: {counts}", *map(str, self)])
