@@ -73,7 +73,8 @@ class Loop:
             y, (h, c) = engine(x, state, mask=mask)
             parts = [np.asarray(one[k]).reshape(states[2 * k].shape) for k in range(len(layers)) for one in (h, c)]
             last = y[:, -1]
-        return [np.ascontiguousarray(last), *([y] if self.layer.return_sequences else []), *parts]
+        made = [last, *([y] if self.layer.return_sequences else []), *parts]
+        return [one if one.flags.c_contiguous and min(one.strides) >= 0 else one.copy() for one in made]
 
     def _of(self, weights: Sequence[Array]) -> Any:
         """The engine of these weights, packed again where they have changed."""

@@ -127,9 +127,9 @@ def _is_recurrent(module: Any) -> bool:
 
 def _refusal(module: Any) -> str:
     """Why a module is not swapped; empty where it is."""
+    if torch.nn.utils.parametrize.is_parametrized(module):
+        return "its weights are computed in each call (a parametrisation)"
     if type(module) in _SWAPS:
-        if torch.nn.utils.parametrize.is_parametrized(module):
-            return "its weights are computed in each call (a parametrisation)"
         names = modules.names_of(module)
         if [name for name, one in module._parameters.items() if one is not None and name not in names]:
             return "its weights are computed in each call (weight norm, pruning or the like)"
