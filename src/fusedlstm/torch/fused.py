@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ import torch
 from .exchange import HALVES, RefusedError
 from .packs import Tensors
 
-Seen = list[tuple[int, int]]
+Seen = list[int]
+_VERSION, _PLACE = attrgetter("_version"), torch.Tensor.data_ptr
 _DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: None}
 
 
@@ -19,7 +21,7 @@ class Fused:
     """Weights, packed when they are first needed and again when they have changed.
 
     Changes are noticed by PyTorch's version counters and by where the weights lie. Who writes through ``.data`` counts
-    nothing; most of that is noticed by one number of each tensor, and all of it when the module changes its mode.
+    nothing; most of that is noticed by one number of each matrix, and all of it when the module changes its mode.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ class Fused:
 
     def forget(self) -> None:
         """Pack again at the next call."""
-        self._ready: tuple[Seen, Any, list[Any], list[int], Any] = ([(-1, 0)], None, [], [], None)
+        self._ready: tuple[Seen, Any, list[Any], list[int], Any] = ([-1], None, [], [], None)
 
     def of(self, parameters: Tensors, pack: Callable[[Tensors, Any, Any], Any]) -> Any:
         """The packed form of these tensors.
@@ -58,20 +60,24 @@ class Fused:
             They cannot be packed.
         """
         seen, packed, probes, numbers, _ = self._ready
+        tensors = parameters.values()
         try:
-            now = [(one._version, one.data_ptr()) for one in parameters.values() if one is not None]
+            now = [*map(_VERSION, tensors), *map(_PLACE, tensors)]
+        except (AttributeError, TypeError):  # None, where a cell has no biases
+            tensors = [one for one in tensors if one is not None]
+            now = [*map(_VERSION, tensors), *map(_PLACE, tensors)]
         except RuntimeError:
             raise RefusedError("weights whose changes PyTorch does not count, made in inference mode") from None
         if now == seen and [one.value for one in probes] == numbers:
             return packed
-        tensors = {name: one.detach() for name, one in parameters.items() if one is not None}
-        self.held = _dtype_of(tensors)
+        held = {name: one.detach() for name, one in parameters.items() if one is not None}
+        self.held = _dtype_of(held)
         dtype = self.dtype or _DTYPES[self.held]
-        copies = {name: one.clone() for name, one in tensors.items()}  # NumPy keeps what it has seen from being resized
+        copies = {name: one.clone() for name, one in held.items()}  # NumPy keeps what it has seen from being resized
         packed = pack(copies, dtype, self.products if self.dtype else None)
-        probes = [_probe(one) for one in tensors.values() if one.numel()]
+        probes = [_probe(one) for one in held.values() if one.dim() > 1 and one.numel()]
         # The tensors are kept, so that none of other values can lie where they lay, with the same count of changes.
-        self._ready = (now, packed, probes, [one.value for one in probes], tensors)
+        self._ready = (now, packed, probes, [one.value for one in probes], held)
         return packed
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .. import _core
 from ..graph import Graph, Value
 from ..graph.builder import Builder
 from ..lstm import LSTM
@@ -34,7 +35,9 @@ class PackedLSTM:
         engine = LSTM.from_state_dict(tensors, "", batch_first=True)
         self.engine = engine if dtype is None else engine.astype(dtype, products)
         self.direct = None if TYPE is None else self.engine._core.run_tensors
-        self.step_direct = None if TYPE is None else self.engine._core.step_tensors
+        weights = self.engine.weights
+        steps = TYPE is not None and weights.num_layers == 1 and not weights.bidirectional and not weights.proj_size
+        self.step_direct = _core.Stepper(self.engine._core).step if steps else None
 
     def run(self, x: Any, states: Sequence[Any], lengths: Any, batch_first: bool) -> tuple[Any, ...]:
         """y, h and c for plain tensors."""
