@@ -6,6 +6,7 @@ Figures are of the thread's own time, and medians of calls in turn, so that a bu
 import copy
 import os
 import sys
+from functools import partial
 from time import thread_time
 
 import numpy as np
@@ -28,7 +29,9 @@ def in_turn(functions, calls):
 
 def show(name, before, after, aim, error):
     ratio = np.median(before / after)
-    print(f"{name:44} {np.median(before):10,.1f} {np.median(after):10,.1f} {ratio:6.2f} x  (aim {aim})  error {error:.0e}")
+    print(
+        f"{name:44} {np.median(before):10,.1f} {np.median(after):10,.1f} {ratio:6.2f} x  (aim {aim})  error {error:.0e}"
+    )
 
 
 def largest(one, other):
@@ -61,7 +64,14 @@ def torch_door():
     cases = [
         ("tagger: 2 x LSTM 128 both ways, 40 tokens", tagger, lambda m, x: m(x), torch.randn(1, 40, 128), 1.8, 3),
         ("LSTMCell(128, 128), a loop of 100 steps", nn.LSTMCell(128, 128), steps, torch.randn(100, 1, 128), 3, 2),
-        ("2 x LSTM 256, packed, 16 rows of 5 to 50", nn.LSTM(256, 256, 2, batch_first=True), lambda m, x: m(x), packed, 2.5, 1),
+        (
+            "2 x LSTM 256, packed, 16 rows of 5 to 50",
+            nn.LSTM(256, 256, 2, batch_first=True),
+            lambda m, x: m(x),
+            packed,
+            2.5,
+            1,
+        ),
         ("LSTM 64, a step", whole, lambda m, x: m(x), torch.randn(1, 1, 64), "", 50),
         ("GRU 64, 100 steps", nn.GRU(64, 64), lambda m, x: m(x), torch.randn(100, 1, 64), "", 5),
         ("GRUCell(128, 128), a step", nn.GRUCell(128, 128), lambda m, x: m(x), torch.randn(1, 128), "", 50),
@@ -73,7 +83,7 @@ def torch_door():
             module = module.eval()
             ours = door.accelerate(copy.deepcopy(module))
             error = largest(run(ours, x), run(module, x))
-            show(name, *in_turn([lambda: run(module, x), lambda: run(ours, x)], calls), aim, error)
+            show(name, *in_turn([partial(run, module, x), partial(run, ours, x)], calls), aim, error)
         x = torch.randn(1, 1, 64)
         lstm, array, ours = fl.LSTM.from_torch(whole), x.numpy(), door.accelerate(copy.deepcopy(whole))
         alone, through = in_turn([lambda: lstm(array), lambda: ours(x)], 200)

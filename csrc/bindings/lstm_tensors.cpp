@@ -102,7 +102,8 @@ class Stepper : public Initialised {
     call.time = 1;
     if (lstm_->load(call).worth_sharing()) return py::none();  // a team does it
 
-    const std::vector<std::int64_t> shape = batched ? std::vector<std::int64_t>{rows, size} : std::vector<std::int64_t>{size};
+    const std::vector<std::int64_t> shape =
+        batched ? std::vector<std::int64_t>{rows, size} : std::vector<std::int64_t>{size};
     float *h_1 = nullptr, *c_1 = nullptr;
     Owned h_n = type.make(shape, h_1), c_n = type.make(shape, c_1);
     Rows own = take(call.batch);
@@ -123,9 +124,7 @@ class Stepper : public Initialised {
     const auto run = [&] { own->stream.step(x.data, h_1, nullptr); };
     lstm_->shape().multiplications() * call.batch < 500000 ? run() : without_gil(run);
     own->stream.get_state(own->states.data());
-    each_row([&](const float* state, std::size_t at, std::size_t floats) {
-      std::copy_n(state + floats, floats, c_1 + at);
-    });
+    each_row([&](const float* state, std::size_t at, std::size_t floats) { std::copy_n(state + floats, floats, c_1 + at); });
     idle_.push_back(std::move(own));
     return py::make_tuple(type.wrap(std::move(h_n)), type.wrap(std::move(c_n)));
   }
@@ -162,8 +161,7 @@ void bind_lstm_tensors(py::module_& module) {
   lstm.def("run_tensors", &sequences, py::arg("type").none(false), py::arg("x"), py::arg("batch_first"), py::arg("h_0"),
            py::arg("c_0"), py::arg("lengths").none(true), "y, h_n, c_n of tensors, or None.");
   py::class_<Stepper>(module, "Stepper", "Single steps of an LSTM on tensors; the caller has the state.")
-      .def(py::init([](std::shared_ptr<Packed> lstm) { return ::new Stepper(std::move(lstm)); }),
-           py::arg("lstm").none(false))
+      .def(py::init([](std::shared_ptr<Packed> of) { return ::new Stepper(std::move(of)); }), py::arg("lstm").none(false))
       .def("step", &Stepper::step, py::arg("type").none(false), py::arg("x"), py::arg("h_0"), py::arg("c_0"),
            "h and c after one step of tensors, or None.");
 }

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-keras = pytest.importorskip("keras")
-
 from keras_layers import check, flat
 
 import fusedlstm as fl
 import fusedlstm.keras as door
 
+keras = pytest.importorskip("keras")
 layers = keras.layers
 HELPER = Path(__file__).parents[1] / "helpers" / "keras_layers.py"
 X = np.linspace(-1, 1, 2 * 5 * 3).astype(np.float32).reshape(2, 5, 3)

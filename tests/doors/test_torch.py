@@ -7,14 +7,12 @@ import threading
 
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch")
-
-from torch import nn
-from torch_modules import largest_difference
+from torch_modules import largest_difference, torch
 
 import fusedlstm as fl
 import fusedlstm.torch as door
+
+nn = torch.nn
 
 
 class Tagger(nn.Module):
@@ -85,7 +83,9 @@ def test_the_report_says_what_and_why():
     older = nn.GRU(2, 2)
     with pytest.warns(FutureWarning):
         nn.utils.weight_norm(older, "weight_hh_l0")
-    model = nn.ModuleDict({"fine": nn.LSTM(2, 2), "mine": Mine(2, 2), "weird": weird, "older": older, "other": nn.Linear(2, 2)})
+    model = nn.ModuleDict(
+        {"fine": nn.LSTM(2, 2), "mine": Mine(2, 2), "weird": weird, "older": older, "other": nn.Linear(2, 2)}
+    )
     model["script"] = torch.jit.script(nn.GRU(2, 2))
     before = door.report(model)
     assert not before.swapped and len(before) == 5
@@ -264,7 +264,12 @@ def test_copies_and_pickles(lstm):
     file = io.BytesIO()
     torch.save(lstm, file)
     file.seek(0)
-    copies = [copy.deepcopy(lstm), copy.copy(lstm), pickle.loads(pickle.dumps(lstm)), torch.load(file, weights_only=False)]
+    copies = [
+        copy.deepcopy(lstm),
+        copy.copy(lstm),
+        pickle.loads(pickle.dumps(lstm)),
+        torch.load(file, weights_only=False),
+    ]
     for one in copies:
         assert largest_difference(one(X), expected) == 0 and ran_here(one)
     copies[0].weight_hh_l0.mul_(2)

@@ -3,13 +3,11 @@
 import io
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
-from torch import nn
-from torch_modules import largest_difference
+from torch_modules import largest_difference, torch
 
 import fusedlstm.torch as door
+
+nn = torch.nn
 
 
 class Tagger(nn.Module):
@@ -36,7 +34,13 @@ class Steps(nn.Module):
 
 
 X = torch.linspace(-2, 2, 2 * 5 * 4).reshape(2, 5, 4)
-MODELS = [lambda: Tagger("LSTM"), lambda: Tagger("GRU"), lambda: Tagger("RNN"), lambda: Steps("LSTMCell"), lambda: Steps("GRUCell")]
+MODELS = [
+    lambda: Tagger("LSTM"),
+    lambda: Tagger("GRU"),
+    lambda: Tagger("RNN"),
+    lambda: Steps("LSTMCell"),
+    lambda: Steps("GRUCell"),
+]
 NAMES = ["LSTM", "GRU", "RNN", "LSTMCell", "GRUCell"]
 
 

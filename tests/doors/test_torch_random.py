@@ -1,10 +1,7 @@
 """Random modules of PyTorch's beside what takes their place."""
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
-from torch_modules import largest_difference, random_module
+from torch_modules import largest_difference, random_module, torch
 
 import fusedlstm.torch as door
 

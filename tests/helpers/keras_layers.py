@@ -1,6 +1,6 @@
 """Random recurrent layers of Keras beside what takes their place, on one backend in one process.
 
-    python keras_layers.py torch|jax|tensorflow|tf_keras FIRST COUNT
+python keras_layers.py torch|jax|tensorflow|tf_keras FIRST COUNT
 """
 
 import os
@@ -53,7 +53,9 @@ def random_model(keras, seed):
         layer = layers.RNN(layers.LSTMCell(units, **inside), **options)
     elif kind == "cells":
         options["stateful"] = False
-        layer = layers.RNN([layers.LSTMCell(units, **inside), layers.LSTMCell(units + 2 * perhaps(), **inside)], **options)
+        layer = layers.RNN(
+            [layers.LSTMCell(units, **inside), layers.LSTMCell(units + 2 * perhaps(), **inside)], **options
+        )
     elif perhaps():
         shape = (time, whole(3, 8), features)
         layer = layers.ConvLSTM1D(units, 3, padding=str(rng.choice(["same", "valid"])), **options)

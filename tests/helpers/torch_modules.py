@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+PackedSequence, pack_padded_sequence = torch.nn.utils.rnn.PackedSequence, torch.nn.utils.rnn.pack_padded_sequence
 
 
 def flat(made):
@@ -39,7 +38,11 @@ def random_module(seed, largest=40):
     if kind.endswith("Cell"):
         module = getattr(torch.nn, kind)(inputs, hidden, **options)
         lead = [] if perhaps(0.3) else [whole(1, 5)]
-        h = (torch.randn(*lead, hidden), torch.randn(*lead, hidden)) if kind == "LSTMCell" else torch.randn(*lead, hidden)
+        h = (
+            (torch.randn(*lead, hidden), torch.randn(*lead, hidden))
+            if kind == "LSTMCell"
+            else torch.randn(*lead, hidden)
+        )
         return module.eval(), (torch.randn(*lead, inputs), h if perhaps() else None)
 
     options |= {"num_layers": whole(1, 3), "bidirectional": perhaps(), "batch_first": perhaps()}

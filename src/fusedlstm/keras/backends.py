@@ -49,7 +49,7 @@ def torch_call(compute: Compute, original: Original, tensors: Sequence[Any]) -> 
 def tensorflow_call(
     compute: Compute, original: Original | None, tensors: Sequence[Any], shapes: Sequence[Any] | None = None
 ) -> list[Any]:
-    """On TensorFlow: by numpy_function inside of programs; without an original there are no gradients, which is said."""
+    """On TensorFlow: by numpy_function inside of programs; without an original, no gradients."""
     import tensorflow as tf
 
     if tf.executing_eagerly() and not _recording():
@@ -66,7 +66,9 @@ def tensorflow_call(
 
         def gradient(*gradients: Any) -> Any:
             if original is None:
-                raise NotImplementedError("expected no gradients of what was accelerated; restore(model) brings them back")
+                raise NotImplementedError(
+                    "expected no gradients of what was accelerated; restore(model) brings them back"
+                )
             with tf.GradientTape() as tape:
                 tape.watch([one for one in given if one.dtype.is_floating])
                 again = original(given)

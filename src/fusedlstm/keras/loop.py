@@ -110,4 +110,3 @@ def _same(one: LSTMWeights | ConvLSTMWeights, other: LSTMWeights | ConvLSTMWeigh
 
     pairs = zip(arrays(one), arrays(other), strict=True)
     return all((a is None and b is None) or np.array_equal(a, b, equal_nan=True) for a, b in pairs)
-

@@ -21,8 +21,8 @@ def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) ->
     """Swap the loops over time of a model's recurrent layers, in place: LSTM, RNN of LSTMCells, ConvLSTM.
 
     Also those inside of Bidirectional and of models in models. In inference they run here, in ``model(x)`` and in
-    `predict`; in training, in other precisions than float32 and on other devices Keras runs them as before. Gradients are
-    Keras's in any case.
+    `predict`; in training, in other precisions than float32 and on other devices Keras runs them as before. Gradients
+    are Keras's in any case.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def report(model: Any) -> Report:
     return Report(entries)
 
 
-class _Refused(Exception):  # noqa: N818
+class _Refused(Exception):
     """Why a layer is left alone."""
 
 

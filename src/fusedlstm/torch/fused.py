@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -60,7 +60,7 @@ class Fused:
             They cannot be packed.
         """
         seen, packed, probes, numbers, _ = self._ready
-        tensors = parameters.values()
+        tensors: Iterable[Any] = parameters.values()
         try:
             now = [*map(_VERSION, tensors), *map(_PLACE, tensors)]
         except (AttributeError, TypeError):  # None, where a cell has no biases

@@ -18,9 +18,6 @@ from .packs import PackedLSTM, PackedRNN, Tensors
 _FAILED = (RuntimeError, ValueError, TypeError, RefusedError)
 
 
-
-
-
 def names_of(module: Any) -> Sequence[str]:
     """The parameters of a module or cell, in the order of PyTorch's operators."""
     found: Sequence[str] = getattr(module, "_flat_weights_names", Cell.names)
@@ -91,7 +88,11 @@ class Accelerated:
         if len(names) != len(tensors):
             raise RefusedError(f"parameters {', '.join(tensors)}: expected {', '.join(self.names)}")
         ordered = {name: tensors[name] for name in names}
-        return PackedLSTM(ordered, dtype, products) if self.kind == "lstm" else PackedRNN(self.kind, ordered, dtype, products)
+        return (
+            PackedLSTM(ordered, dtype, products)
+            if self.kind == "lstm"
+            else PackedRNN(self.kind, ordered, dtype, products)
+        )
 
     def _run(self, packed: Any, x: Any, hx: Any) -> Any:
         raise NotImplementedError
@@ -151,7 +152,7 @@ class Accelerated:
             return self.original.forward(self, x, hx)
         return self._eager(x, hx)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _eager(self, x: Any, hx: Any) -> Any:
         """Outside of what is compiled, as torch.compile leaves PyTorch's own."""
         return self.original.forward(self, x, hx)
@@ -257,4 +258,4 @@ class RNNCell(Cell, originals.RNNCellBase):  # type: ignore[misc]
 
     @property
     def kind(self) -> str:  # type: ignore[override]
-        return f"rnn_{self.nonlinearity}"  # type: ignore[attr-defined]
+        return f"rnn_{self.nonlinearity}"

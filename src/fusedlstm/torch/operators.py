@@ -70,7 +70,7 @@ def _run(
         return tuple(one.clone() for one in _own(kind, x, states, weights, names, batch_first))
 
 
-@torch.library.custom_op("fusedlstm::lstm", mutates_args=())
+@torch.library.custom_op("fusedlstm::lstm", mutates_args=())  # type: ignore[untyped-decorator]
 def lstm(
     x: Tensor,
     h_0: Tensor,
@@ -86,7 +86,7 @@ def lstm(
     return y, h, c
 
 
-@torch.library.custom_op("fusedlstm::rnn", mutates_args=())
+@torch.library.custom_op("fusedlstm::rnn", mutates_args=())  # type: ignore[untyped-decorator]
 def rnn(
     x: Tensor,
     h_0: Tensor,
@@ -102,13 +102,13 @@ def rnn(
     return y, h
 
 
-@lstm.register_fake
+@lstm.register_fake  # type: ignore[untyped-decorator]
 def _(x: Any, h_0: Any, c_0: Any, weights: Any, names: str, batch_first: bool, dtype: str, products: str) -> Any:
     ways = 1 + _settings(names)[2]
     return x.new_empty((*x.shape[:-1], ways * h_0.shape[-1])), torch.empty_like(h_0), torch.empty_like(c_0)
 
 
-@rnn.register_fake
+@rnn.register_fake  # type: ignore[untyped-decorator]
 def _(x: Any, h_0: Any, weights: Any, names: str, batch_first: bool, dtype: str, products: str, kind: str) -> Any:
     ways = 1 + _settings(names)[2]
     return x.new_empty((*x.shape[:-1], ways * h_0.shape[-1])), torch.empty_like(h_0)

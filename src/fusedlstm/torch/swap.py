@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from .._swapped import Entry, Report
 from ..weights.lstm import checked_products
 from ..weights.precision import dtype_name
 from . import modules
 from .fused import Fused
 from .modules import Accelerated
-from .._swapped import Entry, Report
 
 _SWAPS: dict[type[Any], type[Any]] = {
     one.original: one
@@ -24,8 +24,8 @@ def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) ->
     """Swap the recurrent modules of a model, in place: those of ``torch.nn``, LSTM, GRU, RNN and their cells.
 
     Each stays the object that it was, with its name, parameters, hooks and ``state_dict``. In `eval` mode, without
-    gradients, on a CPU and outside of autocast it runs here; else, and wherever that cannot be done, it runs as before, with
-    the same weights. Changed weights are noticed and packed again.
+    gradients, on a CPU and outside of autocast it runs here; else, and wherever that cannot be done, it runs as before,
+    with the same weights. Changed weights are noticed and packed again.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def restore(model: Any) -> Any:
 def refresh(model: Any) -> Any:
     """Pack all weights again at the next call; returns the model.
 
-    For whoever changes some of a tensor's numbers behind PyTorch's back, through ``.data`` or memory that it shares with
-    NumPy. Everything else is noticed.
+    For whoever changes some of a tensor's numbers behind PyTorch's back, through ``.data`` or memory that it shares
+    with NumPy. Everything else is noticed.
     """
     _expect_module(model)
     for module in model.modules():
