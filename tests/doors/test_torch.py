@@ -337,3 +337,13 @@ def test_threads_may_call_one_module(lstm):
     for one in workers:
         one.join()
     assert not wrong
+
+
+@pytest.mark.usefixtures("no_grad")
+def test_other_doors_take_what_was_accelerated(lstm):
+    found = lstm(X)
+    y, (h, _) = fl.LSTM.from_torch(lstm)(X.numpy())
+    assert np.array_equal(found[0], y) and np.array_equal(found[1][0], h)
+    whole = fl.Model.from_torch(lstm, (X,))
+    assert np.abs(whole(X.numpy())[0] - y).max() <= 1e-6
+    assert largest_difference(lstm(X), found) == 0 and ran_here(lstm)

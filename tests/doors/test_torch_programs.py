@@ -87,7 +87,7 @@ def test_export(model, expected, grad):
     with torch.set_grad_enabled(grad):
         program = torch.export.export(model, (X,), dynamic_shapes=(sizes,) if isinstance(model, Tagger) else None)
     called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
-    assert called & {"fusedlstm.lstm.default", "fusedlstm.rnn.default"}
+    assert called & {"fusedlstm.run_lstm.default", "fusedlstm.run_rnn.default"}
     file = io.BytesIO()
     torch.export.save(program, file)
     file.seek(0)
@@ -101,7 +101,7 @@ def test_export(model, expected, grad):
 
 def test_trace(model, expected):
     traced = torch.jit.trace(model, (X,))
-    assert "fusedlstm::" in str(traced.inlined_graph)
+    assert "fusedlstm::run_" in str(traced.inlined_graph)
     file = io.BytesIO()
     torch.jit.save(traced, file)
     file.seek(0)
@@ -127,6 +127,8 @@ def test_the_operator_alone():
     states = torch.zeros(4, 5, 3), torch.ones(4, 5, 3)
     names = ",".join(lstm._flat_weights_names)
     arguments = (X, *states, list(lstm._flat_weights), names, False, "", "")
-    y, h, c = torch.ops.fusedlstm.lstm(*arguments)
+    y, h, c = torch.ops.fusedlstm.run_lstm(*arguments)
     assert largest_difference((y, (h, c)), lstm(X, states)) <= 1e-6
-    torch.library.opcheck(torch.ops.fusedlstm.lstm.default, arguments, test_utils=("test_schema", "test_faketensor"))
+    torch.library.opcheck(
+        torch.ops.fusedlstm.run_lstm.default, arguments, test_utils=("test_schema", "test_faketensor")
+    )

@@ -70,7 +70,7 @@ def _run(
         return tuple(one.clone() for one in _own(kind, x, states, weights, names, batch_first))
 
 
-@torch.library.custom_op("fusedlstm::lstm", mutates_args=())  # type: ignore[untyped-decorator]
+@torch.library.custom_op("fusedlstm::run_lstm", mutates_args=())  # type: ignore[untyped-decorator]
 def lstm(
     x: Tensor,
     h_0: Tensor,
@@ -86,7 +86,7 @@ def lstm(
     return y, h, c
 
 
-@torch.library.custom_op("fusedlstm::rnn", mutates_args=())  # type: ignore[untyped-decorator]
+@torch.library.custom_op("fusedlstm::run_rnn", mutates_args=())  # type: ignore[untyped-decorator]
 def rnn(
     x: Tensor,
     h_0: Tensor,
