@@ -229,10 +229,10 @@ def test_graph_uses_weights_alone():
 
 
 def test_doors_use_the_public_api():
-    """And what exchanges tensors, in _core."""
+    """And what exchanges tensors, in _core, and checks numbers of threads."""
     for name in ("torch", "keras"):
         for path in (PACKAGE / name).glob("*.py"):
-            public = ("lstm", "conv_lstm", "model", "graph", "weights", "errors", "_core", "_swapped")
+            public = ("lstm", "conv_lstm", "model", "graph", "weights", "errors", "_arguments", "_core", "_swapped")
             only_uses(path, *public, name)
 
 

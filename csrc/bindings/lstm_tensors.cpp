@@ -72,7 +72,7 @@ py::object sequences(const Packed& lstm, const Type& type, const py::object& giv
   call.h_0 = h_0.data;
   call.c_0 = c_0.data;
   call.lengths = lengths ? valid.data() : nullptr;
-  without_gil([&] { lstm.run(call); });
+  without_gil([&] { lstm.run(call, lstm.threads); });
   return py::make_tuple(type.wrap(std::move(y)), type.wrap(std::move(h_n)), type.wrap(std::move(c_n)));
 }
 

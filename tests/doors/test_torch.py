@@ -347,3 +347,24 @@ def test_other_doors_take_what_was_accelerated(lstm):
     whole = fl.Model.from_torch(lstm, (X,))
     assert np.abs(whole(X.numpy())[0] - y).max() <= 1e-6
     assert largest_difference(lstm(X), found) == 0 and ran_here(lstm)
+
+
+@pytest.mark.usefixtures("no_grad")
+def test_threads_are_pytorch_s_unless_told(lstm):
+    gru = door.accelerate(nn.GRU(4, 3).eval())
+    before, found = torch.get_num_threads(), [lstm(X), gru(X)]
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            assert [largest_difference(one(X), made) for one, made in zip((lstm, gru), found)] == [0, 0]
+            used = [one._fused._ready[1].threads for one in (lstm, gru)]
+            assert used == [count, count]
+            assert lstm._fused._ready[1].engine._core.threads == count
+        door.accelerate(lstm, threads=2)
+        lstm(X)
+        assert lstm._fused._ready[1].engine._core.threads == 2
+        assert copy.deepcopy(lstm)._fused.threads == 2
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(ValueError, match="threads: expected"):
+        door.accelerate(lstm, threads=0)

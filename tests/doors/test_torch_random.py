@@ -53,6 +53,8 @@ def test_half_the_bits(seed, dtype, limit):
         door.accelerate(module)
         found = module(*arguments)
         assert not door.report(module)[0].why
+        with pytest.raises((ValueError, RuntimeError)):  # PyTorch's own
+            module(cast(arguments[0], torch.float32))
         door.restore(module)
         exact = module.double()(*[cast(one, torch.float64) for one in arguments])
     assert largest_difference(cast(found, torch.float64), exact) <= limit

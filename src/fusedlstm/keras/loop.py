@@ -25,6 +25,8 @@ class Loop:
         A built layer: LSTM, RNN of LSTMCells, ConvLSTM.
     dtype, products : str, optional
         What weights are rounded to.
+    threads : int, optional
+        The most threads of a call.
 
     Attributes
     ----------
@@ -37,8 +39,8 @@ class Loop:
         The layer computes something else; the message says what.
     """
 
-    def __init__(self, layer: Any, dtype: Any = None, products: str | None = None) -> None:
-        self.layer, self.dtype, self.products = layer, dtype, products
+    def __init__(self, layer: Any, dtype: Any = None, products: str | None = None, threads: int | None = None) -> None:
+        self.layer, self.dtype, self.products, self.threads = layer, dtype, products, threads
         self.why = ""
         self.conv = type(layer).__name__.startswith("ConvLSTM")
         self._like: Any = (ConvLSTM if self.conv else LSTM).from_keras(layer).weights
@@ -80,10 +82,9 @@ class Loop:
         """The engine of these weights, packed again where they have changed."""
         if len(self._held) != len(weights) or not all(map(_equal, self._held, weights)):
             made = self._weights(weights)
-            if self.conv:
-                engine: Any = ConvLSTM(made)
-            else:
-                engine = LSTM(made) if self.dtype is None else LSTM(made).astype(self.dtype, self.products)
+            engine: Any = ConvLSTM(made, self.threads) if self.conv else LSTM(made, self.threads)
+            if self.dtype is not None:
+                engine = engine.astype(self.dtype, self.products)
             self._engine, self._held = engine, [np.array(one) for one in weights]
         return self._engine
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from .._arguments import thread_count
 from .._swapped import Entry, Report
 from ..errors import FormatError
 from ..weights.lstm import checked_products
@@ -17,7 +18,7 @@ _MARK = "_fusedlstm_loop"
 _KINDS = ("LSTM", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "SimpleRNN")
 
 
-def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) -> Any:
+def accelerate(model: Any, *, dtype: Any = None, products: str | None = None, threads: int | None = None) -> Any:
     """Swap the loops over time of a model's recurrent layers, in place: LSTM, RNN of LSTMCells, ConvLSTM.
 
     Also those inside of Bidirectional and of models in models. In inference they run here, in ``model(x)`` and in
@@ -30,6 +31,8 @@ def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) ->
         Of Keras 3 or tf_keras, built.
     dtype, products : str, optional
         What weights are rounded to, as `fusedlstm.LSTM.astype` does. Default: nothing is rounded.
+    threads : int, optional
+        The most threads of a call. Default: as many as `fusedlstm.set_num_threads` says.
 
     Returns
     -------
@@ -41,9 +44,11 @@ def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) ->
     TypeError
         Neither a model nor a layer.
     ValueError
-        A precision that does not exist, or a model compiled for XLA on TensorFlow, which cannot call out of a program.
+        A precision or a number of threads that cannot be, or a model compiled for XLA on TensorFlow, which cannot call
+        out of a program.
     """
     _expect_model(model)
+    threads = thread_count("threads", threads)
     name = None if dtype is None else dtype_name(dtype)
     if products is not None or name is not None:
         products = checked_products(name or "float32", products)
@@ -53,7 +58,7 @@ def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) ->
         if _MARK in vars(layer):
             _restore(layer)
         try:
-            loop = _loop(layer, name, products)
+            loop = _loop(layer, name, products, threads)
         except _Refused:
             continue
         object.__setattr__(layer, _MARK, loop)
@@ -95,7 +100,7 @@ def report(model: Any) -> Report:
             entries.append(Entry(name, kind, True, loop.why, loop.dtype or ""))
             continue
         try:
-            _loop(layer, None, None)
+            _loop(layer)
             why = "accelerate was not called since it is there"
         except _Refused as error:
             why = str(error)
@@ -107,7 +112,7 @@ class _Refused(Exception):
     """Why a layer is left alone."""
 
 
-def _loop(layer: Any, dtype: Any, products: Any) -> Loop:
+def _loop(layer: Any, dtype: Any = None, products: Any = None, threads: int | None = None) -> Loop:
     if type(layer).__name__ in ("GRU", "SimpleRNN"):
         raise _Refused(f"{type(layer).__name__} is not supported")
     if not layer.built:
@@ -115,7 +120,7 @@ def _loop(layer: Any, dtype: Any, products: Any) -> Loop:
     if layer.compute_dtype != "float32":
         raise _Refused(f"it computes in {layer.compute_dtype}")
     try:
-        return Loop(layer, dtype, products)
+        return Loop(layer, dtype, products, threads)
     except (TypeError, ValueError, FormatError) as error:
         raise _Refused(str(error)) from None
 

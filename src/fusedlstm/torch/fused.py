@@ -27,6 +27,8 @@ class Fused:
     ----------
     dtype, products : str, optional
         The precision that is wanted. Default: that of the weights.
+    threads : int, optional
+        The most threads of a call. Default: as many as PyTorch uses.
 
     Attributes
     ----------
@@ -36,16 +38,16 @@ class Fused:
         What the module holds its weights in.
     """
 
-    __slots__ = ("_ready", "dtype", "held", "products", "why")
+    __slots__ = ("_ready", "dtype", "held", "products", "threads", "why")
 
-    def __init__(self, dtype: Any = None, products: str | None = None) -> None:
-        self.dtype, self.products = dtype, products
+    def __init__(self, dtype: Any = None, products: str | None = None, threads: int | None = None) -> None:
+        self.dtype, self.products, self.threads = dtype, products, threads
         self.why, self.held = "", torch.float32
         self.forget()
 
     def __reduce__(self) -> Any:
         """Of copies and pickles, the options: they pack weights of their own."""
-        return Fused, (self.dtype, self.products)
+        return Fused, (self.dtype, self.products, self.threads)
 
     def forget(self) -> None:
         """Pack again at the next call."""
@@ -68,13 +70,17 @@ class Fused:
             now = [*map(_VERSION, tensors), *map(_PLACE, tensors)]
         except RuntimeError:
             raise RefusedError("weights whose changes PyTorch does not count, made in inference mode") from None
+        threads = self.threads or torch.get_num_threads()
         if now == seen and [one.value for one in probes] == numbers:
+            if packed.threads != threads:
+                packed.use(threads)
             return packed
         held = {name: one.detach() for name, one in parameters.items() if one is not None}
         self.held = _dtype_of(held)
         dtype = self.dtype or _DTYPES[self.held]
         copies = {name: one.clone() for name, one in held.items()}  # NumPy keeps what it has seen from being resized
         packed = pack(copies, dtype, self.products if self.dtype else None)
+        packed.use(threads)
         probes = [_probe(one) for one in held.values() if one.dim() > 1 and one.numel()]
         # The tensors are kept, so that none of other values can lie where they lay, with the same count of changes.
         self._ready = (now, packed, probes, [one.value for one in probes], held)

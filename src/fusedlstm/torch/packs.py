@@ -29,21 +29,33 @@ class PackedLSTM:
         PyTorch's parameters by name.
     dtype, products : str, optional
         What to round them to.
+
+    Attributes
+    ----------
+    direct, step_direct : callable or None
+        Calls with tensors as they come, where those have the precision of the weights; None of them where they do not
+        fit, and then `run` and `step` take them made plain.
     """
 
     def __init__(self, tensors: Tensors, dtype: str | None, products: str | None) -> None:
         engine = LSTM.from_state_dict(tensors, "", batch_first=True)
         self.engine = engine if dtype is None else engine.astype(dtype, products)
-        self.direct = None if TYPE is None else self.engine._core.run_tensors
-        weights = self.engine.weights
-        steps = TYPE is not None and weights.num_layers == 1 and not weights.bidirectional and not weights.proj_size
-        self.step_direct = _core.Stepper(self.engine._core).step if steps else None
+        self.threads, core, weights = 0, self.engine._core, self.engine.weights
+        one_step = weights.num_layers == 1 and not weights.bidirectional and not weights.proj_size
+        self._run = None if TYPE is None else core.run_tensors
+        self._step = _core.Stepper(core).step if TYPE is not None and one_step else None
+        own = all(one.dtype is torch.float32 for one in tensors.values())
+        self.direct, self.step_direct = (self._run, self._step) if own else (None, None)
+
+    def use(self, threads: int) -> None:
+        """Let calls use as many threads at most."""
+        self.threads = self.engine._core.threads = threads
 
     def run(self, x: Any, states: Sequence[Any], lengths: Any, batch_first: bool) -> tuple[Any, ...]:
         """y, h and c for plain tensors."""
         h, c = states or (None, None)
-        if self.direct is not None:
-            found = self.direct(TYPE, x, batch_first, h, c, lengths)
+        if self._run is not None:
+            found = self._run(TYPE, x, batch_first, h, c, lengths)
             if found is not None:
                 return tuple(found)
         turn = x.dim() == 3 and not batch_first
@@ -55,8 +67,8 @@ class PackedLSTM:
     def step(self, x: Any, states: Sequence[Any]) -> tuple[Any, ...]:
         """h and c after one step, with or without a batch."""
         h, c = states or (None, None)
-        if self.step_direct is not None:
-            found = self.step_direct(TYPE, x, h, c)
+        if self._step is not None:
+            found = self._step(TYPE, x, h, c)
             if found is not None:
                 return tuple(found)
         if x.dim() == 1:
@@ -83,7 +95,12 @@ class PackedRNN:
         self.ways = 2 if any(one.endswith("_reverse") for one in suffixes) else 1
         self.layers = [suffixes[k : k + self.ways] for k in range(0, len(suffixes), self.ways)]
         self.hidden_size = self.arrays[f"weight_hh{suffixes[0]}"].shape[1]
-        self._models: dict[tuple[bool, bool], Model] = {}
+        self.threads = 0
+        self._models: dict[tuple[bool, bool, int], Model] = {}
+
+    def use(self, threads: int) -> None:
+        """Let calls use as many threads at most."""
+        self.threads = threads
 
     def run(self, x: Any, states: Sequence[Any], lengths: Any, batch_first: bool) -> tuple[Any, ...]:
         """y and h for plain tensors."""
@@ -91,7 +108,7 @@ class PackedRNN:
             axis = 0 if batch_first else 1
             y, h = self.run(x.unsqueeze(axis), [one.unsqueeze(1) for one in states], lengths, batch_first)
             return y.squeeze(axis), h.squeeze(1)
-        key = batch_first, lengths is not None
+        key = batch_first, lengths is not None, self.threads
         model = self._models.get(key)
         if model is None:
             model = self._models[key] = self._model(*key)
@@ -109,7 +126,7 @@ class PackedRNN:
             return (self.step(x[None], [one[None] for one in states])[0][0],)
         return (self.run(x[None], [one[None] for one in states], None, False)[1][0],)
 
-    def _model(self, batch_first: bool, with_lengths: bool) -> Model:
+    def _model(self, batch_first: bool, with_lengths: bool, threads: int) -> Model:
         """Layer after layer, time first."""
         builder = Builder()
         width = self.arrays[f"weight_ih{self.layers[0][0]}"].shape[1]
@@ -140,7 +157,7 @@ class PackedRNN:
         outputs = [Value(x, kind, None), Value(h, kind, None)]
         graph: Graph = builder.finish(outputs, self.kind)
         dtype, products = self.precision
-        model = Model(graph)
+        model = Model(graph, threads)
         return model if dtype is None else model.astype(dtype, products)
 
     def _options(self) -> dict[str, Any]:

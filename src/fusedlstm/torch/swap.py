@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .._arguments import thread_count
 from .._swapped import Entry, Report
 from ..weights.lstm import checked_products
 from ..weights.precision import dtype_name
@@ -20,7 +21,7 @@ _SWAPS: dict[type[Any], type[Any]] = {
 _KINDS = tuple(one.__name__ for one in _SWAPS)
 
 
-def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) -> Any:
+def accelerate(model: Any, *, dtype: Any = None, products: str | None = None, threads: int | None = None) -> Any:
     """Swap the recurrent modules of a model, in place: those of ``torch.nn``, LSTM, GRU, RNN and their cells.
 
     Each stays the object that it was, with its name, parameters, hooks and ``state_dict``. In `eval` mode, without
@@ -33,6 +34,8 @@ def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) ->
         A model, or such a module alone.
     dtype, products : str, optional
         What weights are rounded to, as `fusedlstm.LSTM.astype` does. Default: nothing is rounded.
+    threads : int, optional
+        The most threads of a call. Default: as many as ``torch.get_num_threads()`` says.
 
     Returns
     -------
@@ -44,9 +47,10 @@ def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) ->
     TypeError
         No module.
     ValueError
-        A precision that does not exist.
+        A precision or a number of threads that cannot be.
     """
     _expect_module(model)
+    threads = thread_count("threads", threads)
     name = None if dtype is None else dtype_name(dtype)
     if products is not None or name is not None:
         products = checked_products(name or "float32", products)
@@ -54,7 +58,7 @@ def accelerate(model: Any, *, dtype: Any = None, products: str | None = None) ->
         if isinstance(module, Accelerated) or not _refusal(module):
             kind = type(module)
             module.__class__ = _SWAPS.get(kind, kind)
-            module._fused = Fused(name, products)
+            module._fused = Fused(name, products, threads)
     return model
 
 
