@@ -228,6 +228,14 @@ def test_graph_uses_weights_alone():
         only_uses(path, "errors", "weights", "graph", *(("_core", "_packing") if plans else ()))
 
 
+def test_doors_use_the_public_api():
+    """And what exchanges tensors, in _core, and checks numbers of threads."""
+    for name in ("torch", "keras"):
+        for path in (PACKAGE / name).glob("*.py"):
+            public = ("lstm", "conv_lstm", "model", "graph", "weights", "errors", "_arguments", "_core", "_swapped")
+            only_uses(path, *public, name)
+
+
 def test_parts_use_the_door_and_the_graph():
     for path in (PACKAGE / "parts").glob("*.py"):
         allowed = {"parts", "formats", "graph", "weights", "errors", "model", "lstm", "_assumed"}
@@ -274,7 +282,7 @@ def test_import_brings_only_what_running_needs():
         "jax",
         "msgpack",
         "safetensors",
-        *(f"fusedlstm.{name}" for name in ("batcher", "graph", "model", "parts")),
+        *(f"fusedlstm.{name}" for name in ("batcher", "graph", "keras", "model", "parts", "torch", "_swapped")),
     }
     assert not heavy & set(loaded)
 

@@ -28,6 +28,8 @@ void bind_lstm(py::module_& module);
 void bind_machine(py::module_& module);
 void bind_pool(py::module_& module);
 void bind_program(py::module_& module);
+void bind_tensors(py::module_& module);
+void bind_lstm_tensors(py::module_& module);
 
 // By the names that Python has for what weights are held in and multiplied by.
 fusedlstm::Precision precision_of(const std::string& dtype, const std::string& products);

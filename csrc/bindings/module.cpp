@@ -10,4 +10,6 @@ PYBIND11_MODULE(_core, module) {
   bind_machine(module);
   bind_pool(module);
   bind_program(module);
+  bind_tensors(module);
+  bind_lstm_tensors(module);
 }

@@ -22,6 +22,8 @@ def from_module(module: Any) -> LSTMWeights:
     kind: Any = type(module)
     if torch is not None and torch.nn.utils.parametrize.is_parametrized(module):
         kind = kind.__base__  # such as weight norm, which gives the module a class of its own
+    if kind.__module__ == "fusedlstm.torch.modules":  # that was accelerated
+        kind = kind.original
     if torch is None or kind not in (torch.nn.LSTM, torch.nn.LSTMCell):
         raise TypeError(f"expected a torch.nn.LSTM or torch.nn.LSTMCell, found {type(module).__qualname__}")
     tensors = module.state_dict()

@@ -65,7 +65,10 @@ def _exported(torch: Any, module: Any, args: Any, kwargs: Mapping[str, Any] | No
     if any(modes.values()):
         told = "module: taken as in eval mode, found in training mode; module.eval() says so"
         warnings.warn(told, AssumptionWarning, stacklevel=4)
+    accelerated = {one: type(one) for one in module.modules() if type(one).__module__ == "fusedlstm.torch.modules"}
     try:
+        for one, kind in accelerated.items():
+            one.__class__ = kind.original
         module.eval()
         with torch.no_grad(), _open_steps(torch), packed_sequences(torch), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -73,6 +76,8 @@ def _exported(torch: Any, module: Any, args: Any, kwargs: Mapping[str, Any] | No
     except Exception as error:  # whatever the module's own code raises, too
         raise ValueError(f"module: torch.export cannot trace it: {str(error)[:2000]}") from error
     finally:
+        for one, kind in accelerated.items():
+            one.__class__ = kind
         for one, mode in modes.items():
             one.training = mode
 
