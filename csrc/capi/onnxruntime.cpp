@@ -127,7 +127,7 @@ class Kernel {
       if (given[c_input] != nullptr) call.c_0 = data_of<float>(api_, given[c_input]) + d * states;
       call.h_n = made[1] != nullptr ? made[1] + d * states : unwanted.data();
       call.c_n = made[2] != nullptr ? made[2] + d * states : unwanted.data() + states;
-      lstms_[d]->run(call);
+      if (!lstms_[d]->run(call)) throw std::runtime_error("fusedlstm::LSTM: it was stopped");
     }
   }
   const Api& api() const { return api_; }
