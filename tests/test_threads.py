@@ -95,6 +95,21 @@ def test_denormals_cost_nothing(isa):
     assert np.float32(1e-39) * np.float32(0.5) != 0
 
 
+@pytest.mark.parametrize("directions", [1, 2])
+def test_denormals_are_flushed_by_every_thread(threads, directions):
+    """Cells that halve with each step, until all that is left is a denormal, whoever computes it."""
+    hidden, steps = 512, 130
+    bias = np.repeat(np.float32([-200, 0, 0, 5]), hidden)
+    one = fl.DirectionWeights(np.zeros((4 * hidden, 64)), np.zeros((4 * hidden, hidden)), bias)
+    lstm = fl.LSTM(fl.LSTMWeights([[one] * directions], batch_first=False))
+    state = tuple(np.ones((directions, 1, hidden), np.float32) for _ in "hc")
+    for count in (1, 2):
+        threads(count)
+        for _ in range(20):  # workers come when they can
+            _, (_, c) = lstm(np.ones((steps, 1, 64), np.float32), state)
+            assert not c.any()
+
+
 @linux
 def test_memory_does_not_grow_with_time():
     """A million steps: beside x and y, the peak is some megabytes."""

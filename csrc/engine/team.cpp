@@ -69,6 +69,7 @@ void Team::rouse(Seat& seat, State state) {
 }
 
 void Team::work(Seat& seat) {
+  table.enter_flush_to_zero();  // for good: what a caller sets is its own thread's alone
   for (;;) {
     look_out(seat);
     State found = State::invited;
