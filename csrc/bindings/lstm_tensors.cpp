@@ -36,7 +36,7 @@ py::object sequences(const Packed& lstm, const Type& type, const py::object& giv
                      const py::object& c, const std::optional<arrays::Integers>& lengths) {
   const Shape& shape = lstm.shape();
   Floats x, h_0, c_0;
-  if (!equal_layers(shape) || !type.look(given, x) || x.rank < 2 || !x.whole_rows()) return py::none();
+  if (!equal_layers(shape) || !type.literal({given, h, c}) || !type.look(given, x) || x.rank < 2 || !x.whole_rows()) return py::none();
   const bool batched = x.rank == 3;
   const int time_axis = batched && batch_first ? 1 : 0, batch_axis = batch_first ? 0 : 1;
   const std::int64_t time = x.shape[time_axis], batch = batched ? x.shape[batch_axis] : 1;
@@ -82,13 +82,14 @@ class Stepper : public Initialised {
  public:
   explicit Stepper(std::shared_ptr<Packed> lstm) : lstm_(std::move(lstm)) {
     const Shape& shape = lstm_->shape();
-    if (shape.layers.size() != 1 || shape.num_directions != 1 || shape.reverse || shape.layers[0].projected)
-      throw std::invalid_argument("lstm: expected one layer, forward, without a projection");
+    if (shape.layers.size() != 1 || shape.num_directions != 1 || shape.reverse || shape.layers[0].projected ||
+        shape.layers[0].residual)
+      throw std::invalid_argument("lstm: expected one layer, forward, whose output is its state");
   }
 
   py::object step(const Type& type, const py::object& given, const py::object& h, const py::object& c) {
     Floats x, h_0, c_0;
-    if (!type.look(given, x) || x.rank > 2 || !x.contiguous()) return py::none();
+    if (!type.literal({given, h, c}) || !type.look(given, x) || x.rank > 2 || !x.contiguous()) return py::none();
     const bool batched = x.rank == 2;
     const std::int64_t rows = batched ? x.shape[0] : 1, size = count(lstm_->shape().layers[0].hidden_size);
     if (rows < 1 || x.shape[x.rank - 1] != count(lstm_->input_size())) return py::none();

@@ -30,13 +30,24 @@ bool Floats::contiguous() const {
   return true;
 }
 
-Type::Type(const py::type& type) : type_(type) {
+Type::Type(const py::type& type) : type_(type), is_neg_(py::getattr(type, "is_neg", py::none())) {
   const py::object capsule = py::getattr(type, "__dlpack_c_exchange_api__", py::none());
   if (!PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api"))
     throw std::invalid_argument("type: expected one whose tensors are exchanged in C (__dlpack_c_exchange_api__)");
   exchange_ = static_cast<const Exchange*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
   while (exchange_ != nullptr && exchange_->version.major != 1) exchange_ = exchange_->older;
   if (exchange_ == nullptr || exchange_->look == nullptr) throw std::invalid_argument("type: expected DLPack 1");
+}
+
+bool Type::literal(std::initializer_list<py::handle> tensors) const {
+  for (const py::handle& tensor : tensors) {
+    if (is_neg_.is_none() || tensor.is_none()) continue;
+    if (reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr())) != type_.ptr()) return false;
+    const auto said = py::reinterpret_steal<py::object>(PyObject_CallOneArg(is_neg_.ptr(), tensor.ptr()));
+    if (!said) PyErr_Clear();
+    if (said.ptr() != Py_False) return false;
+  }
+  return true;
 }
 
 bool Type::look(const py::handle& tensor, Floats& found) const {
@@ -90,7 +101,7 @@ namespace {
 // The same memory for NumPy, or None. Whoever holds it must not let the tensor be resized.
 py::object array(const tensors::Type& type, const py::object& tensor) {
   tensors::Floats found;
-  if (!type.look(tensor, found)) return py::none();
+  if (!type.literal({tensor}) || !type.look(tensor, found)) return py::none();
   std::vector<py::ssize_t> shape, strides;
   for (int axis = 0; axis < found.rank; ++axis) {
     shape.push_back(found.shape[axis]);

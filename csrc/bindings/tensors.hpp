@@ -64,6 +64,9 @@ class Type : public Initialised {
  public:
   explicit Type(const py::type& type);
 
+  // Whether each of them is None, or holds the numbers that are in its memory: PyTorch negates some when they are read. May
+  // run Python, under a mode that overrides what tensors do.
+  bool literal(std::initializer_list<py::handle> tensors) const;
   // False: not of this type, on another device, of other numbers, of no or more than 3 axes, or misaligned.
   bool look(const py::handle& tensor, Floats& found) const;
   // Uninitialised floats, and where they lie; throws std::bad_alloc.
@@ -72,6 +75,7 @@ class Type : public Initialised {
 
  private:
   py::type type_;
+  py::object is_neg_;
   const Exchange* exchange_ = nullptr;
 };
 

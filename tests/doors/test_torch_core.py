@@ -47,6 +47,7 @@ NONSENSE = {
     "no steps": torch.ones(0, 2, 3),
     "no rows": torch.ones(5, 0, 3),
     "every second": torch.ones(5, 2, 6)[..., ::2],
+    "negated when it is read": torch._neg_view(X),
     "odd address": torch.frombuffer(bytearray(4 * 30 + 1), dtype=torch.uint8)[1:].numpy().view(np.float32),
 }
 
@@ -109,6 +110,9 @@ def test_types(kind, lstm):
             made.__new__(made).array(X) if made is _core.TensorType else made.__new__(made).step(kind, X[0], None, None)
     with pytest.raises(ValueError, match="one layer"):
         _core.Stepper(lstm._core)
+    residual = fl.LSTMWeights(random_weights(np.random.default_rng(0), 4, 4).layers, residual=[True], batch_first=True)
+    with pytest.raises(ValueError, match="one layer"):
+        _core.Stepper(fl.LSTM(residual)._core)
     assert kind.array(X.numpy()) is None and kind.array(None) is None
     assert np.shares_memory(kind.array(X), X.numpy())
 
