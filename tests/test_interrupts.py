@@ -8,8 +8,11 @@ import time
 import numpy as np
 import pytest
 from conftest import random_weights
+from graphs import Builder, random
 
 import fusedlstm as fl
+from fusedlstm.model_stream import ModelStream
+from fusedlstm.time_stream import TimeStream
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="sends a signal to the main thread")
 
@@ -214,3 +217,35 @@ def test_a_handler_that_forks(x, threads, directions):
             os._exit(2)
     assert found == expected
     assert len(children) == 1 and os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
+
+
+def stepping():
+    build = Builder(x=(1, 3), state=(1, 3))
+    after = build("Tanh", build("Add", "state", build("MatMul", "x", random(3, 3))))
+    model = fl.Model(build.graph(build("Neg", after), after))
+    return model.stream(states={"state": after}), (ModelStream, "step"), (5, 1, 3)
+
+
+def last_of_each():
+    model = fl.Sequential(fl.LSTM(random_weights(np.random.default_rng(2), 3, 5)), fl.Last(), shape=(None, None, 3))
+    return model.stream(every_step=True), (TimeStream, "_run"), (1, 5, 3)
+
+
+@pytest.mark.parametrize("make", [stepping, last_of_each])
+def test_steps_before_ctrl_c_are_taken_back(monkeypatch, make):
+    """Where a model's stream goes through the steps of a block one by one."""
+    stream, (kind, name), shape = make()
+    x = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    expected, run, left = stream.copy().process(x), getattr(kind, name), [3]
+
+    def interrupted(self, *given):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return run(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stream.process(x)
+    assert stream.process(x).tobytes() == expected.tobytes()

@@ -104,6 +104,8 @@ class ModelStream:
         ------
         RuntimeError, TypeError, ValueError
             As `step`; after a ValueError the state is as before all of them.
+        KeyboardInterrupt
+            Ctrl-C. The state is as before all of them.
         """
         arrays = self._arguments(args, kwargs)
         counts = {len(array) if array.ndim else -1 for array in arrays}
@@ -114,7 +116,7 @@ class ModelStream:
         before = self.state
         try:
             results = [self.step(*step) for step in zip(*arrays)]
-        except ValueError:
+        except (ValueError, KeyboardInterrupt):
             now = {name: np.zeros_like(view) for name, view in self._overlaps().items()}
             self._set({**now, **before})
             raise

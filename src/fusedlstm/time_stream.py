@@ -237,7 +237,7 @@ class TimeStream:
             for at in range(count):
                 one = [np.ascontiguousarray(array.take([at], axis)) for array, axis in zip(arrays, self._along.axes)]
                 parts.append(self._run(one, 1))
-        except ValueError:
+        except (ValueError, KeyboardInterrupt):
             self.state = before
             raise
         axes = map(self._along.axis, self._walk.outputs)
