@@ -36,7 +36,8 @@ py::object sequences(const Packed& lstm, const Type& type, const py::object& giv
                      const py::object& c, const std::optional<arrays::Integers>& lengths) {
   const Shape& shape = lstm.shape();
   Floats x, h_0, c_0;
-  if (!equal_layers(shape) || !type.literal({given, h, c}) || !type.look(given, x) || x.rank < 2 || !x.whole_rows()) return py::none();
+  if (!equal_layers(shape) || !type.literal({given, h, c}) || !type.look(given, x) || x.rank < 2 || !x.whole_rows())
+    return py::none();
   const bool batched = x.rank == 3;
   const int time_axis = batched && batch_first ? 1 : 0, batch_axis = batch_first ? 0 : 1;
   const std::int64_t time = x.shape[time_axis], batch = batched ? x.shape[batch_axis] : 1;
