@@ -111,6 +111,21 @@ def test_denormals_are_flushed_by_every_thread(threads, directions):
 
 
 @linux
+def test_workers_that_were_never_woken_sleep():
+    """The first call has too little to share to wake anybody for."""
+    code = """
+import time, numpy as np, fusedlstm as fl
+from conftest import random_weights
+fl.set_num_threads(2)
+fl.LSTM(random_weights(np.random.default_rng(0), 64, 128))(np.ones((1, 20, 64), np.float32))
+before = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - before)
+"""
+    assert float(run_python(code, PYTHONPATH=os.pathsep.join(sys.path)).stdout) < 0.01
+
+
+@linux
 def test_memory_does_not_grow_with_time():
     """A million steps: beside x and y, the peak is some megabytes."""
     code = """

@@ -70,6 +70,7 @@ void Team::rouse(Seat& seat, State state) {
 
 void Team::work(Seat& seat) {
   table.enter_flush_to_zero();  // for good: what a caller sets is its own thread's alone
+  sleep(seat);                  // a call that has little to share starts workers and wakes none
   for (;;) {
     look_out(seat);
     State found = State::invited;

@@ -106,7 +106,7 @@ struct Team {
  private:
   void work(Seat& seat);
   void look_out(Seat& seat);  // returns with a task; sleeps if there is none for a while
-  void sleep(Seat& seat);
+  void sleep(Seat& seat);     // until it is told something
 
   std::mutex mutex_;
   std::condition_variable wake_;
