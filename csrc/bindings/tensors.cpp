@@ -37,10 +37,19 @@ Type::Type(const py::type& type) : type_(type) {
   exchange_ = static_cast<const Exchange*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
   while (exchange_ != nullptr && exchange_->version.major != 1) exchange_ = exchange_->older;
   if (exchange_ == nullptr || exchange_->look == nullptr) throw std::invalid_argument("type: expected DLPack 1");
+  if (py::hasattr(type, "is_neg")) negated_ = type.attr("is_neg");
+}
+
+bool Type::negated(const py::handle& tensor) const {
+  if (!negated_) return false;
+  const auto answer = py::reinterpret_steal<py::object>(PyObject_CallOneArg(negated_.ptr(), tensor.ptr()));
+  if (!answer) PyErr_Clear();  // whoever asks does without
+  return answer.ptr() != Py_False;
 }
 
 bool Type::look(const py::handle& tensor, Floats& found) const {
   if (reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr())) != type_.ptr()) return false;
+  if (negated(tensor)) return false;
   View view = {};
   if (exchange_->look(tensor.ptr(), &view) != 0) {
     PyErr_Clear();  // whoever asks does without

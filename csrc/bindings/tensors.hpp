@@ -64,14 +64,18 @@ class Type : public Initialised {
  public:
   explicit Type(const py::type& type);
 
-  // False: not of this type, on another device, of other numbers, of no or more than 3 axes, or misaligned.
+  // False: not of this type, on another device, of other numbers, negated, of no or more than 3 axes, or misaligned.
   bool look(const py::handle& tensor, Floats& found) const;
   // Uninitialised floats, and where they lie; throws std::bad_alloc.
   Owned make(std::vector<std::int64_t> shape, float*& data) const;
   py::object wrap(Owned made) const;
 
  private:
+  // Whether its numbers are those in memory with another sign, which DLPack does not say.
+  bool negated(const py::handle& tensor) const;
+
   py::type type_;
+  py::object negated_;
   const Exchange* exchange_ = nullptr;
 };
 

@@ -293,6 +293,8 @@ def test_tensors_are_not_touched(lstm):
             assert one.untyped_storage().resizable()
     neg = torch.complex(torch.zeros_like(X), X).conj().imag
     assert neg.is_neg() and largest_difference(lstm(neg), lstm(-X)) == 0
+    narrow = door.accelerate(nn.LSTM(1, 3).eval())
+    assert largest_difference(narrow(neg[..., :1]), narrow(-X[..., :1])) == 0
 
 
 @pytest.mark.usefixtures("no_grad")
@@ -317,6 +319,17 @@ def test_bad_input_is_pytorch_s_to_refuse(lstm):
             lstm(*arguments)
         assert str(found.value) == str(wanted.value)
     assert largest_difference(lstm(X[:, :0]), original(X[:, :0])) == 0
+    for gru in (nn.GRU(4, 3).eval(), nn.RNN(4, 3, batch_first=True).eval()):
+        swapped = door.accelerate(copy.deepcopy(gru))
+        for x in (X[:0], X[:, :0], X[:0, 0], X[0, 0], X[None], X[..., :2]):
+            try:
+                wanted = gru(x)
+            except (RuntimeError, ValueError) as error:
+                with pytest.raises(type(error)) as found:
+                    swapped(x)
+                assert str(found.value) == str(error)
+            else:
+                assert largest_difference(swapped(x), wanted) == 0
     for function in (door.accelerate, door.restore, door.report, door.refresh):
         with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module, found int"):
             function(3)
