@@ -87,16 +87,18 @@ def test_the_report_says_what_and_why():
         {"fine": nn.LSTM(2, 2), "mine": Mine(2, 2), "weird": weird, "older": older, "other": nn.Linear(2, 2)}
     )
     model["script"] = torch.jit.script(nn.GRU(2, 2))
+    model["own"] = nn.RNN(2, 2)
+    model["own"].forward = lambda x: 2 * x
     before = door.report(model)
-    assert not before.swapped and len(before) == 5
+    assert not before.swapped and len(before) == 6
     door.accelerate(model, dtype="int8")
     report = door.report(model)
     assert report.swapped == ["fine"]
     why = {one.name: one.why for one in report}
     assert "subclass" in why["mine"] and "parametrisation" in why["weird"] and "weight norm" in why["older"]
-    assert "TorchScript" in why["script"]
+    assert "TorchScript" in why["script"] and "forward" in why["own"]
     assert repr(report).splitlines()[:2] == [
-        "Report: 1 of 5 recurrent layers swapped",
+        "Report: 1 of 6 recurrent layers swapped",
         "  fine: LSTM: runs in fusedlstm in int8",
     ]
 
@@ -212,6 +214,25 @@ def test_weights_that_become_computed_run_the_original(lstm, how):
     assert not ran_here(lstm)
     assert largest_difference(door.restore(lstm)(X), found) == 0
     assert isinstance(lstm, nn.LSTM)
+
+
+class Doubled(nn.Module):
+    def forward(self, tensor):
+        return 2 * tensor
+
+
+@pytest.mark.usefixtures("no_grad")
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"])
+def test_any_parameter_may_become_computed(kind):
+    names = [name for name, _ in (getattr(nn, kind)(4, 3) if "Cell" in kind else nn.LSTM(4, 3, 2)).named_parameters()]
+    for name in names:
+        module = getattr(nn, kind)(4, 3, *([] if "Cell" in kind else [2])).eval()
+        swapped, x = door.accelerate(copy.deepcopy(module)), X[0] if "Cell" in kind else X
+        swapped(x)
+        for one in (module, swapped):
+            nn.utils.parametrize.register_parametrization(one, name, Doubled())
+        assert largest_difference(swapped(x), module(x)) == 0
+        assert not ran_here(swapped)
 
 
 @pytest.mark.usefixtures("no_grad")
