@@ -96,7 +96,7 @@ class Accelerated:
         )
 
     def _needs(self, name: str) -> bool:
-        """Whether a parameter that is not there is computed in each call, or missing; the biases of a cell may be None."""
+        """Whether one that is not there is computed in each call, or missing; biases of a cell may be None."""
         return name.startswith("weight") or name not in self._parameters
 
     def _run(self, packed: Any, x: Any, hx: Any) -> Any:
