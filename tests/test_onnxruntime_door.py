@@ -124,7 +124,7 @@ def test_a_whole_model_has_our_bits(tmp_path):
 def left(tmp_path, inputs=("x", "w", "r", "b"), graph_inputs=(), constants=(), **attributes):
     rng = np.random.default_rng(0)
     all_constants = {"w": draw(rng, 1, 16, 3), "r": draw(rng, 1, 16, 4), "b": draw(rng, 1, 32), **dict(constants)}
-    node = helper.make_node("LSTM", list(inputs), ["y"], name="rnn", hidden_size=4, **attributes)
+    node = helper.make_node("LSTM", list(inputs), ["y"], name="rnn", **{"hidden_size": 4, **attributes})
     path = file_of(tmp_path / "a.onnx", [node], [("x", F, ["t", "n", 3])], ["y"], all_constants, graph_inputs)
     done = door.rewrite(path, tmp_path / "b.onnx")
     assert done.replaced == [] and onnx.load(tmp_path / "b.onnx").graph.node[0].domain == ""
@@ -140,6 +140,10 @@ def test_what_is_not_ours_is_left_and_named(tmp_path):
     assert left(tmp_path, ("x", "w", "r", "b", "", "", "", "p"), constants=peepholes) == "peepholes (P)"
     assert left(tmp_path, graph_inputs=[("r", F, [1, 16, 4])]) == "R is no constant"  # a caller may give another one
     assert left(tmp_path, constants=[("w", np.zeros((1, 16, 3)))]) == "W is of DOUBLE, not FLOAT"
+    for name, shape in (("w", (16, 3)), ("w", (1, 0, 3)), ("r", (1, 16, 5)), ("r", (2, 16, 4)), ("b", (1, 16))):
+        why = left(tmp_path, constants=[(name, np.zeros(shape, np.float32))])
+        assert why.startswith(f"{name.upper()}: expected shape") and why.endswith(f"found {shape}")
+    assert left(tmp_path, hidden_size=8) == "W: expected shape (1, 32, 3), found (1, 16, 3)"
 
 
 def test_lstms_in_bodies_are_left_and_named(tmp_path):

@@ -7,7 +7,8 @@ session needs to run them::
     options.register_custom_ops_library(fusedlstm.onnxruntime.library())
     session = onnxruntime.InferenceSession("fast.onnx", options)
 
-Weights are packed once, when the session is made; states and lengths go in and out as before. Threads are those of
+Weights are packed once, when the session is made; states and lengths go in and out as before, but for a row of
+length 0, which keeps the state that it was given, where ONNX Runtime gives zeros. Threads are those of
 `fusedlstm.set_num_threads`. Needs ONNX Runtime 1.17 or newer, and onnx for `rewrite`.
 """
 
@@ -154,6 +155,9 @@ def _unsuited(node: NodeProto, constants: _Constants) -> str:
     way = said.get("direction", b"forward").decode()
     if way not in ("forward", "reverse", "bidirectional"):
         return f"direction={way}"
+    fault = _misfit(given, constants, 2 if way == "bidirectional" else 1, said.get("hidden_size"))
+    if fault:
+        return fault
     usual = ["sigmoid", "tanh", "tanh"] * (2 if way == "bidirectional" else 1)
     names = [one.decode() for one in said.pop("activations", [])]
     if names and [one.lower() for one in names] != usual:
@@ -161,6 +165,19 @@ def _unsuited(node: NodeProto, constants: _Constants) -> str:
     for name, value in said.items():
         if name not in FREE and value not in (0, 0.0):
             return f"{name}={value!r}"
+    return ""
+
+
+def _misfit(given: dict[str, str], constants: _Constants, directions: int, hidden: int | None) -> str:
+    """Which weights are not of the shape that ONNX says; empty: all are."""
+    sizes = constants.sizes_of(given["R"])
+    hidden = sizes[-1] if hidden is None and sizes else hidden
+    features = constants.sizes_of(given["W"])[-1:]
+    wanted = {"W": (directions, 4 * (hidden or 0), *features), "R": (directions, 4 * (hidden or 0), hidden)}
+    wanted["B"] = (directions, 8 * (hidden or 0))
+    for name, shape in wanted.items():
+        if given.get(name) and (constants.sizes_of(given[name]) != shape or 0 in shape[:2]):
+            return f"{name}: expected shape {shape}, found {constants.sizes_of(given[name])}"
     return ""
 
 

@@ -102,6 +102,24 @@ def test_changed_weights_are_noticed():
 
 
 @pytest.mark.skipif(os.environ["KERAS_BACKEND"] != "torch", reason="takes gradients as PyTorch does")
+def test_changed_options_are_noticed():
+    model = model_of(layers.LSTM(4, return_sequences=True))
+    (layer,) = model.layers
+    before, own = flat(door.accelerate(model)(X)), layer.cell.activation
+    layer.go_backwards = True
+    backwards = flat(model(X))
+    assert "changed since" in door.report(model)[0].why
+    layer.go_backwards, layer.cell.activation = False, keras.activations.relu
+    relu = flat(model(X))
+    layer.cell.activation = own
+    np.testing.assert_array_equal(flat(model(X))[0], before[0])
+    door.restore(model)
+    layer.cell.activation = keras.activations.relu
+    np.testing.assert_array_equal(flat(model(X))[0], relu[0])
+    layer.go_backwards, layer.cell.activation = True, own
+    np.testing.assert_array_equal(flat(model(X))[0], backwards[0])
+
+
 def test_gradients_are_keras_s():
     import torch
 

@@ -87,16 +87,18 @@ def test_the_report_says_what_and_why():
         {"fine": nn.LSTM(2, 2), "mine": Mine(2, 2), "weird": weird, "older": older, "other": nn.Linear(2, 2)}
     )
     model["script"] = torch.jit.script(nn.GRU(2, 2))
+    model["own"] = nn.RNN(2, 2)
+    model["own"].forward = lambda x: 2 * x
     before = door.report(model)
-    assert not before.swapped and len(before) == 5
+    assert not before.swapped and len(before) == 6
     door.accelerate(model, dtype="int8")
     report = door.report(model)
     assert report.swapped == ["fine"]
     why = {one.name: one.why for one in report}
     assert "subclass" in why["mine"] and "parametrisation" in why["weird"] and "weight norm" in why["older"]
-    assert "TorchScript" in why["script"]
+    assert "TorchScript" in why["script"] and "forward" in why["own"]
     assert repr(report).splitlines()[:2] == [
-        "Report: 1 of 5 recurrent layers swapped",
+        "Report: 1 of 6 recurrent layers swapped",
         "  fine: LSTM: runs in fusedlstm in int8",
     ]
 
@@ -182,6 +184,20 @@ def test_changed_weights_are_noticed(lstm, change):
 
 
 @pytest.mark.usefixtures("no_grad")
+def test_weights_that_are_transposed_where_they_lie_are_noticed():
+    module = door.accelerate(nn.RNN(4, 4).eval())
+    for _ in range(2):
+        module(X)
+        module.weight_hh_l0.data = module.weight_hh_l0.data.T
+        assert largest_difference(module(X), plain(module)) <= 1e-6
+    turned = {"weight_ih_l0": module.weight_ih_l0.T}
+    found = torch.func.functional_call(module, turned, (X,))
+    assert ran_here(module)
+    door.restore(module)
+    assert largest_difference(found, torch.func.functional_call(module, turned, (X,))) <= 1e-6
+
+
+@pytest.mark.usefixtures("no_grad")
 def test_what_nobody_counts(lstm):
     """A number of a tensor, written through `.data`: found when the mode changes, or where it is said."""
     lstm(X)
@@ -212,6 +228,25 @@ def test_weights_that_become_computed_run_the_original(lstm, how):
     assert not ran_here(lstm)
     assert largest_difference(door.restore(lstm)(X), found) == 0
     assert isinstance(lstm, nn.LSTM)
+
+
+class Doubled(nn.Module):
+    def forward(self, tensor):
+        return 2 * tensor
+
+
+@pytest.mark.usefixtures("no_grad")
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"])
+def test_any_parameter_may_become_computed(kind):
+    names = [name for name, _ in (getattr(nn, kind)(4, 3) if "Cell" in kind else nn.LSTM(4, 3, 2)).named_parameters()]
+    for name in names:
+        module = getattr(nn, kind)(4, 3, *([] if "Cell" in kind else [2])).eval()
+        swapped, x = door.accelerate(copy.deepcopy(module)), X[0] if "Cell" in kind else X
+        swapped(x)
+        for one in (module, swapped):
+            nn.utils.parametrize.register_parametrization(one, name, Doubled())
+        assert largest_difference(swapped(x), module(x)) == 0
+        assert not ran_here(swapped)
 
 
 @pytest.mark.usefixtures("no_grad")
@@ -324,6 +359,14 @@ def test_bad_input_is_pytorch_s_to_refuse(lstm):
             lstm(*arguments)
         assert str(found.value) == str(wanted.value)
     assert largest_difference(lstm(X[:, :0]), original(X[:, :0])) == 0
+    for gru in (nn.GRU(4, 3).eval(), nn.RNN(4, 3, batch_first=True).eval()):
+        swapped = door.accelerate(copy.deepcopy(gru))
+        for x in (X[:0] if not gru.batch_first else X[:, :0], X[:0, 0], X[0, 0], X[None], X[..., :2]):
+            with pytest.raises((RuntimeError, ValueError)) as wanted:
+                gru(x)
+            with pytest.raises(wanted.type) as found:
+                swapped(x)
+            assert str(found.value) == str(wanted.value)
     for function in (door.accelerate, door.restore, door.report, door.refresh):
         with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module, found int"):
             function(3)

@@ -17,7 +17,7 @@ def swap(layer: Any, loop: Loop) -> None:
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def call(inputs: Any, mask: Any = None, training: Any = None, initial_state: Any = None, **more: Any) -> Any:
         given = {"mask": mask, "training": training, "initial_state": initial_state, **more}
-        loop.why = _why(tf, layer, inputs, given)
+        loop.why = loop.changed or _why(tf, layer, inputs, given)
         if loop.why:
             return original(inputs, **given)
         if isinstance(mask, (list, tuple)):

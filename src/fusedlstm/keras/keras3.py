@@ -20,7 +20,7 @@ def swap(layer: Any, loop: Loop) -> None:
         if keras.tree.is_nested(mask):
             mask = mask[0]
         states = keras.tree.flatten(initial_state)
-        loop.why = _why(keras, call, sequences, states, mask, training)
+        loop.why = loop.changed or _why(keras, call, sequences, states, mask, training)
         if loop.why:
             return original(sequences, initial_state, mask, training=training)
         masks = [] if mask is None else [mask]

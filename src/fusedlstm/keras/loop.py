@@ -48,10 +48,20 @@ class Loop:
             raise ValueError("a ConvLSTM runs in float32 alone")
         self.cells: list[Any] = list(getattr(layer.cell, "cells", [layer.cell]))
         held = [np.asarray(one, np.float32) for cell in self.cells for one in cell.get_weights()]
+        self._options = self._said()
         self._engine: Any = None
         self._held: list[Array] = []
         if not _same(self._like, self._weights(held)):
             raise ValueError("its weights are laid out in another way")
+
+    @property
+    def changed(self) -> str:
+        """Why the original has to run: an option that is another one than it was; empty where none is."""
+        return "" if self._said() == self._options else "an option of the layer was changed since; accelerate it again"
+
+    def _said(self) -> list[Any]:
+        names = ("activation", "recurrent_activation", "use_bias")
+        return [self.layer.go_backwards, *(getattr(cell, name, None) for cell in self.cells for name in names)]
 
     @property
     def variables(self) -> list[Any]:

@@ -13,7 +13,7 @@ from .exchange import HALVES, RefusedError
 from .packs import Tensors
 
 Seen = list[int]
-_VERSION, _PLACE = attrgetter("_version"), torch.Tensor.data_ptr
+_VERSION, _PLACE, _LAID = attrgetter("_version"), torch.Tensor.data_ptr, torch.Tensor.stride
 _DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: None}
 
 
@@ -51,7 +51,7 @@ class Fused:
 
     def forget(self) -> None:
         """Pack again at the next call."""
-        self._ready: tuple[Seen, Any, list[Any], list[int], Any] = ([-1], None, [], [], None)
+        self._ready: tuple[Seen, Any, list[Any], list[int], Any, Any] = ([-1], None, [], [], None, None)
 
     def of(self, parameters: Tensors, pack: Callable[[Tensors, Any, Any], Any]) -> Any:
         """The packed form of these tensors.
@@ -61,7 +61,7 @@ class Fused:
         RefusedError
             They cannot be packed.
         """
-        seen, packed, probes, numbers, _ = self._ready
+        seen, packed, probes, numbers, laid, _ = self._ready
         tensors: Iterable[Any] = parameters.values()
         try:
             now = [*map(_VERSION, tensors), *map(_PLACE, tensors)]
@@ -71,7 +71,8 @@ class Fused:
         except RuntimeError:
             raise RefusedError("weights whose changes PyTorch does not count, made in inference mode") from None
         threads = self.threads or torch.get_num_threads()
-        if now == seen and [one.value for one in probes] == numbers:
+        same = now == seen and [one.value for one in probes] == numbers
+        if same and (laid is None or [*map(_LAID, tensors)] == laid):
             if packed.threads != threads:
                 packed.use(threads)
             return packed
@@ -82,8 +83,11 @@ class Fused:
         packed = pack(copies, dtype, self.products if self.dtype else None)
         packed.use(threads)
         probes = [_probe(one) for one in held.values() if one.dim() > 1 and one.numel()]
+        # Square ones may have been transposed where they lie.
+        square = any(one.dim() == 2 and one.shape[0] == one.shape[1] for one in held.values())
+        laid = [*map(_LAID, tensors)] if square else None
         # The tensors are kept, so that none of other values can lie where they lay, with the same count of changes.
-        self._ready = (now, packed, probes, [one.value for one in probes], held)
+        self._ready = (now, packed, probes, [one.value for one in probes], laid, held)
         return packed
 
 

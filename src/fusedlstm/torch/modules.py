@@ -85,7 +85,8 @@ class Accelerated:
 
     def _pack(self, tensors: Tensors, dtype: Any, products: Any) -> Any:
         names = [name for name in self.names if name in tensors]
-        if len(names) != len(tensors):
+        lacking = [name for name in self.names if name not in tensors and self._needs(name)]
+        if lacking or len(names) != len(tensors):
             raise RefusedError(f"parameters {', '.join(tensors)}: expected {', '.join(self.names)}")
         ordered = {name: tensors[name] for name in names}
         return (
@@ -93,6 +94,10 @@ class Accelerated:
             if self.kind == "lstm"
             else PackedRNN(self.kind, ordered, dtype, products)
         )
+
+    def _needs(self, name: str) -> bool:
+        """Whether one that is not there is computed in each call, or missing; biases of a cell may be None."""
+        return name.startswith("weight") or name not in self._parameters
 
     def _run(self, packed: Any, x: Any, hx: Any) -> Any:
         raise NotImplementedError

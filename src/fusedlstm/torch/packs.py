@@ -108,6 +108,8 @@ class PackedRNN:
             axis = 0 if batch_first else 1
             y, h = self.run(x.unsqueeze(axis), [one.unsqueeze(1) for one in states], lengths, batch_first)
             return y.squeeze(axis), h.squeeze(1)
+        if x.dim() != 3 or not x.shape[1 if batch_first else 0]:
+            raise ValueError(f"input: expected 2 or 3 axes and at least one step, found shape {tuple(x.shape)}")
         key = batch_first, lengths is not None, self.threads
         model = self._models.get(key)
         if model is None:

@@ -133,6 +133,8 @@ def _refusal(module: Any) -> str:
     """Why a module is not swapped; empty where it is."""
     if torch.nn.utils.parametrize.is_parametrized(module):
         return "its weights are computed in each call (a parametrisation)"
+    if "forward" in vars(module):
+        return "its forward is not that of its class"
     if type(module) in _SWAPS:
         names = modules.names_of(module)
         if [name for name, one in module._parameters.items() if one is not None and name not in names]:
