@@ -8,17 +8,16 @@ import sys
 import numpy as np
 import pytest
 from conftest import random_weights
+from copied import X, used
 
 import fusedlstm as fl
 
 RNG = np.random.default_rng(7)
-X = RNG.standard_normal((3, 11, 6)).astype(np.float32)
 FORWARD = random_weights(RNG, 6, 20, layers=2, batch_first=True)
 BOTH = random_weights(RNG, 6, 20, layers=2, directions=2, batch_first=True)
 CONV = fl.ConvLSTMWeights(
     RNG.standard_normal((8, 3, 3, 2)).astype(np.float32) / 4, RNG.standard_normal((8, 3, 3, 2)).astype(np.float32) / 4
 )
-FRAMES = RNG.standard_normal((1, 4, 5, 6, 2)).astype(np.float32)
 
 
 def model():
@@ -42,19 +41,6 @@ THINGS = {
     "Stream": lambda: begun(fl.LSTM(FORWARD).stream()),
     "Model's stream": lambda: begun(model().stream()),
 }
-
-
-def flat(made):
-    return [one for part in made for one in flat(part)] if isinstance(made, (tuple, list)) else [np.array(made)]
-
-
-def used(thing):
-    """What it gives, as bytes; streams go on from where they are."""
-    if hasattr(thing, "process"):
-        made = thing.process(X[:1, 5:])
-    else:
-        made = thing(FRAMES if isinstance(thing, fl.ConvLSTM) else X)
-    return [(one.shape, one.tobytes()) for one in flat(made)]
 
 
 @pytest.fixture(params=THINGS)
@@ -97,7 +83,7 @@ def workers(request):
 
 
 def test_in_another_process(thing, workers):
-    made = workers.apply_async(used, (thing,)).get(timeout=120)
+    made = workers.apply_async(used, (thing,)).get(timeout=60)
     assert made == used(thing)
 
 
