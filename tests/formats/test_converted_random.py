@@ -62,8 +62,12 @@ def interpreted(data, inputs):
 @pytest.mark.skipif(not LITERT, reason="needs LiteRT")
 @pytest.mark.parametrize("batch", [None, 1, 2])
 def test_tflite(keras, batch):
-    """Files with operators of TensorFlow's own (Flex) load; LiteRT runs the others."""
-    compared, failed = 0, []
+    """Files with operators of TensorFlow's own (Flex) load; LiteRT runs the others.
+
+    Zeros that begin two layers become one tensor, which a fused operator then keeps as its state: the other layer would
+    begin where this one ended. Such a file is refused.
+    """
+    compared, shared, failed = 0, 0, []
     for k, model, given in keras_random.models(keras, COUNT, 10, batch=batch):
         try:
             data = lite(model, lower=bool(k % 3))
@@ -79,10 +83,13 @@ def test_tflite(keras, batch):
                 continue
             close([found[name] for name in wanted], wanted.values())
         except Exception as error:
+            if isinstance(error, fl.FormatError) and "no data or a variable" in str(error):
+                shared += 1
+                continue
             failed.append(f"model {k}: {[type(one).__name__ for one in model.layers]}: {error!r}")
         compared += 1
     assert not failed, "\n".join(failed)
-    assert compared > COUNT / 4
+    assert compared > COUNT / 4 and shared <= COUNT / 16
     print(f"{compared} models were compared")
 
 

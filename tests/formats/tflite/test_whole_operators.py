@@ -364,6 +364,35 @@ def test_padding():
     check("MIRROR_PAD", [X, (pads,)], np.pad(X, pads, "symmetric"), options=(77, {0: ("b", 1)}))
 
 
+@pytest.mark.parametrize("corners, centres", [(False, False), (False, True), (True, False)])
+@pytest.mark.parametrize("size", [(10, 6), (3, 2), (7, 1), (5, 4)])
+def test_frames_of_another_size(size, corners, centres):
+    """As TensorFlow's gen_image_ops documents; LiteRT's own numbers are what is compared as well."""
+    frames = random(2, 5, 4, 3)
+
+    def places(new, old):
+        at = np.arange(new) + (0.5 if centres else 0)
+        return at * ((old - 1) / (new - 1) if corners and new > 1 else old / new)
+
+    rows, columns = (places(new, old) for new, old in zip(size, (5, 4)))
+    nearest = [
+        np.clip(np.floor(at + 0.5) if corners else np.floor(at), 0, old - 1).astype(int)
+        for at, old in ((rows, 5), (columns, 4))
+    ]
+    given = [frames, ints(*size)]
+    wanted = frames[:, nearest[0]][:, :, nearest[1]]
+    check("RESIZE_NEAREST_NEIGHBOR", given, wanted, options=(74, {0: ("b", corners), 1: ("b", centres)}))
+
+    def blend(x, at, old, axis):
+        at = np.clip(at - (0.5 if centres else 0), 0, old - 1)
+        low = np.floor(at).astype(int)
+        part = (at - low).reshape([-1 if k == axis else 1 for k in range(4)])
+        return x.take(low, axis) * (1 - part) + x.take(np.minimum(low + 1, old - 1), axis) * part
+
+    wanted = blend(blend(frames.astype(float), rows, 5, 1), columns, 4, 2)
+    check("RESIZE_BILINEAR", given, wanted, options=(15, {2: ("b", corners), 3: ("b", centres)}))
+
+
 def test_shapes():
     check("SHAPE", [X], np.array(X.shape, np.int32), options=(55, {0: ("b", 2)}))
     check("RANK", [X], np.array(3, np.int32))

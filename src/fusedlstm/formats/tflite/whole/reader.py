@@ -21,6 +21,7 @@ from . import (
     pooling,
     recurrent,
     reductions,
+    resizing,
     shapes,
     variables,
 )
@@ -33,7 +34,7 @@ __all__ = ["FAMILIES", "Reader", "read_graph"]
 
 FAMILIES = (
     *(convolution, elementwise, indexing, lists, loops, matrix, movement, normalisation, pooling, recurrent),
-    *(reductions, shapes, variables),
+    *(reductions, resizing, shapes, variables),
 )
 _INTEGERS = ("INT8", "UINT8", "INT16", "INT4")
 _MOST_OPERATORS = 20_000
