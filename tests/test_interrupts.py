@@ -44,6 +44,14 @@ def seconds_to_end(call, error=KeyboardInterrupt, number=signal.SIGINT):
         timer.join()
 
 
+@pytest.fixture(autouse=True)
+def keyboard():
+    """Python's own handler: who is started in the background of a shell has none."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def lstm():
     return fl.LSTM(random_weights(np.random.default_rng(0), 64, 256))
