@@ -90,6 +90,8 @@ class Stream:
             Another thread is in this stream.
         TypeError, ValueError
             Arrays that do not fit, or the stream was closed. The state is as before.
+        KeyboardInterrupt
+            Ctrl-C. The state is as before; what `out` holds is undefined.
         """
     def reset(self, rows: _Rows | None = None) -> None:
         """Back to the initial state: zeros, or what the model has learned.
