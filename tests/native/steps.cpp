@@ -71,7 +71,7 @@ class Trial {
   // A step of tensors, which are made in the order in which they stand; all of them are hashed afterwards.
   template <class Make>
   void run(const Tensors& tensors, Make make) {
-    Program program(0, memory_.size(), 0, {});
+    Program program(0, memory_.size(), 0, {}, 1);
     program.add(make(tensors));
     std::vector<void*> memory;
     for (std::vector<std::int64_t>& one : memory_) memory.push_back(one.data());
@@ -103,12 +103,12 @@ class Trial {
   std::vector<std::vector<std::int64_t>> memory_;  // of the next step's tensors
 };
 
-struct Windows {
+struct Slides {
   std::vector<Sliding> axes;
   Sizes outputs;
 };
-Windows any_windows(Trial& t, const Sizes& spatial) {
-  Windows found;
+Slides any_windows(Trial& t, const Sizes& spatial) {
+  Slides found;
   for (const std::ptrdiff_t length : spatial) {
     const Sliding one = {t.size(4), t.size(2), t.size(2), t.size(3) - 1, 1};
     found.axes.push_back(one);
@@ -171,7 +171,7 @@ void pools(Trial& t) {
   const Sizes spatial = any_space(t);
   const std::ptrdiff_t batch = t.size(2), channels = t.size(20);
   for (const Pooled kind : {Pooled::largest, Pooled::average, Pooled::norm}) {
-    const Windows windows = any_windows(t, spatial);
+    const Slides windows = any_windows(t, spatial);
     Pooling how;
     how.kind = kind;
     how.axes = windows.axes;
@@ -183,7 +183,7 @@ void pools(Trial& t) {
 
 void channels(Trial& t) {
   const Sizes spatial = any_space(t);
-  const Windows windows = any_windows(t, spatial);
+  const Slides windows = any_windows(t, spatial);
   const std::ptrdiff_t batch = t.size(2), beside = t.size(3), outputs = t.size(40);
   auto weights = std::make_shared<ChannelWeights>();
   weights->count = static_cast<std::size_t>(beside);
@@ -259,7 +259,7 @@ std::uint64_t product_bits(std::uint64_t seed, Precision precision) {
   Trial t(random);
   const bool slides = seed % 2 == 1;
   const Sizes spatial = any_space(t);
-  const Windows windows = slides ? any_windows(t, spatial) : Windows{{}, spatial};
+  const Slides windows = slides ? any_windows(t, spatial) : Slides{{}, spatial};
   const std::ptrdiff_t batch = t.size(2), seen = t.size(slides ? 40 : 300), made = t.size(150);
   std::ptrdiff_t inputs = seen;
   for (const Sliding& one : windows.axes) inputs *= one.kernel;
