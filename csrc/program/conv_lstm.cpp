@@ -47,11 +47,7 @@ class ConvLstmStep : public Step {
     Call& call = kept->call;
     call.x = frames(arrays_.x, memory);
     call.y = frames(arrays_.y, memory);
-    call.h_0 = arrays_.h_0 ? arrays_.h_0->at<float>(memory) : nullptr;
-    call.c_0 = arrays_.c_0 ? arrays_.c_0->at<float>(memory) : nullptr;
-    call.h_n = arrays_.h_n.at<float>(memory);
-    call.c_n = arrays_.c_n.at<float>(memory);
-    kept->run(memory);
+    kept->run(memory, arrays_);
   }
 
  private:

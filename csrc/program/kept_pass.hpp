@@ -21,7 +21,13 @@ struct KeptPass : Step::State {
     pass = layer.pass(call, std::move(rows), 1, true);
   }
 
-  void run(const Memory& memory) {
+  // x and y of the call are set; arrays: with the states before it, if there are any, and after it.
+  template <class Arrays>
+  void run(const Memory& memory, const Arrays& arrays) {
+    call.h_0 = arrays.h_0 ? arrays.h_0->template at<float>(memory) : nullptr;
+    call.c_0 = arrays.c_0 ? arrays.c_0->template at<float>(memory) : nullptr;
+    call.h_n = arrays.h_n.template at<float>(memory);
+    call.c_n = arrays.c_n.template at<float>(memory);
     const std::size_t threads = memory.threads == 0 ? num_threads() : memory.threads;
     if (worth_sharing && threads > 1) {
       layer.run(call, threads);

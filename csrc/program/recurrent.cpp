@@ -84,11 +84,7 @@ class LstmStep : public Step {
     if (!lengths_.read(memory, kept->lengths, call.lengths)) return;
     call.x = sequence(arrays_.x.at<float>(memory), arrays_.x.strides[0], arrays_.x.strides[1]);
     if (arrays_.y) call.y = sequence(arrays_.y->at<float>(memory), arrays_.y->strides[0], arrays_.y->strides[1]);
-    call.h_0 = arrays_.h_0 ? arrays_.h_0->at<float>(memory) : nullptr;
-    call.c_0 = arrays_.c_0 ? arrays_.c_0->at<float>(memory) : nullptr;
-    call.h_n = arrays_.h_n.at<float>(memory);
-    call.c_n = arrays_.c_n.at<float>(memory);
-    kept->run(memory);
+    kept->run(memory, arrays_);
   }
 
  private:
