@@ -17,6 +17,18 @@ void take(Model& model, const py::tuple& x, const py::tuple& index, const py::tu
   model.add(take_step(model.tensor(x, false), model.tensor(index, false), model.tensor(y, true), picking_from(picking)));
 }
 
+std::shared_ptr<PackedTable> table_from(const Floats& rows, const std::string& dtype, const std::string& products) {
+  if (rows.ndim() != 2 || rows.shape(0) < 1 || rows.shape(1) < 1)
+    throw std::invalid_argument("table: expected (count, width)");
+  return std::const_pointer_cast<PackedTable>(pack_table(rows.data(), static_cast<std::size_t>(rows.shape(0)),
+                                                         static_cast<std::size_t>(rows.shape(1)),
+                                                         precision_of(dtype, products)));
+}
+
+void lookup(Model& model, std::shared_ptr<PackedTable> table, const py::tuple& index, const py::tuple& y) {
+  model.add(lookup_step(std::move(table), model.tensor(index, false), model.tensor(y, true)));
+}
+
 void put(Model& model, const py::tuple& index, const py::tuple& updates, const py::tuple& y, const py::tuple& picking,
          const std::string& reduction) {
   model.add(put_step(model.tensor(index, false), model.tensor(updates, false), model.tensor(y, true), picking_from(picking),
@@ -67,7 +79,11 @@ void dynamic(Model& model, const py::tuple& x, const py::tuple& y, const py::tup
 
 }  // namespace
 
-void bind_data_steps(ModelClass& model) {
+void bind_data_steps(py::module_& module, ModelClass& model) {
+  py::class_<PackedTable, std::shared_ptr<PackedTable>>(module, "PackedTable",
+                                                        "Rows (count, width) that are looked up, packed once.")
+      .def(py::init(&table_from), py::arg("rows"), py::arg("dtype"), py::arg("products"));
+  model.def("lookup", &lookup, py::arg("table").none(false), py::arg("index"), py::arg("y"));
   model.def("take", &take).def("put", &put).def("scan", &scan).def("top", &top).def("matmul", &matmul);
   model.def("dequantise", &dequantise).def("quantise", &quantise).def("requantise", &requantise).def("dynamic", &dynamic);
 }

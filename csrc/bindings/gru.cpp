@@ -9,8 +9,6 @@ using namespace fusedlstm;
 
 namespace {
 
-using Floats = py::array_t<float, py::array::c_style>;
-
 struct Weights {
   Floats weight_ih, weight_hh;
   std::optional<Floats> bias_ih, bias_hh;

@@ -13,8 +13,6 @@ using namespace fusedlstm;
 
 namespace {
 
-using Floats = py::array_t<float, py::array::c_style>;
-
 constexpr std::size_t most_rank = 64;  // NumPy's
 
 Element element_from(const std::string& code) {
@@ -199,7 +197,7 @@ void bind_program(py::module_& module) {
   bind_call(module);
   bind_live(module);
   bind_batch(module);
-  bind_data_steps(model);
+  bind_data_steps(module, model);
   bind_row_steps(model);
   bind_window_steps(module, model);
 }

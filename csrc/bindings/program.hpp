@@ -16,6 +16,7 @@
 // Flags of arrays that are read where they lie.
 constexpr int whole = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
 
+using Floats = py::array_t<float, py::array::c_style>;
 std::vector<std::ptrdiff_t> numbers(const py::handle& tuple);
 // ((kernel, stride, dilation, before, spread) for each axis, "zeros", "reflect", "nearest" or "wrap")
 fusedlstm::Windowing windowing(const py::handle& said);
@@ -81,6 +82,6 @@ void bind_batch(py::module_& module);
 void bind_call(py::module_& module);
 void bind_live(py::module_& module);
 void bind_gru(py::module_& module, ModelClass& model);
-void bind_data_steps(ModelClass& model);
+void bind_data_steps(py::module_& module, ModelClass& model);
 void bind_row_steps(ModelClass& model);
 void bind_window_steps(py::module_& module, ModelClass& model);

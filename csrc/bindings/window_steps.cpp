@@ -42,7 +42,6 @@ std::optional<Activation> maybe_activation(const py::handle& said) {
 
 namespace {
 
-using Floats = py::array_t<float, py::array::c_style>;
 using Wholes = py::array_t<std::int64_t, py::array::c_style>;
 
 // how: (slidings, (counted before, counted after) for each axis, p of a norm, least whole number)

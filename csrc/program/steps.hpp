@@ -44,8 +44,18 @@ std::unique_ptr<Step> activation_step(const Activation& activation, const Tensor
 struct Picking {
   std::vector<std::ptrdiff_t> indices, picked;
 };
+constexpr const char* index_out_of_range = "expected indices within the tensor, found one that is out of range";
 // y = x[index]. Indices count from the end below 0; one that is out of range is a fault.
 std::unique_ptr<Step> take_step(const Tensor& x, const Tensor& index, const Tensor& y, const Picking& picking);
+// The same of the rows of a table of weights: y (index..., width). See lookup.cpp.
+struct PackedTable {
+  Precision precision;
+  std::size_t count, width, row_bytes;
+  Buffer rows;  // each as a panel of one output
+};
+// Throws std::invalid_argument for float32, which `take_step` reads as it is.
+std::shared_ptr<const PackedTable> pack_table(const float* table, std::size_t count, std::size_t width, Precision precision);
+std::unique_ptr<Step> lookup_step(std::shared_ptr<const PackedTable> table, const Tensor& index, const Tensor& y);
 // y[index] = updates, or reduced with what is there: "none", "add", "mul", "max" or "min"; with "skip" as "none", where an
 // index that is out of range puts nothing.
 std::unique_ptr<Step> put_step(const Tensor& index, const Tensor& updates, const Tensor& y, const Picking& picking,

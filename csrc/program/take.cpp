@@ -8,8 +8,6 @@ namespace fusedlstm {
 
 namespace {
 
-constexpr const char* out_of_range = "expected indices within the tensor, found one that is out of range";
-
 // What is walked over (`moved`), what is picked from (`whole`), and where an index leads in that.
 class Places {
  public:
@@ -107,7 +105,7 @@ class Take : public Step {
   void run(const Memory& memory, State*) const override {
     const bool fine = places_.each(memory, [&](char* to, const char* from, std::ptrdiff_t count, std::ptrdiff_t to_step,
                                                std::ptrdiff_t from_step) { line_(from, to, count, from_step, to_step); });
-    if (!fine) *memory.fault = out_of_range;
+    if (!fine) *memory.fault = index_out_of_range;
   }
 
  private:
@@ -177,7 +175,7 @@ class Put : public Step {
   void run(const Memory& memory, State*) const override {
     const bool fine = places_.each(memory, [&](const char* from, char* to, std::ptrdiff_t count, std::ptrdiff_t from_step,
                                                std::ptrdiff_t to_step) { line_(from, to, count, from_step, to_step); });
-    if (!fine && !skips_) *memory.fault = out_of_range;
+    if (!fine && !skips_) *memory.fault = index_out_of_range;
   }
 
  private:

@@ -89,6 +89,9 @@ def activate(activation: Activation, x: _Floats) -> _Floats: ...
 class PackedWeights:
     def __init__(self, matrix: _Floats, bias: _Floats | None, dtype: str, products: str) -> None: ...
 
+class PackedTable:
+    def __init__(self, rows: _Floats, dtype: str, products: str) -> None: ...
+
 class Program:
     def __init__(
         self,

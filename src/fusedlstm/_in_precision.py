@@ -23,9 +23,9 @@ class InPrecision:
     threads: int | None
 
     def astype(self, dtype: npt.DTypeLike, products: str | None = None, *, keep: Sequence[str] = ()) -> Model:
-        """Round the weights of LSTMs, GRUs, dense layers and convolutions: less memory to read, so faster.
+        """Round the weights of LSTMs, GRUs, dense layers, convolutions and embeddings: less memory to read, so faster.
 
-        Biases, embeddings, normalisations and convolutions of few outputs in each group stay float32; so does what is
+        Biases, normalisations and convolutions of few outputs in each group stay float32; so does what is
         computed, unless `products` says otherwise.
 
         Parameters

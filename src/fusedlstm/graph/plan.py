@@ -13,7 +13,7 @@ from .. import _core
 from ..errors import FormatError
 from .graph import Graph, Node
 from .operators import OPERATORS, Array
-from .precision import FLOAT32, Precision
+from .precision import FLOAT32, Precision, is_table
 from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of, order_of, place, same_place
 
 MOST_PLACES = 1 << 26
@@ -123,6 +123,18 @@ class Plan:
             return _core.PackedWeights(precision.rows(node, matrix), bias, *precision.of(node))
 
         return self.packed.get((*key, *precision.of(node)), pack, *arrays)
+
+    def table(self, node: Node) -> _core.PackedTable | None:
+        """What a node looks up rows in, if that is held in less than float32."""
+        precision, held = self.packed.precision, self.constants.get(node.inputs[0])
+        if held is None or not is_table(node, held) or not held.size or precision.of(node)[0] == "float32":
+            return None
+
+        def pack() -> _core.PackedTable:
+            return _core.PackedTable(precision.rows(node, held), *precision.of(node))
+
+        found: _core.PackedTable = self.packed.get(("table", *precision.of(node)), pack, held)
+        return found
 
     def shape(self, name: str) -> Sizes:
         """The shape of a tensor."""

@@ -74,5 +74,13 @@ def expect_names(graph: Graph, keep: Iterable[str]) -> None:
             raise ValueError(f"keep: expected a node with weights, of {names or 'none'}; found {one!r}")
 
 
+def is_table(node: Node, held: Array | None) -> bool:
+    """Whether a node looks up rows of weights, `held` being the constant that it picks from: an embedding."""
+    table = node.op == "Gather" and held is not None and held.ndim == 2 and held.dtype == np.float32
+    return table and node.attributes["axis"] in (0, -2)
+
+
 def _weighted(graph: Graph) -> Iterator[Node]:
-    return (node for _, node in graph.walk() if node.op in WEIGHTED)
+    for inside, node in graph.walk():
+        if node.op in WEIGHTED or is_table(node, inside.constants.get(node.inputs[0]) if node.inputs else None):
+            yield node

@@ -25,6 +25,10 @@ def _gather(plan: Plan, node: Node) -> None:
         plan.alias(node.outputs[0], reshaped(plan, part, plan.shape(node.outputs[0])))
         return
     indices, rank = plan.read(node.inputs[1]), len(x.shape)
+    table = plan.table(node)
+    if table is not None:
+        plan.emit("lookup", table, indices, plan.write(node.outputs[0]))
+        return
     more = len(indices.shape)
     picked = [*range(axis), -1, *range(axis + more, rank - 1 + more)]
     plan.emit("take", x, indices, plan.write(node.outputs[0]), (tuple(range(axis, axis + more)), tuple(picked)))
