@@ -15,7 +15,8 @@ from ._model_parts import held
 from .errors import FormatError
 from .graph import specialise
 from .graph.live import TIME, Chunk, Flow, Walk
-from .graph.plan import Packed, plan
+from .graph.packed import Packed
+from .graph.plan import plan
 
 if TYPE_CHECKING:
     from .model import Model

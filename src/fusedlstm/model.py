@@ -20,7 +20,8 @@ from ._memory import ModelFromMemory
 from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
 from .graph import Graph, deciding_inputs, simplify, single, specialise
-from .graph.plan import Packed, plan
+from .graph.packed import Packed
+from .graph.plan import plan
 from .model_stream import ModelStream
 from .time_stream import TimeStream
 

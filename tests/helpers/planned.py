@@ -4,7 +4,8 @@ import numpy as np
 
 import fusedlstm.graph.lowering  # noqa: F401
 from fusedlstm.graph import evaluate
-from fusedlstm.graph.plan import Packed, plan
+from fusedlstm.graph.packed import Packed
+from fusedlstm.graph.plan import plan
 from fusedlstm.graph.specialise import deciding_inputs, specialise
 
 HELD = {"f": np.float32, "b": np.bool_}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,50 +13,13 @@ from .. import _core
 from ..errors import FormatError
 from .graph import Graph, Node
 from .operators import OPERATORS, Array
-from .precision import FLOAT32, Precision, is_table
+from .packed import Packed
+from .precision import is_table
 from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of, order_of, place, same_place
 
 MOST_PLACES = 1 << 26
 """Elements of a constant, or places along an axis, that the shapes of a call may have made when it is planned."""
-_VALUES = 8
-"""Values of a constant, one for each shape of a call, whose packed form is kept."""
 _NUMPY = {"f": np.float32, "i": np.int64, "b": np.bool_}
-
-
-class Packed:
-    """Weights that were packed for one model; all its plans share them.
-
-    Parameters
-    ----------
-    precision : Precision, optional
-        What they are held in.
-    threads : int, optional
-        What the model's programs may use. Default: as many as the process has set.
-    """
-
-    def __init__(self, precision: Precision = FLOAT32, threads: int | None = None) -> None:
-        self.precision, self.threads = precision, threads
-        self._made: dict[Any, tuple[tuple[tuple[Array | None, ...], Any], ...]] = {}
-
-    def get(self, key: Any, make: Callable[..., Any], *arrays: Array | None) -> Any:
-        """What is packed of some arrays under a key, made when it is first asked for.
-
-        A constant may have another value in another plan, if it follows from the shapes of the call.
-        """
-        entries = self._made.get(key, ())
-        for held, found in entries:
-            if all(map(_same, held, arrays)):
-                return found
-        made = make()
-        self._made[key] = (*entries[1 - _VALUES :], (arrays, made))  # other threads may look at those of before
-        return made
-
-
-def _same(one: Array | None, other: Array | None) -> bool:
-    """Whether two constants are the same to the bit."""
-    if one is other or one is None or other is None:
-        return one is other
-    return bool(one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes())
 
 
 class Plan:
@@ -326,4 +289,4 @@ def plan(graph: Graph, packed: Packed) -> tuple[_core.Program, Sequence[Node]]:
     return made.build(), made.nodes
 
 
-__all__ = ["Mapping", "Packed", "Plan", "plan"]
+__all__ = ["Plan", "plan"]
