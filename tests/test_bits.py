@@ -49,6 +49,30 @@ def test_a_row_in_a_large_batch(seed):
     assert as_bytes(lstm(x[b])) == as_bytes((y[b], (h[:, b], c[:, b])))
 
 
+@settings(deadline=None, max_examples=80)
+@given(seed=seeds)
+def test_one_row_that_is_projected_while_weights_are_read(seed):
+    """What one row of a larger layer does by itself (kernels/reading.inl.hpp), rows side by side do not."""
+    rng = np.random.default_rng(seed)
+    hidden, time = int(rng.choice([48, 63, 64, 70, 100, 128, 130, 200, 240])), int(rng.integers(6, 90))
+    inputs = int(rng.integers(hidden // 2, 2 * hidden))
+    proj = int(rng.integers(0, 2)) * int(rng.integers(hidden // 2, hidden))
+    weights = random_weights(rng, inputs, hidden, int(rng.integers(1, 3)), int(rng.integers(1, 3)), proj)
+    lstm = fl.LSTM(weights).astype(str(rng.choice(["float32", "float32", "float16", "bfloat16"])))
+    x = rng.standard_normal((3, time, inputs)).astype(np.float32)
+    y, (h, c) = lstm(x)
+    before = fl.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            fl.set_num_threads(count)
+            assert as_bytes(lstm(x[1])) == as_bytes((y[1], (h[:, 1], c[:, 1])))
+    finally:
+        fl.set_num_threads(before)
+    lengths = [time, int(rng.integers(0, time)), int(rng.integers(0, 9))]  # the rest of a long row runs alone
+    short, _ = lstm(x, lengths=lengths)
+    assert short[0].tobytes() == y[0].tobytes()
+
+
 @many
 @given(seed=seeds)
 def test_a_sequence_whole_or_in_chunks(seed):

@@ -16,6 +16,11 @@ constexpr std::size_t awaited_rows = 24;
 // Inputs this narrow cost less in the step than their pre-activations cost to store and load.
 constexpr std::size_t narrow_input = 4;
 
+// Weights that one step after the other finds in L1; there is nothing to be gained while they are read.
+constexpr std::size_t near_weights = 8 * 1024;
+// So many fit into a small L2 beside all else, and into a share of L3.
+constexpr std::size_t close_weights = 160 * 1024, far_weights = 3 * 512 * 1024;
+
 // Floats of member `id` of `size`, in whole cache lines.
 std::size_t share(std::size_t count, std::size_t id, std::size_t size) {
   constexpr std::size_t line = cache_line / sizeof(float);
@@ -68,7 +73,25 @@ void DirectionPass::run(std::size_t first, std::size_t last, const Ends& ends, c
 DirectionPass::Piece DirectionPass::piece_of(std::size_t first, std::size_t last, std::size_t active) const {
   const std::size_t count = last - first;
   const bool worth = packed_.input.inputs > narrow_input && count > 1 && count * active >= few_rows;
-  return {first, last, active, !plain() || worth};
+  const bool projected = !plain() || worth;
+  const std::size_t group = active == 1 && projected ? steps_ahead() : 0;
+  return {first, last, active, projected, group, count >= 2 * group && group > 0 ? count / group * group : 0};
+}
+
+// How many steps are projected together while the recurrent weights are read; 0: none. There must be something to wait for,
+// and enough to do meanwhile; and both matrices must have room in a cache, or else one drives the other out. The more there
+// is, the more rarely W should be read.
+std::size_t DirectionPass::steps_ahead() const {
+  const std::size_t own = 4 * c_row_ * packed_.recurrent.inputs, other = 4 * c_row_ * packed_.input.inputs;
+  if (!plain() || own <= near_weights || 2 * other < own || own + other > far_weights) return 0;
+  return rows_.kernels.ahead * (own + other <= close_weights ? 1 : 4);
+}
+
+// What is not projected while the recurrent weights are read: the first steps, and those that are too few at the end.
+void DirectionPass::project_ends(const Piece& piece, const RowView& in, const Hand& hand) const {
+  const std::size_t count = piece.last - piece.first, several = piece.group, rest = count - piece.reads;
+  project_ahead(piece, backward_ ? Span{count - several, count} : Span{0, several}, in, hand);
+  project_ahead(piece, backward_ ? Span{0, rest} : Span{piece.reads, count}, in, hand);
 }
 
 // As many steps at once as leave time to look who is there, and whether to stop.
@@ -77,7 +100,7 @@ void DirectionPass::run_piece(const Piece& piece, const Ends& ends, const Work& 
   if (rows_.longest == 1 && !work.crew.alone() && plain()) return run_single(piece, ends, work);
   const std::size_t rows = piece.projected ? count * piece.active : 0;
   std::size_t ahead = 0;
-  for (; work.crew.awaited() && rows - ahead > awaited_rows; ahead += awaited_rows)
+  for (; piece.reads == 0 && work.crew.awaited() && rows - ahead > awaited_rows; ahead += awaited_rows)
     work.crew.together(
         [&](Member& member) { project_ahead(piece, {ahead, ahead + awaited_rows}, ends.in, Hand(member, work.scratch)); });
   std::size_t done = 0;
@@ -85,7 +108,8 @@ void DirectionPass::run_piece(const Piece& piece, const Ends& ends, const Work& 
     const Span steps = next_steps(piece, done, work.crew);
     work.crew.together([&](Member& member) {
       const Hand hand(member, work.scratch);
-      if (done == 0) project_ahead(piece, {ahead, rows}, ends.in, hand);
+      if (done == 0 && piece.reads == 0) project_ahead(piece, {ahead, rows}, ends.in, hand);
+      if (done == 0 && piece.reads > 0) project_ends(piece, ends.in, hand);
       if (plain())
         run_plain(piece, steps, ends, hand);
       else
@@ -101,7 +125,10 @@ DirectionPass::Span DirectionPass::next_steps(const Piece& piece, std::size_t do
   const std::size_t inputs = shape_.output_size + (piece.projected ? 0 : shape_.input_size);
   const double step = 4.0 * static_cast<double>(piece.active * shape_.hidden_size * inputs);
   const double some = std::max(1.0, crew.stretch() / step);
-  return {done, some < static_cast<double>(count - done) ? done + static_cast<std::size_t>(some) : count};
+  if (some >= static_cast<double>(count - done)) return {done, count};
+  // Steps that are projected together are so by the same members.
+  const std::size_t several = piece.reads > 0 ? piece.group : 1;
+  return {done, std::min(count, done + round_up(static_cast<std::size_t>(some), several))};
 }
 
 // Call run(step) for one step after the other, or `stride` steps at once; in between the members meet.
@@ -188,6 +215,11 @@ Recurrence DirectionPass::recurrence(const Piece& piece, const Ends& ends, const
   r.rounded_h = {hand.rounded + rows_.most_ahead * rows_.rounded_bytes, rows_.rounded_bytes};
   r.start_row = piece.projected ? static_cast<std::ptrdiff_t>(z_row_) : 0;
   r.start_step = piece.projected ? sign * static_cast<std::ptrdiff_t>(piece.active * z_row_) : 0;
+  r.ahead.weights = packed_.input.weights.chars();
+  r.ahead.bias = packed_.input.bias.floats();
+  r.ahead.inputs = piece.reads > 0 ? packed_.input.inputs : 0;
+  r.ahead.group = piece.group;
+  r.ahead.last = piece.reads;
   r.h_in_row = h_row_;
   r.h_out_row = shape_.projected ? c_row_ : h_row_;
   r.c = c_;
@@ -207,6 +239,8 @@ void DirectionPass::go_to(const Step& step, Recurrence& r, const Piece& piece, c
   r.x_offset = ends.in.at(step.time);
   r.y_offset = ends.out.at(step.time);
   r.last_panel_first = (rows_.origin + step.time) % 2 == 1;
+  r.ahead.z = hand.z + (step.time - piece.first) * piece.active * z_row_;
+  r.ahead.done = backward_ ? piece.last - 1 - step.time : step.time - piece.first;
   r.start = piece.projected ? hand.z + (step.time - piece.first) * piece.active * z_row_ : packed_.input.bias.floats();
   for (std::size_t i = 0; i < 2; ++i) {
     r.h_in[i] = h_[(step.parity + i) % 2];

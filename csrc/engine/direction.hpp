@@ -88,10 +88,12 @@ class DirectionPass {
   std::size_t z_row() const { return z_row_; }
 
  private:
-  // Times [first, last), throughout which the first `active` rows run; projected: W x + b has been computed ahead.
+  // Times [first, last), throughout which the first `active` rows run; projected: W x + b is computed ahead; reads: of so
+  // many steps while the recurrent weights are read, group by group.
   struct Piece {
     std::size_t first, last, active;
     bool projected;
+    std::size_t group, reads;
   };
   // Some steps of a piece, counted in the order in which they run; or some rows of all its steps.
   struct Span {
@@ -124,6 +126,8 @@ class DirectionPass {
 
   void project(const PackedMatrix& matrix, std::size_t rows, const Dense& z, const Hand& hand) const;
   void project_ahead(const Piece& piece, const Span& rows, const RowView& in, const Hand& hand) const;
+  std::size_t steps_ahead() const;
+  void project_ends(const Piece& piece, const RowView& in, const Hand& hand) const;
   void project_hidden(const Piece& piece, const Step& step, const Hand& hand);
   void project_rows(const PackedMatrix& matrix, std::size_t rows, const Dense& from, const Dense& to,
                     const Hand& hand) const;

@@ -4,20 +4,13 @@
 
 #include "activations.inl.hpp"
 #include "panels.inl.hpp"
-#include "parts.inl.hpp"
+#include "plan.inl.hpp"
 #include "table.hpp"
 
 namespace {
 
 using fusedlstm::Projection;
 using fusedlstm::Recurrence;
-
-// Half of a small L2.
-constexpr std::size_t set_bytes = 512 * 1024;
-// More than an L1 of 32 KB holds beside all else. One row that goes through so much in each step, from either end in turn,
-// does it in three parts or more, of which the last one then is in L1: sequences at H = 64 became 1 to 4 % faster, a
-// stream's step of 40 units 13 %.
-constexpr std::size_t near_bytes = 28 * 1024;
 
 // c = f c + i g, h = o tanh(c), for N vectors of units; z[n] holds the four gates of vector n.
 template <int N>
@@ -72,6 +65,17 @@ FL_INLINE void finish(const Recurrence& a, std::size_t step, const Block& block,
   }
 }
 
+// All gates of a block are known.
+template <int ROWS, int PANELS, class Known>
+FL_INLINE void finish_all(const Recurrence& a, std::size_t step, const Block& block, Known& sums) {
+  sums.spread();
+  const vec(*z)[gates] = &sums.at[0][0];
+  constexpr std::size_t vectors = ROWS * PANELS;
+  constexpr std::size_t beside = ROWS == 1 ? PANELS : cells_beside, paired = vectors / beside * beside;
+  FL_UNROLL for (std::size_t n = 0; n < paired; n += beside) finish<ROWS, beside>(a, step, block, n, z);
+  if constexpr (paired < vectors) finish<ROWS, vectors - paired>(a, step, block, paired, z);
+}
+
 FL_INLINE const float* x_at(const Recurrence& a, std::size_t step, std::size_t row) {
   return a.x[row] + a.x_offset + static_cast<std::ptrdiff_t>(step) * a.x_step;
 }
@@ -100,20 +104,7 @@ void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
   FL_REPEAT (r, ROWS) factor[r] = Kind::row_of(h_at(a, step, block.row + r), a.rounded_h, block.row + r);
   sums.add_product(a.recurrent_weights, factor, a.recurrent_size, block, soon);
 
-  sums.spread();
-  const vec(*z)[gates] = &sums.at[0][0];
-  constexpr std::size_t vectors = ROWS * PANELS;
-  constexpr std::size_t beside = ROWS == 1 ? PANELS : cells_beside, paired = vectors / beside * beside;
-  FL_UNROLL for (std::size_t n = 0; n < paired; n += beside) finish<ROWS, beside>(a, step, block, n, z);
-  if constexpr (paired < vectors) finish<ROWS, vectors - paired>(a, step, block, paired, z);
-}
-
-// How many panels a group of rows takes at a time, so that the sums fill the registers.
-template <class Kind>
-constexpr int panels_beside(int rows) {
-  for (int panels = Kind::panels; panels > 1; --panels)
-    if (panels * rows <= Kind::rows) return panels;
-  return 1;
+  finish_all<ROWS, PANELS>(a, step, block, sums);
 }
 
 // blocks[rows - 1][panels - 1], null where the sums would not fit into the registers. TAIL: see Sums; one row takes a tail
@@ -149,110 +140,21 @@ constexpr RecurBlock recur_blocks[6][5] = FL_BLOCKS(recur_entry);
 #undef FL_BLOCKS
 #undef FL_ROW
 
-// Vectors of a last panel with so many outputs; 0: all.
+// Of so many rows and panels, the last of which has `tail` vectors.
 template <class Kind>
-FL_INLINE std::size_t tail_of(std::size_t last_outputs) {
-  return last_outputs == 0 ? gates : fusedlstm::tail_vectors(Kind::precision, (last_outputs + lanes - 1) / lanes);
+FL_INLINE ProjectBlock project_block_of(std::size_t rows, std::size_t panels, std::size_t tail) {
+  const auto& blocks = tail == 1   ? project_blocks<Kind, 1>
+                       : tail == 2 ? project_blocks<Kind, 2>
+                       : tail == 3 ? project_blocks<Kind, 3>
+                                   : project_blocks<Kind, whole_panel>;
+  return blocks[rows - 1][panels - 1];
 }
-
-// Blocks that cover all rows and the panels [first, last). Panels go in sets whose weights fit into half of a small L2: a
-// group of rows meets all of a set while its inputs are in L1, and the set stays in L2 for the next group.
 template <class Kind>
-struct Plan {
-  std::size_t first, tail;
-  Parts groups, bands;  // bands: of whole panels
-  std::size_t set;      // bands
-  bool beyond_cache;    // all panels together do not fit into L2
-
-  struct Panels {
-    std::size_t first, last;
-    std::size_t tail;  // vectors of the last one
-    FL_INLINE std::size_t whole() const { return last - first - (tail < gates ? 1 : 0); }
-  };
-
-  // inputs: how many k each panel has; fewest: bands, if there are panels enough
-  FL_INLINE Plan(std::size_t rows, std::size_t inputs, const Panels& panels, std::size_t fewest = 1)
-      : first(panels.first),
-        tail(panels.tail),
-        groups(rows, parts_of(rows, Kind::rows)),
-        bands(panels.whole(), at_least(panels.whole() < fewest ? panels.whole() : fewest,
-                                       parts_of(panels.whole(), panels_beside<Kind>(static_cast<int>(groups.largest()))))),
-        set(1),
-        beyond_cache(false) {
-    if (groups.count == 1) return;
-    const std::size_t panel_bytes = fusedlstm::panel_bytes(Kind::precision, inputs, panel_width);
-    const std::size_t fitting = set_bytes / (panel_bytes * at_least(1, bands.largest()));
-    set = fitting == 0 ? 1 : fitting;
-    beyond_cache = panel_bytes * panels.whole() > 2 * set_bytes;
-  }
-
-  // Call run(rows, panels, tail, block) for each block.
-  template <class Run>
-  FL_INLINE void each(bool last_panel_first, Run run) const {
-    const bool none = bands.small + bands.larger == 0, joins = tail < gates && groups.largest() == 1 && !none;
-    const std::size_t count = none ? 0 : bands.count;
-    const auto band_at = [&](std::size_t i) { return last_panel_first ? count - 1 - i : i; };
-    const auto block_of = [&](std::size_t group, std::size_t panel) {
-      return Block{groups.start(group), panel, group, groups.count, false, panel};
-    };
-    for (std::size_t set_start = 0; set_start < count; set_start += set) {
-      for (std::size_t group = 0; group < groups.count; ++group) {
-        for (std::size_t i = set_start; i < set_start + set && i < count; ++i) {
-          const std::size_t band = band_at(i);
-          const bool joined = joins && band + 1 == count;
-          Block block = block_of(group, first + bands.start(band));
-          block.fetch = beyond_cache && i + set < count;
-          if (block.fetch) block.next_panel = first + bands.start(band_at(i + set));
-          run(groups.size(group), bands.size(band) + (joined ? 1 : 0), joined ? tail : gates, block);
-        }
-      }
-    }
-    if (tail == gates || joins) return;
-    const std::size_t last = first + (none ? 0 : bands.start(count - 1) + bands.size(count - 1));
-    for (std::size_t group = 0; group < groups.count; ++group) run(groups.size(group), 1, tail, block_of(group, last));
-  }
-};
-
-template <class Kind>
-void project(const Projection& a) noexcept {
-  if (a.rows == 0 || a.first_panel == a.last_panel) return;
-  if constexpr (Kind::rounds)
-    for (std::size_t row = 0; row < a.rows; ++row) Kind::round_row(a.x[row], a.input_size, rounded_row(a.rounded_x, row));
-  const Plan<Kind> plan(a.rows, a.input_size, {a.first_panel, a.last_panel, tail_of<Kind>(a.last_outputs)},
-                        a.turn > 0 ? 3 : 1);
-  plan.each(a.turn % 2 == 1, [&](std::size_t rows, std::size_t panels, std::size_t tail, const Block& block) {
-    const auto& blocks = tail == 1   ? project_blocks<Kind, 1>
-                         : tail == 2 ? project_blocks<Kind, 2>
-                         : tail == 3 ? project_blocks<Kind, 3>
-                                     : project_blocks<Kind, whole_panel>;
-    blocks[rows - 1][panels - 1](a, block);
-  });
-}
-
-template <class Kind>
-void recur(const Recurrence& a) noexcept {
-  if (a.rows == 0 || a.first_panel == a.last_panel) return;
-  const std::size_t inputs = a.input_size + a.recurrent_size;
-  const typename Plan<Kind>::Panels panels = {a.first_panel, a.last_panel, tail_of<Kind>(a.last_outputs)};
-  const std::size_t outputs = panels.whole() * panel_width + (panels.tail < gates ? panels.tail * lanes : 0);
-  const std::size_t bytes = fusedlstm::panel_bytes(Kind::precision, inputs, outputs);
-  const std::size_t fewest = a.rows == 1 && bytes > near_bytes ? 3 : 1;
-  const Plan<Kind> plan(a.rows, inputs, panels, fewest);
-  const auto& tail_blocks = panels.tail == 1   ? recur_blocks<Kind, 1>
-                            : panels.tail == 2 ? recur_blocks<Kind, 2>
-                                               : recur_blocks<Kind, whole_panel>;
-  for (std::size_t step = 0; step < a.steps; ++step) {
-    if constexpr (Kind::rounds)
-      for (std::size_t row = 0; row < a.rows; ++row) {
-        if (a.input_size > 0) Kind::round_row(x_at(a, step, row), a.input_size, rounded_row(a.rounded_x, row));
-        Kind::round_row(h_at(a, step, row), a.recurrent_size, rounded_row(a.rounded_h, row));
-      }
-    plan.each(a.last_panel_first != (step % 2 == 1),
-              [&](std::size_t rows, std::size_t count, std::size_t tail, const Block& block) {
-                const auto& blocks = tail == gates ? recur_blocks<Kind, whole_panel> : tail_blocks;
-                blocks[rows - 1][count - 1](a, step, block);
-              });
-  }
+FL_INLINE RecurBlock recur_block_of(std::size_t rows, std::size_t panels, std::size_t tail) {
+  const auto& blocks = tail == 1   ? recur_blocks<Kind, 1>
+                       : tail == 2 ? recur_blocks<Kind, 2>
+                                   : recur_blocks<Kind, whole_panel>;
+  return blocks[rows - 1][panels - 1];
 }
 
 }  // namespace

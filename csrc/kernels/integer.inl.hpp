@@ -26,7 +26,7 @@ struct RoundedRow {
 // Ops is By16 or By8 of the instruction set.
 template <class Ops>
 struct Integer : Ops {
-  static constexpr bool rounds = true, integer = true;
+  static constexpr bool rounds = true, integer = true, reads_ahead = false;
   static constexpr Precision precision = Precision::int8_by_16;  // by 8 the layout is the same
   using Weight = signed char;
   using Row = RoundedRow;

@@ -20,23 +20,23 @@ decltype(FL_JOIN(FL_ISA, _kernels)) FL_JOIN(FL_ISA, _kernels) = {};
 #else
 
 #include FL_SIMD_HEADER
-#include "cell.inl.hpp"
+#include "sequence.inl.hpp"
 
 // An instruction set that extends another one compiles what it does better, and shares the rest.
 #if defined(FL_BYTE_PRODUCTS)
 
 namespace fusedlstm {
-const Extension FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
-                                             2,
-                                             {{Precision::int8_by_16, {project<Integer<By16>>, recur<Integer<By16>>}},
-                                              {Precision::int8_by_8, {project<Integer<By8>>, recur<Integer<By8>>}}}};
+const Extension FL_JOIN(FL_ISA, _kernels) = {
+    FL_TEXT(FL_ISA),
+    2,
+    {{Precision::int8_by_16, kernels_of<Integer<By16>>}, {Precision::int8_by_8, kernels_of<Integer<By8>>}}};
 }  // namespace fusedlstm
 
 #elif defined(FL_BFLOAT_PRODUCTS)
 
 namespace fusedlstm {
 const Extension FL_JOIN(FL_ISA, _kernels) = {
-    FL_TEXT(FL_ISA), 1, {{Precision::bfloat16_by_bfloat16, {project<BfloatPairs>, recur<BfloatPairs>}}}};
+    FL_TEXT(FL_ISA), 1, {{Precision::bfloat16_by_bfloat16, kernels_of<BfloatPairs>}}};
 }  // namespace fusedlstm
 
 #else
@@ -108,12 +108,8 @@ namespace fusedlstm {
 const KernelTable FL_JOIN(FL_ISA, _kernels) = {
     FL_TEXT(FL_ISA),
     lanes,
-    {{project<Float32>, recur<Float32>},
-     {project<Float16>, recur<Float16>},
-     {project<Bfloat16>, recur<Bfloat16>},
-     {project<BfloatPairs>, recur<BfloatPairs>},
-     {project<Integer<By16>>, recur<Integer<By16>>},
-     {project<Integer<By8>>, recur<Integer<By8>>}},
+    {kernels_of<Float32>, kernels_of<Float16>, kernels_of<Bfloat16>, kernels_of<BfloatPairs>, kernels_of<Integer<By16>>,
+     kernels_of<Integer<By8>>},
     update_cell,
     update_hidden,
     update_state,

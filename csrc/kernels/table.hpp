@@ -83,6 +83,17 @@ struct Projection {
   std::size_t turn;
 };
 
+// What one row alone projects while it reads its recurrent weights: z of later steps, Kernels::ahead of them at a time.
+// Their x and z are where the recurrence would have them; the first ones are there already.
+struct Ahead {
+  const void* weights;
+  const float* bias;
+  std::size_t inputs;      // 0: nothing is projected
+  float* z;                // as `start` has it
+  std::size_t group;       // steps that are projected during as many before them, a multiple of Kernels::ahead
+  std::size_t done, last;  // steps that were before this call; steps that are to be projected, a multiple of the group
+};
+
 // `steps` steps of one direction for the panels [first_panel, last_panel) of `rows` rows: gates, cell update and output
 // in one pass. Strides are in floats.
 struct Recurrence {
@@ -110,6 +121,7 @@ struct Recurrence {
   std::size_t first_panel, last_panel;
   std::size_t last_outputs;  // that the last panel has, gaps between its gates included; 0: all
   std::size_t rows, steps;
+  Ahead ahead;
   bool last_panel_first;  // the order of the first step; it alternates, so that what was read last is read first
 };
 
@@ -315,6 +327,7 @@ struct ResampleLine {
 struct Kernels {
   void (*project)(const Projection&) noexcept;
   void (*recur)(const Recurrence&) noexcept;
+  std::size_t ahead;  // steps that recur projects side by side; 0: it does not
 };
 
 // An instruction set that does some precisions better than the set which it extends.

@@ -28,6 +28,7 @@ struct FloatKind {
   // How many k ahead a group of rows fetches weights from L2 into L1; 0: none. A CPU looks only a dozen k ahead by itself,
   // and batches were 3 to 7 % slower. One row waits for L2's bandwidth instead, and loses.
   static constexpr std::size_t soon_enough = 6;
+  static constexpr bool reads_ahead = projects_reading;  // see reading.inl.hpp
   using Row = const float*;
   using Factor = vec;
   using Term = vec;
@@ -68,6 +69,7 @@ struct BfloatPairs : FloatKind {
   using Weight = std::uint16_t;
   using Row = const unsigned char*;
   static constexpr bool rounds = true;
+  static constexpr bool reads_ahead = false;
   static constexpr std::size_t step = 2;
   static constexpr std::size_t sum_block = 512;  // beside the rounding of x and h no chain's errors matter
 #ifdef FL_BFLOAT_PRODUCTS

@@ -22,8 +22,9 @@ constexpr int row_block = 3;  // rows that share one load of the weights: 3 x 4 
 // Groups of up to this many rows load each weight once, into a register; compilers else load it again for each row, and
 // loads become what a block waits for (7 to 30 % of the time).
 constexpr int rows_beside_weights = 3;
-constexpr int panel_block = 3;   // panels that one row takes at a time
-constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
+constexpr int panel_block = 3;            // panels that one row takes at a time
+constexpr bool projects_reading = false;  // see avx512.hpp
+constexpr int cells_beside = 1;           // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return _mm256_loadu_ps(p); }
 inline vec load_first(const float* p, std::size_t count) {  // zeros behind them

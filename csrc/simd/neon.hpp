@@ -13,10 +13,11 @@ using vec = float32x4_t;
 using ivec = int32x4_t;
 using sum_type = ivec;
 constexpr std::size_t lanes = 4;
-constexpr int row_block = 6;            // rows that share one load of the weights: 6 x 4 accumulators
-constexpr int rows_beside_weights = 0;  // see avx512.hpp
-constexpr int panel_block = 4;          // panels that one row takes at a time
-constexpr int cells_beside = 2;         // vectors of cells that are updated side by side
+constexpr int row_block = 6;              // rows that share one load of the weights: 6 x 4 accumulators
+constexpr int rows_beside_weights = 0;    // see avx512.hpp
+constexpr int panel_block = 4;            // panels that one row takes at a time
+constexpr bool projects_reading = false;  // see avx512.hpp
+constexpr int cells_beside = 2;           // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return vld1q_f32(p); }
 inline vec load_first(const float* p, std::size_t count) {  // zeros behind them

@@ -20,7 +20,8 @@ constexpr std::size_t lanes = 4;
 constexpr int row_block = 2;
 constexpr int rows_beside_weights = 0;  // see avx512.hpp
 constexpr int panel_block = 2;
-constexpr int cells_beside = 1;  // vectors of cells that are updated side by side
+constexpr bool projects_reading = false;  // see avx512.hpp
+constexpr int cells_beside = 1;           // vectors of cells that are updated side by side
 
 inline std::uint32_t bits(float a) { return bits_as<std::uint32_t>(a); }
 inline float number(std::uint32_t a) { return bits_as<float>(a); }
