@@ -40,7 +40,7 @@ def test_only_simd_includes_intrinsics():
 def test_kernels_use_no_standard_library():
     """An inline function compiled with AVX flags can become the copy that every caller gets."""
     parts = ("activations", "cell", "elementwise", "functions", "general", "gru", "integer", "many", "parts")
-    parts += ("panels", "rows", "sums", "weights")
+    parts += ("panels", "plan", "reading", "rows", "sequence", "sums", "weights")
     allowed = {
         "<cstddef>",
         "<cstdint>",
