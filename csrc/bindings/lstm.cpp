@@ -225,6 +225,7 @@ Precision precision_of(const std::string& dtype, const std::string& products) {
   if (wanted == "bfloat16 by float32") return Precision::bfloat16;
   if (wanted == "bfloat16 by bfloat16") return Precision::bfloat16_by_bfloat16;
   if (wanted == "int8 by int16") return Precision::int8_by_16;
+  if (wanted == "int8 by int16/int8") return Precision::int8_by_16_and_8;
   if (wanted == "int8 by int8") return Precision::int8_by_8;
   throw std::invalid_argument("dtype: expected a precision, found '" + wanted + "'");
 }

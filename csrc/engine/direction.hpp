@@ -26,6 +26,7 @@ struct Ends {
 struct Rows {
   const KernelTable& table;
   const Kernels& kernels;            // of the weights' precision
+  const Kernels& hidden;             // for products of h alone
   std::vector<std::size_t> lengths;  // in this call
   std::size_t longest = 0;
   std::size_t origin = 0;         // steps before this call

@@ -45,7 +45,7 @@ void DirectionPass::project(const PackedMatrix& matrix, std::size_t rows, const 
   a.z = z.data;
   a.z_row = z.row;
   a.rounded_x = {hand.rounded, rows_.rounded_bytes};
-  rows_.kernels.project(a);
+  (&matrix == &packed_.recurrent ? rows_.hidden : rows_.kernels).project(a);
 }
 
 // W x + b for some rows of all those that a piece has in its steps.

@@ -24,7 +24,10 @@ LstmPass::LstmPass(const Lstm& lstm, const Call& call, Share share)
       call_(call),
       of_call_(std::move(share.rows)),
       members_(share.members),
-      rows_{lstm.table(), lstm.table().of[static_cast<std::size_t>(shape_.precision)], {}} {
+      rows_{lstm.table(),
+            lstm.table().of[static_cast<std::size_t>(shape_.precision)],
+            lstm.table().of[static_cast<std::size_t>(of_hidden(shape_.precision))],
+            {}} {
   rows_.lengths.resize(of_call_.size());
   rows_.rounded_bytes = rounded_row_bytes(shape_.precision, lstm.most_inputs());
   std::size_t widest = 0;

@@ -98,8 +98,9 @@ void recur_block(const Recurrence& a, std::size_t step, const Block& block) {
   sums.start(in);
   typename Kind::Row factor[ROWS];
   if (a.input_size > 0) {
-    FL_REPEAT (r, ROWS) factor[r] = Kind::row_of(x_at(a, step, block.row + r), a.rounded_x, block.row + r);
-    sums.add_product(a.input_weights, factor, a.input_size, block, soon);
+    using Of = typename Kind::OfInput;
+    FL_REPEAT (r, ROWS) factor[r] = Of::row_of(x_at(a, step, block.row + r), a.rounded_x, block.row + r);
+    sums.template add_product<Of>(a.input_weights, factor, a.input_size, block, soon);
   }
   FL_REPEAT (r, ROWS) factor[r] = Kind::row_of(h_at(a, step, block.row + r), a.rounded_h, block.row + r);
   sums.add_product(a.recurrent_weights, factor, a.recurrent_size, block, soon);

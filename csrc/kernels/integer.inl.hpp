@@ -30,6 +30,7 @@ struct Integer : Ops {
   static constexpr Precision precision = Precision::int8_by_16;  // by 8 the layout is the same
   using Weight = signed char;
   using Row = RoundedRow;
+  using OfInput = Integer;
 
   static FL_INLINE Row row_of(const float*, const Rounded& rounded, std::size_t row) {
     const unsigned char* at = rounded_row(rounded, row);
@@ -53,6 +54,14 @@ struct Integer : Ops {
     for (std::size_t k = 0; k < whole; k += lanes) Ops::store_numbers(out + k * Ops::bytes, fma(load(v + k), factor, shift));
     if (whole < size) Ops::store_numbers(out + whole * Ops::bytes, fma(load(rest), factor, shift));
   }
+};
+
+// x by 16 bits, h by 8. Blocks have room for the sums of both.
+template <class OfX, class OfH>
+struct IntegerOfTwo : Integer<OfH> {
+  static constexpr int rows = OfX::rows < OfH::rows ? OfX::rows : OfH::rows;
+  static constexpr int panels = OfX::panels < OfH::panels ? OfX::panels : OfH::panels;
+  using OfInput = Integer<OfX>;
 };
 
 // at += W in, for weights laid out as table.hpp says.

@@ -26,10 +26,11 @@ decltype(FL_JOIN(FL_ISA, _kernels)) FL_JOIN(FL_ISA, _kernels) = {};
 #if defined(FL_BYTE_PRODUCTS)
 
 namespace fusedlstm {
-const Extension FL_JOIN(FL_ISA, _kernels) = {
-    FL_TEXT(FL_ISA),
-    2,
-    {{Precision::int8_by_16, kernels_of<Integer<By16>>}, {Precision::int8_by_8, kernels_of<Integer<By8>>}}};
+const Extension FL_JOIN(FL_ISA, _kernels) = {FL_TEXT(FL_ISA),
+                                             3,
+                                             {{Precision::int8_by_16, kernels_of<Integer<By16>>},
+                                              {Precision::int8_by_16_and_8, kernels_of_two<By16, By8>},
+                                              {Precision::int8_by_8, kernels_of<Integer<By8>>}}};
 }  // namespace fusedlstm
 
 #elif defined(FL_BFLOAT_PRODUCTS)
@@ -109,7 +110,7 @@ const KernelTable FL_JOIN(FL_ISA, _kernels) = {
     FL_TEXT(FL_ISA),
     lanes,
     {kernels_of<Float32>, kernels_of<Float16>, kernels_of<Bfloat16>, kernels_of<BfloatPairs>, kernels_of<Integer<By16>>,
-     kernels_of<Integer<By8>>},
+     kernels_of_two<By16, By8>, kernels_of<Integer<By8>>},
     update_cell,
     update_hidden,
     update_state,

@@ -55,11 +55,13 @@ struct Sums {
     return fusedlstm::panel_bytes(Kind::precision, inputs, panel_width) / sizeof(typename Kind::Weight);
   }
 
-  // at += W in. weights is the whole matrix, panel by panel; soon: rows of pre-activations that are needed next.
+  // at += W in. weights is the whole matrix, panel by panel; Of: what `in` is rounded to; soon: rows of pre-activations that
+  // are needed next.
+  template <class Of = Kind>
   FL_INLINE void add_product(const void* weights, const typename Kind::Row (&in)[ROWS], std::size_t size, const Block& block,
                              const float* const (&soon)[ROWS]) {
     if constexpr (Kind::integer) {
-      add_integer_product<Kind>(at, weights, in, size, block.panel);
+      add_integer_product<Of>(at, weights, in, size, block.panel);
     } else {
       const auto* first = static_cast<const typename Kind::Weight*>(weights);
       const std::size_t whole = panel_size(size);

@@ -25,7 +25,7 @@ void recur(const Recurrence& a) noexcept {
   for (std::size_t step = 0; step < a.steps; ++step) {
     if constexpr (Kind::rounds)
       for (std::size_t row = 0; row < a.rows; ++row) {
-        if (a.input_size > 0) Kind::round_row(x_at(a, step, row), a.input_size, rounded_row(a.rounded_x, row));
+        if (a.input_size > 0) Kind::OfInput::round_row(x_at(a, step, row), a.input_size, rounded_row(a.rounded_x, row));
         Kind::round_row(h_at(a, step, row), a.recurrent_size, rounded_row(a.rounded_h, row));
       }
     plan.each(a.last_panel_first != (step % 2 == 1),
@@ -34,6 +34,15 @@ void recur(const Recurrence& a) noexcept {
               });
   }
 }
+
+// x by 16 bits, h by 8; where x was projected before, h alone is there to be multiplied.
+template <class OfX, class OfH>
+void recur_of_two(const Recurrence& a) noexcept {
+  if (a.input_size == 0) return recur<Integer<OfH>>(a);
+  recur<IntegerOfTwo<OfX, OfH>>(a);
+}
+template <class OfX, class OfH>
+constexpr fusedlstm::Kernels kernels_of_two = {project<Integer<OfX>>, recur_of_two<OfX, OfH>, 0};
 
 // What a table has of one kind of weights.
 template <class Kind>

@@ -23,17 +23,21 @@ namespace fusedlstm {
 constexpr std::size_t round_up(std::size_t count, std::size_t unit) { return (count + unit - 1) / unit * unit; }
 
 // What the weights are held in, and by what they are multiplied: x and h are float32, but for int8 rounded to whole numbers
-// of 16 bits or of 8, each row and step with a scale of its own, and may be rounded to bfloat16. Everything else is float32.
-enum class Precision { float32, float16, bfloat16, bfloat16_by_bfloat16, int8_by_16, int8_by_8 };
-constexpr std::size_t precisions = 6;
+// of 16 bits or of 8, or x of 16 and h of 8, each row and step with a scale of its own, and may be rounded to bfloat16.
+// Everything else is float32.
+enum class Precision { float32, float16, bfloat16, bfloat16_by_bfloat16, int8_by_16, int8_by_16_and_8, int8_by_8 };
+constexpr std::size_t precisions = 7;
 
 // int8 weights. Sums of products of whole numbers are exact within a block of this many k, then become floats:
 //   [panel] { scale [gate][lane] as float, then for each block { the sum of its weights [gate][lane] as int32,
 //             weights [k / 4][gate][lane][k % 4] } }, with zeros up to a multiple of 4 k
 constexpr std::size_t integer_block = 512;
 
-constexpr bool is_int8(Precision precision) {
-  return precision == Precision::int8_by_16 || precision == Precision::int8_by_8;
+constexpr bool is_int8(Precision precision) { return precision >= Precision::int8_by_16; }
+
+// What h is multiplied as, where x is something else.
+constexpr Precision of_hidden(Precision precision) {
+  return precision == Precision::int8_by_16_and_8 ? Precision::int8_by_8 : precision;
 }
 
 // Vectors of a last panel whose outputs fill `vectors`, of four.
@@ -338,7 +342,7 @@ struct Improvement {
 struct Extension {
   const char* name;
   std::size_t count;
-  Improvement improvements[2];
+  Improvement improvements[3];
 };
 
 struct KernelTable {

@@ -17,6 +17,7 @@ FL_INLINE unsigned char* rounded_row(const fusedlstm::Rounded& rounded, std::siz
   return rounded.rows + row * rounded.row_bytes;
 }
 
+// What x is multiplied as is a kind of its own, OfInput; for floats the same.
 struct FloatKind {
   static constexpr bool rounds = false;   // x and h, before they are multiplied
   static constexpr bool integer = false;  // to whole numbers, whose sums are made in integer.inl.hpp
@@ -39,6 +40,7 @@ struct FloatKind {
 };
 
 struct Float32 : FloatKind {
+  using OfInput = Float32;
   static constexpr auto precision = fusedlstm::Precision::float32;
   using Weight = float;
   static FL_INLINE void load_gates(const float* p, vec (&w)[gates]) {
@@ -47,6 +49,7 @@ struct Float32 : FloatKind {
 };
 
 struct Float16 : FloatKind {
+  using OfInput = Float16;
   static constexpr auto precision = fusedlstm::Precision::float16;
   using Weight = std::uint16_t;
   static FL_INLINE void load_gates(const std::uint16_t* p, vec (&w)[gates]) {
@@ -55,6 +58,7 @@ struct Float16 : FloatKind {
 };
 
 struct Bfloat16 : FloatKind {
+  using OfInput = Bfloat16;
   static constexpr auto precision = fusedlstm::Precision::bfloat16;
   using Weight = std::uint16_t;
   static FL_INLINE void load_gates(const std::uint16_t* p, vec (&w)[gates]) {
@@ -65,6 +69,7 @@ struct Bfloat16 : FloatKind {
 
 // bfloat16 by bfloat16: x and h are rounded too, and two k multiplied at a time.
 struct BfloatPairs : FloatKind {
+  using OfInput = BfloatPairs;
   static constexpr auto precision = fusedlstm::Precision::bfloat16_by_bfloat16;
   using Weight = std::uint16_t;
   using Row = const unsigned char*;

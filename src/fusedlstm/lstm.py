@@ -149,9 +149,10 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         dtype : str or dtype
             ``"float32"``, ``"float16"``, ``"bfloat16"``, or ``"int8"`` with a scale for each row of a matrix.
         products : str, optional
-            What x and h are rounded to when they are multiplied. Beside int8 weights ``"int16"``, the default, or
-            ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``. The defaults add no error;
-            the others are faster in batches, and have 2 and 1.5 times the error.
+            What x and h are rounded to when they are multiplied. Beside int8 weights ``"int16"``, the default,
+            ``"int16/int8"`` (x and h) or ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or
+            ``"bfloat16"``. The defaults add no error; the others are faster in batches, and have 1.05, 2 and 1.5 times
+            the error of most models.
 
         Raises
         ------

@@ -21,7 +21,7 @@ def product(matrix, v, products):
         return matrix.astype(float) @ v
     if products == "bfloat16":
         return matrix.astype(float) @ round_matrix(np.float32(v), "bfloat16")
-    limit = {"int16": 32767, "int8": 127}[products]
+    limit = {"int16": 32767, "int16/int8": 32767, "int8": 127}[products]
     largest = np.abs(v).max()
     factor = np.float32(limit) / np.float32(largest) if largest > 0 else 0.0
     scale = np.float32(largest) / np.float32(limit)
@@ -29,6 +29,11 @@ def product(matrix, v, products):
     row_scale = np.abs(matrix).max(axis=1).astype(float) / 127
     whole = np.rint(matrix / np.where(row_scale > 0, row_scale, 1)[:, None]).astype(np.int64)
     return (whole @ numbers) * float(scale) * row_scale
+
+
+def of_lstm(products):
+    """What an LSTM's x, h and what a projection takes are rounded to."""
+    return ("int16", "int8", "int16") if products == "int16/int8" else (products,) * 3
 
 
 def held(matrix, dtype):

@@ -21,7 +21,7 @@ PRODUCTS = {
     "float32": ("float32",),
     "float16": ("float32",),
     "bfloat16": ("float32", "bfloat16"),
-    "int8": ("int16", "int8"),
+    "int8": ("int16", "int16/int8", "int8"),
 }
 """By what weights may be held in, what x and h may be rounded to in products with them; the first is the default."""
 DTYPES = tuple(PRODUCTS)
@@ -80,8 +80,8 @@ class LSTMWeights(Checked):
         What the matrices are held in when this runs: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"int8"``. Here
         they are float32 in any case.
     products : str
-        What x and h are rounded to when they are multiplied: beside int8 weights ``"int16"``, the default, or
-        ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``; else ``"float32"``.
+        What x and h are rounded to when they are multiplied: beside int8 weights ``"int16"``, the default,
+        ``"int16/int8"`` (x and h) or ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``; else ``"float32"``.
     assumed : sequence of Assumption
         What of this the source did not say; nothing where the caller says it.
 

@@ -11,7 +11,8 @@ from conftest import random_weights
 import fusedlstm as fl
 from fusedlstm.cli import cli
 
-SCHEMES = [("float16", None), ("bfloat16", None), ("bfloat16", "bfloat16"), ("int8", "int16"), ("int8", "int8")]
+SCHEMES = [("float16", None), ("bfloat16", None), ("bfloat16", "bfloat16")]
+SCHEMES += [("int8", "int16"), ("int8", "int16/int8"), ("int8", "int8")]
 schemes = pytest.mark.parametrize("dtype, products", SCHEMES)
 
 
@@ -98,7 +99,7 @@ def put_byte(header, body):
         (lambda header, body: about(header, dtype=["int8"]), "dtype to be one of"),
         (
             lambda header, body: about(header, activations="float"),
-            "products: expected one of int16, int8 beside int8",
+            "products: expected one of int16, int16/int8, int8 beside int8",
         ),
         (lambda header, body: about(header, activations=8), "expected activations to be text"),
         (
