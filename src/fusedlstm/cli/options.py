@@ -66,6 +66,6 @@ config_option = click.option(
 products_option = click.option(
     "--products",
     type=click.Choice(list(dict.fromkeys(name for names in PRODUCTS.values() for name in names))),
-    help="What x and h are rounded to: int16, int16/int8 (x and h) or int8 beside int8 weights, float32 or bfloat16 beside "
-    "bfloat16 ones. Default: the first; the others are faster in batches, less accurate.",
+    help="What x and h are rounded to: int16, int16/int8 (x and h) or int8 beside int8 weights, float32 "
+    "or bfloat16 beside bfloat16 ones. Default: the first; the others are faster in batches, less accurate.",
 )

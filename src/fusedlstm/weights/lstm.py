@@ -81,7 +81,8 @@ class LSTMWeights(Checked):
         they are float32 in any case.
     products : str
         What x and h are rounded to when they are multiplied: beside int8 weights ``"int16"``, the default,
-        ``"int16/int8"`` (x and h) or ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``; else ``"float32"``.
+        ``"int16/int8"`` (x and h) or ``"int8"``; beside bfloat16 ones ``"float32"``, the default, or ``"bfloat16"``;
+        else ``"float32"``.
     assumed : sequence of Assumption
         What of this the source did not say; nothing where the caller says it.
 
