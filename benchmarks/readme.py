@@ -20,6 +20,7 @@ LOW = {
     "fusedlstm bfloat16": "bfloat16",
     "fusedlstm bfloat16 by bfloat16": "bfloat16 by bfloat16",
     "fusedlstm int8": "int8",
+    "fusedlstm int8 by 16 and 8": "int8 by 16 and 8 bits",
     "fusedlstm int8 by 8": "int8 by 8 bits",
     "openvino bfloat16": "OpenVINO bfloat16",
     "onnxruntime int8": "ONNX Runtime int8",

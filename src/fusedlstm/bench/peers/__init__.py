@@ -10,6 +10,7 @@ from .low import (
     Float16,
     Int8,
     Int8By8,
+    Int8By16And8,
     OnnxRuntimeInt8,
     OpenVINOBfloat16,
     TorchBfloat16,
@@ -24,7 +25,7 @@ from .tract import Tract
 PEERS: tuple[type[Engine], ...] = (Torch, OnnxRuntime, OpenVINO, LiteRT, Jax, Tract, Keras)
 
 LOW_PRECISION: tuple[type[Engine], ...] = (
-    *(Float16, Bfloat16, BfloatByBfloat, Int8, Int8By8),
+    *(Float16, Bfloat16, BfloatByBfloat, Int8, Int8By16And8, Int8By8),
     *(OnnxRuntimeInt8, TorchInt8, TorchBfloat16, OpenVINOBfloat16),
 )
 """Ours first."""

@@ -39,6 +39,13 @@ class Int8(FusedLSTM):
     name, dtype, low_precision, tolerance = "fusedlstm int8", "int8", True, 5e-2
 
 
+class Int8By16And8(FusedLSTM):
+    """int8 weights, x of 16 bits and h of 8."""
+
+    name, dtype, products = "fusedlstm int8 by 16 and 8", "int8", "int16/int8"
+    low_precision, tolerance = True, 5e-2
+
+
 class Int8By8(FusedLSTM):
     """int8 weights, 8-bit activations."""
 
