@@ -140,7 +140,8 @@ class Running : public Step {
     double made[columns_most];
     totals(sums, first, some, made);
     const auto count = static_cast<double>(sums.counts[first]);
-    for (std::size_t i = 0; i < some; ++i) y[first + i] = static_cast<float>(how_.finish(made[i], count));
+    // Zeros have no sign, as where Reduce adds its shift.
+    for (std::size_t i = 0; i < some; ++i) y[first + i] = static_cast<float>(how_.finish(made[i], count) + 0.0);
   }
 
   const KernelTable& table_;
