@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from along import Maker, same_bits
+from along import Maker, same_at_every_step, same_bits
 from conftest import random_weights
 from graphs import Builder, random
 
@@ -186,7 +186,7 @@ REFUSED = {
     "same and strides": (lambda: layer(L.Conv1D(3, 3, strides=2, padding="same")), "depends on how long"),
     "padded behind": (lambda: layer(L.ZeroPadding1D(1)), "Pad node 'zero_padding1d.*padded behind"),
     "the last step": (lambda: layer(L.LSTM(3)), r"LSTM node.*return_sequences=False.*every_step=True"),
-    "pooling": (lambda: layer(L.GlobalAveragePooling1D()), "ReduceMean node.*over time needs the whole sequence"),
+    "pooling": (lambda: layer(L.GlobalAveragePooling1D()), "ReduceMean node.*needs the whole.*every_step=True"),
     "largest": (lambda: layer(L.GlobalMaxPooling1D()), "ReduceMax node.*over time needs the whole"),
     "softmax": (lambda: layer(L.Softmax(axis=1)), "Softmax node.*over time"),
     "attention": (lambda: _attention(), "MatMul node.*attention"),
@@ -292,6 +292,14 @@ def test_random_models(seed):
 def test_more_random_models(seed):
     model, x = Maker(seed, keras).model(8)
     same_bits(model, x, seed=seed, largest=[2, 9, 40][seed % 3])
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(3000, 3020), *(pytest.param(k, marks=pytest.mark.slow) for k in range(3020, 3120))]
+)
+def test_random_models_that_pool(seed):
+    model, x = Maker(seed, keras).model(pooled=True)
+    same_at_every_step(model, x, seed=seed, largest=[2, 9, 40][seed % 3])
 
 
 def amplifier(features=1):

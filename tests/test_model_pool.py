@@ -45,6 +45,14 @@ def classifier():
     return fl.Sequential(lstm, fl.Last(), fl.Linear(random(4, 5)), shape=(None, None, 3)), {"every_step": True}, (3,)
 
 
+def pooling():
+    """The mean and the largest of all steps so far."""
+    build = Builder(x=(None, None, 3))
+    y = build("Tanh", build("MatMul", "x", random(3, 5)))
+    both = build("Concat", *(build(op, y, [1], keepdims=0) for op in ("ReduceMean", "ReduceMax")), axis=1)
+    return fl.Model(build.graph(build("MatMul", both, random(10, 2)))), {"every_step": True}, (3,)
+
+
 def single():
     """A model of one row, which no plan makes more."""
     build = Builder(x=(1, 3), state=(1, 2))
@@ -59,7 +67,7 @@ def mixing():
     return fl.Model(build.graph(build("Relu", after), after)), {"states": {"state": after}}, (3,)
 
 
-KINDS = {make.__name__: make for make in (detector, amplifier, strided, classifier, single, mixing)}
+KINDS = {make.__name__: make for make in (detector, amplifier, strided, classifier, pooling, single, mixing)}
 
 
 def same(found, wanted):
@@ -135,7 +143,7 @@ def test_schedules(kind, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 300))
-@pytest.mark.parametrize("kind", list(KINDS)[:5])
+@pytest.mark.parametrize("kind", list(KINDS)[:6])
 def test_more_schedules(kind, seed):
     Schedule(kind, seed).run(40)
 

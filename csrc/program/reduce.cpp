@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "../kernels/dispatch.hpp"
+#include "reductions.hpp"
 #include "rows.hpp"
 
 namespace fusedlstm {
@@ -14,13 +15,7 @@ namespace {
 using i64 = std::int64_t;
 using u8 = std::uint8_t;
 
-// A reduction by ONNX's name, without "Reduce": the kernel's part, and what is done to its result.
-struct Named {
-  const char* name;
-  Reduction kind;
-  double (*finish)(double value, double count);
-};
-const Named reductions[] = {
+const NamedReduction reductions[] = {
     {"Sum", Reduction::sum, [](double a, double) { return a; }},
     {"Mean", Reduction::sum, [](double a, double count) { return a / count; }},
     {"Max", Reduction::max, [](double a, double) { return a; }},
@@ -32,12 +27,6 @@ const Named reductions[] = {
     {"LogSum", Reduction::sum, [](double a, double) { return std::log(a); }},
     {"LogSumExp", Reduction::sum_exp, [](double a, double) { return std::log(a); }},
 };
-const Named& named(const std::string& name) {
-  for (const Named& one : reductions)
-    if (name == one.name) return one;
-  throw std::invalid_argument("reduce: there is no " + name);
-}
-
 void expect_rows(const Tensor& x, const Tensor& y, std::size_t along) {
   const View kept = kept_of(x, along);
   if (kept.shape != y.shape) throw std::invalid_argument("reduce: expected as many results as rows");
@@ -45,7 +34,7 @@ void expect_rows(const Tensor& x, const Tensor& y, std::size_t along) {
 
 class Reduce : public Step {
  public:
-  Reduce(const Named& how, const Tensor& x, const Tensor& y, std::size_t along)
+  Reduce(const NamedReduction& how, const Tensor& x, const Tensor& y, std::size_t along)
       : table_(kernels()), how_(how), x_(x), y_(y), axes_(x, along) {
     const View kept = kept_of(x, along);
     walk_ = Walk<2>(y.shape, {&y_, &kept}, {4, 4});
@@ -122,7 +111,7 @@ class Reduce : public Step {
   }
 
   const KernelTable& table_;
-  const Named& how_;
+  const NamedReduction& how_;
   Tensor x_, y_;
   RowAxes axes_;
   Walk<2> walk_;
@@ -233,9 +222,15 @@ std::unique_ptr<Step> row_by_row(const Tensor& x, const Tensor& y, std::size_t a
 
 }  // namespace
 
+const NamedReduction& reduction_named(const std::string& name) {
+  for (const NamedReduction& one : reductions)
+    if (name == one.name) return one;
+  throw std::invalid_argument("reduce: there is no " + name);
+}
+
 std::unique_ptr<Step> reduce_step(const std::string& name, const Tensor& x, const Tensor& y, std::size_t along) {
   expect_rows(x, y, along);
-  const Named& how = named(name);
+  const NamedReduction& how = reduction_named(name);
   if (x.element != y.element) throw std::invalid_argument("reduce: expected results of the rows' kind");
   if (x.element == Element::float32) return std::make_unique<Reduce>(how, x, y, along);
   if (x.element == Element::int64)

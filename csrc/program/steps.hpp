@@ -130,6 +130,16 @@ std::unique_ptr<Step> overlap_step(const Tensor& x, const Tensor& y, const std::
 
 // y: what `name` makes of the last `along` axes of x; ONNX's names without "Reduce".
 std::unique_ptr<Step> reduce_step(const std::string& name, const Tensor& x, const Tensor& y, std::size_t along);
+// The same over all x that have come so far; see running.cpp. What is kept of each result comes in and goes out, whole.
+struct RunningSums {
+  Tensor partial, total, count;  // (16, results) as floats, or (1, results) of extremes; the bits of doubles; whole numbers
+};
+struct RunningArrays {
+  Tensor x, y;  // (terms, results) and (results)
+  RunningSums before, after;
+};
+// single: of one term alone y is that, as it is.
+std::unique_ptr<Step> running_step(const std::string& name, const RunningArrays& arrays, bool single);
 // Where along the last axis the first or last of the largest or smallest is.
 std::unique_ptr<Step> arg_step(const Tensor& x, const Tensor& y, bool largest, bool last);
 

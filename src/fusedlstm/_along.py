@@ -94,7 +94,7 @@ class Along:
         _expect_axes(time, self.free)
         self.walk = self._walk(self.fixed, time, every_step)
         self.axes = tuple(self.flow(name).axis for name in self.free)
-        self.first = [np.ascontiguousarray(one.initial, held(one.initial.dtype)) for one in self.walk.states]
+        self.first = [np.array(one.initial, held(one.initial.dtype), order="C") for one in self.walk.states]
         self.packed = packed or (Packed(model.graph.precision, model.threads) if fixed else model._packed)
         self._made: dict[tuple[int, ...], Chunked] = {}
 

@@ -181,7 +181,8 @@ class Model(ModelFromMemory, InPrecision):
         time : int or dict, optional
             Along time: which axis of the inputs it is. Default: the one that is free beside the batch.
         every_step : bool
-            Along time: whether what a model gives for the last step alone (return_sequences=False) is wanted at each.
+            Along time: whether what a model gives for the last step alone (return_sequences=False), or makes of all
+            steps (global pooling, a mean or maximum over time), is wanted at each: what would come if it were the last.
 
         Raises
         ------

@@ -51,6 +51,32 @@ def same_bits(model, *inputs, axes=None, seed=0, largest=9, **options):
     return stream
 
 
+def same_at_every_step(model, x, axis=1, seed=0, counts=None, largest=9):
+    """Whether a stream gives at every step the bits of the whole until there; `counts`: the steps that are looked at."""
+    rng = np.random.default_rng(seed)
+    stream, count = model.stream(x.shape[0 if axis else 1], every_step=True), x.shape[axis]
+    counts = {*rng.integers(1, count + 1, 12).tolist(), count} if counts is None else {*counts}
+    steps = []
+    for n in range(1, count + 1):
+        made = stream.step(x.take([n - 1], axis))
+        steps.append(made)
+        if made is None or n not in counts:
+            continue
+        for k, (found, wanted) in enumerate(zip(flat(made), flat(model(x.take(range(n), axis))))):
+            assert found.dtype == wanted.dtype
+            assert found.tobytes() == wanted.tobytes(), (
+                f"output {k} at {n}: {np.abs(found.reshape(-1) - wanted.ravel())}"
+            )
+    stream.reset()
+    steps = [flat(one) for one in steps if one is not None]
+    places = [stream._along.axis(name) for name in stream._walk.outputs]
+    parts = [flat(stream.process(x.take(range(at, at + n), axis))) for at, n in chunks_of(rng, count, largest)]
+    for k, place in enumerate(places):
+        found, wanted = (np.concatenate([one[k] for one in several], place) for several in (parts, steps))
+        assert found.tobytes() == wanted.tobytes()
+    return stream
+
+
 class Maker:
     """Keras models of layers that go along time, put together at random."""
 
@@ -95,7 +121,19 @@ class Maker:
         }
         return kinds[pick(*kinds)]()
 
-    def model(self, most=5):
+    def pool(self, x):
+        """What becomes of all steps."""
+        L, pick = self.layers, self.pick
+        kinds = {
+            "mean": lambda x: L.GlobalAveragePooling1D()(x),
+            "largest": lambda x: L.GlobalMaxPooling1D()(x),
+            "last": lambda x: pick(L.LSTM, L.GRU)(self.size(9))(x),
+        }
+        made = [kinds[pick(*kinds)](x) for _ in range(self.size(4))]
+        x = L.Concatenate()(made) if len(made) > 1 else made[0]
+        return L.Dense(self.size(5), activation=pick(None, "softmax"))(x) if pick(True, False) else x
+
+    def model(self, most=5, pooled=False):
         """A model and a sequence for it."""
         if self.pick(True, False, False, False):
             start = self.keras.Input((None,), dtype="int32")
@@ -105,6 +143,7 @@ class Maker:
         first = x
         for _ in range(self.size(most + 1)):
             x = self.layer(x)
+        x = self.pool(x) if pooled else x
         outputs = [x] if x is not first else [self.layers.ReLU()(x)]
         made = self.keras.Model(start, outputs if len(outputs) > 1 else outputs[0])
         for weight in made.weights:

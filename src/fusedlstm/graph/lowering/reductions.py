@@ -26,6 +26,10 @@ def kept(y: Tensor, axes: Sequence[int]) -> Tensor:
     return y.view(tuple(y.shape[axis] for axis in left), tuple(y.strides[axis] for axis in left))
 
 
+SINGLE = ("Mean", "Sum", "Max", "Min", "Prod")
+"""Reductions that leave one element alone as it is."""
+
+
 def emit_reduce(plan: Plan, name: str, x: Tensor, y: Tensor, axes: Sequence[int]) -> None:
     """One reduction; y has the reduced axes still, or not."""
     made = kept(y, axes) if len(y.shape) == len(x.shape) else y
@@ -41,12 +45,32 @@ def _reduce(plan: Plan, node: Node) -> None:
     if not axes and not node.attributes["noop_with_empty_axes"]:
         axes = tuple(range(len(x.shape)))
     shape = plan.shape(node.outputs[0])
-    if name in ("Mean", "Sum", "Max", "Min", "Prod") and all(x.shape[axis] == 1 for axis in axes):
+    if name in SINGLE and all(x.shape[axis] == 1 for axis in axes):
         plan.alias(node.outputs[0], reshaped(plan, x, shape))
         return
     y = plan.write(node.outputs[0], like=x)
     emit_reduce(plan, name, x, y, axes)
     narrow(plan, node.outputs[0], y)
+
+
+@lowers("fusedlstm.Running")
+def _running(plan: Plan, node: Node) -> None:
+    """Terms and results lie as they come, whole."""
+    x, axes = plan.read(node.inputs[0]), sorted(axes_of(node.attributes["axes"], len(plan.shape(node.inputs[0]))))
+    terms = plan.dense(x.transposed([*axes, *(axis for axis in range(len(x.shape)) if axis not in axes)]))
+    before = [plan.dense(plan.read(name)) for name in node.inputs[1:]]
+    after, copies = [], []
+    for name, shape, element in zip(plan.wanted(node, 4), (before[1].shape, *(one.shape for one in before)), "ffii"):
+        target = plan.write(name) if name else plan.scratch(element, shape)
+        if not target.contiguous:
+            copies.append((plan.scratch(element, shape), target))
+            target = copies[-1][0]
+        after.append(target)
+    y, *kept = after
+    name = node.attributes["reduction"]
+    plan.emit("running", name, terms, y, (tuple(before), tuple(kept)), name in SINGLE)
+    for one in copies:
+        plan.copy(*one)
 
 
 @lowers("ArgMax", "ArgMin")

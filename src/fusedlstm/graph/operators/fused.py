@@ -11,6 +11,8 @@ from .convolution import CONV, conv_shape, convolve, geometry
 from .elementwise import wide
 from .matrix import matmul_shape
 from .operator import (
+    FLOAT32,
+    INT64,
     REQUIRED,
     Array,
     Attribute,
@@ -18,6 +20,7 @@ from .operator import (
     Call,
     Shape,
     TensorType,
+    axes_of,
     differ,
     expect_rank,
     flag,
@@ -26,6 +29,7 @@ from .operator import (
     same_types,
     text,
 )
+from .reductions import reduced_shape
 from .steps import activate, run_lstm
 
 _ACTIVATION = Attribute("an object", None)
@@ -157,3 +161,69 @@ def _conv(a: Attributes, x: Array, w: Array, bias: Array | None = None) -> Array
     return _finish(
         a, y if bias is None else y + wide(bias).reshape(-1, *(1,) * n), np.result_type(bias if bias is not None else w)
     )
+
+
+_CHUNK, _PARTIAL = 1024, 16  # terms whose sum is a float32; partial sums of it
+_JOINED: dict[str, Any] = {"Prod": np.multiply, "Max": np.maximum, "Min": np.minimum}
+_TERMS: dict[str, Any] = {"L1": np.abs, "L2": np.square, "SumSquare": np.square}
+_RESULTS: dict[str, Any] = {
+    "Mean": np.divide,
+    "L2": lambda total, count: np.sqrt(total),
+    "LogSum": lambda total, count: np.log(total),
+}
+_NEUTRAL = {"Prod": 1, "Max": -np.inf, "Min": np.inf}
+RUNNING = ("Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum")
+"""Reductions that may run along."""
+
+
+def nothing_yet(reduction: str, shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
+    """What a running reduction keeps of results of a shape before the first term: partial sums, total and count."""
+    first, slots = _NEUTRAL.get(reduction, 0), 1 if reduction in ("Max", "Min") else _PARTIAL
+    total = np.full(shape, first, np.float64)
+    return np.full((slots, *shape), first, np.float32), total.view(np.int64), np.zeros(shape, np.int64)
+
+
+def _running_rule(call: Call) -> list[TensorType]:
+    x, a = call.shapes[0], call.attributes
+    shape = reduced_shape(x, axes_of(a["axes"], len(x)), a["keepdims"])
+    slots = 1 if a["reduction"] in ("Max", "Min") else _PARTIAL
+    kept = [TensorType((slots, *shape), FLOAT32), TensorType(shape, INT64), TensorType(shape, INT64)]
+    if call.dtypes[0].kind != "f":
+        raise ValueError(f"expected floats, found {call.dtypes[0]}")
+    for index, wanted in enumerate(kept, 1):
+        if call.dtypes[index] != wanted.dtype or len(call.shapes[index]) != len(wanted.shape):
+            raise ValueError(f"expected input {index} of {wanted}, found {call.shapes[index]} of {call.dtypes[index]}")
+        if any(map(differ, call.shapes[index], wanted.shape)):
+            raise ValueError(f"expected input {index} of shape {wanted.shape}, found {call.shapes[index]}")
+    return [TensorType(shape, call.dtypes[0]), *kept]
+
+
+@operator(
+    "fusedlstm.Running",
+    _running_rule,
+    4,
+    (1, 4),
+    reduction=text(*RUNNING, required=True),
+    axes=integers(REQUIRED),
+    keepdims=flag(1),
+)
+def _running(a: Attributes, x: Array, partial: Array, total: Array, count: Array) -> list[Array]:
+    """A reduction of all terms until now: x, and what was before it as `nothing_yet` has it."""
+    axes, join = axes_of(a["axes"], x.ndim), _JOINED.get(a["reduction"], np.add)
+    terms = np.moveaxis(x, sorted(axes), range(len(axes))).astype(np.float32)
+    total = total.view(np.float64)
+
+    def whole() -> Array:
+        sums = partial
+        while len(sums) > 1:
+            sums = join(*np.split(sums, 2))
+        return join(total, sums[0].astype(np.float64))
+
+    for one in _TERMS.get(a["reduction"], np.asarray)(terms).reshape(-1, *total.shape):
+        here = np.arange(len(partial)).reshape(-1, *(1,) * total.ndim) == count % len(partial)
+        partial, count = np.where(here, join(partial, one), partial), count + 1
+        full = count % _CHUNK == 0
+        total = np.where(full, whole(), total)
+        partial = np.where(full, np.float32(_NEUTRAL.get(a["reduction"], 0)), partial)
+    y = _RESULTS.get(a["reduction"], lambda total, count: total)(whole(), count)
+    return [np.asarray(y).astype(x.dtype), partial, np.asarray(total).view(np.int64), np.asarray(count)]

@@ -11,7 +11,8 @@ from .elementwise import wide
 from .operator import INT64, Array, Attributes, Call, Shape, TensorType, axes_of, axis_of, flag, integer, operator
 
 
-def _shape(shape: Shape, axes: tuple[int, ...], keep: int) -> Shape:
+def reduced_shape(shape: Shape, axes: tuple[int, ...], keep: int) -> Shape:
+    """What is left of a shape: sizes of 1, or no axes at all."""
     if keep:
         return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
     return tuple(size for axis, size in enumerate(shape) if axis not in axes)
@@ -22,7 +23,7 @@ def _rule(call: Call) -> list[TensorType]:
     axes = axes_of(call.ints(1), len(shape)) if call.has(1) else ()
     if not axes and not a["noop_with_empty_axes"]:
         axes = tuple(range(len(shape)))
-    return [TensorType(_shape(shape, axes, a["keepdims"]), call.dtypes[0])]
+    return [TensorType(reduced_shape(shape, axes, a["keepdims"]), call.dtypes[0])]
 
 
 def _log_sum_exp(x: Array, axes: Any, keepdims: bool) -> Array:
@@ -65,7 +66,7 @@ for _name, _function in {
 
 def _arg_rule(call: Call) -> list[TensorType]:
     shape, a = call.shapes[0], call.attributes
-    return [TensorType(_shape(shape, (axis_of(a["axis"], len(shape)),), a["keepdims"]), INT64)]
+    return [TensorType(reduced_shape(shape, (axis_of(a["axis"], len(shape)),), a["keepdims"]), INT64)]
 
 
 _ARGS: dict[str, Callable[..., Any]] = {"ArgMax": np.argmax, "ArgMin": np.argmin}

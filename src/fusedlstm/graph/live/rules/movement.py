@@ -17,8 +17,11 @@ from .pointwise import delayed, together
 _FAR = 1 << 31
 
 
-def latest(moving: Moving, flow: Flow) -> Flow:
-    """The last step alone, where that is wanted at every step.
+_LAST = "it gives the last step alone (return_sequences=False), and a stream has no last one"
+
+
+def latest(moving: Moving, flow: Flow, why: str = _LAST) -> Flow:
+    """What the last step alone gives, where that is wanted at every step; `why` it is not there otherwise.
 
     Raises
     ------
@@ -26,15 +29,13 @@ def latest(moving: Moving, flow: Flow) -> Flow:
         It is not.
     """
     if not moving.walk.every_step:
-        raise ValueError(
-            "it gives the last step alone (return_sequences=False), and a stream has no last one; "
-            "stream(every_step=True) gives at every step what would come if it were the last"
-        )
+        raise ValueError(f"{why}; stream(every_step=True) gives at every step what would come if it were the last")
     if flow.tail:
         raise ValueError("what comes before it is padded behind the last step, and a stream has none")
     if (flow.outer, flow.inner) != (1, 1):
         raise ValueError("expected an axis of steps alone, found one that it shares with others")
-    return replace(flow, axis=-1)
+    # Where steps are put in front, several come with the first one of the input, but there is one result.
+    return replace(flow, axis=-1, need=flow.start - (flow.start - flow.need) % flow.stride)
 
 
 @goes("Transpose")

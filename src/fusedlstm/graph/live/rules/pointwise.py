@@ -100,7 +100,7 @@ def _quantise(moving: Moving) -> Moved:
     return Moved([flow])
 
 
-def _beside(moving: Moving, axes: Sequence[int], what: str) -> Flow:
+def beside(moving: Moving, axes: Sequence[int], what: str) -> Flow:
     """How it goes where it works along other axes than time.
 
     Raises
@@ -116,13 +116,13 @@ def _beside(moving: Moving, axes: Sequence[int], what: str) -> Flow:
 
 @goes("Softmax", "LogSoftmax", "Hardmax", "LpNormalization")
 def _softmax(moving: Moving) -> Moved:
-    return Moved([_beside(moving, [axis_of(moving.a["axis"], len(moving.shapes[0]))], moving.node.op)])
+    return Moved([beside(moving, [axis_of(moving.a["axis"], len(moving.shapes[0]))], moving.node.op)])
 
 
 @goes("LayerNormalization", "RMSNormalization")
 def _layer(moving: Moving) -> Moved:
     rank = len(moving.shapes[0])
-    flow = _beside(moving, range(axis_of(moving.a["axis"], rank), rank), "a normalisation")
+    flow = beside(moving, range(axis_of(moving.a["axis"], rank), rank), "a normalisation")
     for shape in moving.shapes[1:]:
         if len(shape) > rank - 1 - flow.axis:
             raise ValueError("expected one scale for all steps, found one for each")
@@ -131,47 +131,23 @@ def _layer(moving: Moving) -> Moved:
 
 @goes("BatchNormalization", "LRN")
 def _channels(moving: Moving) -> Moved:
-    return Moved([_beside(moving, [1], "a number for each channel, where channels are time:")])
+    return Moved([beside(moving, [1], "a number for each channel, where channels are time:")])
 
 
-@goes("InstanceNormalization", "GroupNormalization", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+@goes("InstanceNormalization", "GroupNormalization")
 def _space(moving: Moving) -> Moved:
-    what = "a normalisation" if "Normalization" in moving.node.op else "pooling"
-    return Moved([_beside(moving, range(1, len(moving.shapes[0])), what)])
+    return Moved([beside(moving, range(1, len(moving.shapes[0])), "a normalisation")])
 
 
 @goes("MeanVarianceNormalization")
 def _mean_variance(moving: Moving) -> Moved:
-    return Moved([_beside(moving, axes_of(moving.a["axes"], len(moving.shapes[0])), "a normalisation")])
-
-
-@goes(
-    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd"),
-    *("ReduceSum", "ReduceSumSquare"),
-)
-def _reduce(moving: Moving) -> Moved:
-    rank, given = len(moving.shapes[0]), moving.ints(1)
-    if not given:
-        axes: Sequence[int] = () if moving.a["noop_with_empty_axes"] else range(rank)
-    else:
-        axes = axes_of(given, rank)
-    return Moved([_reduced(moving, axes)])
-
-
-@goes("ArgMax", "ArgMin")
-def _arg(moving: Moving) -> Moved:
-    return Moved([_reduced(moving, [axis_of(moving.a["axis"], len(moving.shapes[0]))])])
-
-
-def _reduced(moving: Moving, axes: Sequence[int]) -> Flow:
-    flow = _beside(moving, axes, f"{moving.node.op} (pooling)")
-    return flow if moving.a["keepdims"] else flow.moved(flow.axis - sum(axis < flow.axis for axis in axes))
+    return Moved([beside(moving, axes_of(moving.a["axes"], len(moving.shapes[0])), "a normalisation")])
 
 
 @goes("TopK")
 def _top(moving: Moving) -> Moved:
     return Moved(
-        [_beside(moving, [axis_of(moving.a["axis"], len(moving.shapes[0]))], "TopK (a mask, for instance)")] * 2
+        [beside(moving, [axis_of(moving.a["axis"], len(moving.shapes[0]))], "TopK (a mask, for instance)")] * 2
     )
 
 
@@ -179,4 +155,4 @@ def _top(moving: Moving) -> Moved:
 def _scan(moving: Moving) -> Moved:
     rank = len(moving.shapes[0])
     axes = (rank - 2, rank - 1) if moving.node.op == "Trilu" else axes_of(moving.ints(1) or [0], rank)
-    return Moved([_beside(moving, axes, moving.node.op)])
+    return Moved([beside(moving, axes, moving.node.op)])
