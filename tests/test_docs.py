@@ -37,8 +37,11 @@ def blocks(page):
 
 def frameworks(page):
     """What a page's blocks import, and the files that they load are made with."""
-    code = "\n".join(code for _, why, _, code in blocks(page) if not why) + str(doc_files.BEFORE.get(page, ""))
-    return [name for name in ("torch", "keras", "flax", "onnxruntime") if name in code]
+    return [name for name in ("torch", "keras", "flax", "onnxruntime") if name in that_runs(page)]
+
+
+def that_runs(page):
+    return "\n".join([code for _, why, _, code in blocks(page) if not why] + [str(doc_files.BEFORE.get(page, ""))])
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page))])
@@ -48,12 +51,11 @@ def test_blocks_run(page, tmp_path, monkeypatch):
         pytest.importorskip(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    found = list(blocks(page))
     for name, make in doc_files.FILES.items():
-        if any(name in code for _, why, _, code in found if not why):
+        if name in that_runs(page):
             make(tmp_path / name)
     names, before = dict(vars(doc_files)), doc_files.BEFORE.get(page, {})
-    for line, why, language, code in found:
+    for line, why, language, code in blocks(page):
         if why:
             assert len(why.split()) >= 3, f"{page}, line {line}: {why}"
         elif language == "sh":

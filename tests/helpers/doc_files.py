@@ -62,11 +62,10 @@ def onnx(path):
 
 
 def keras_model():
-    import keras_models
-    from keras import layers
+    from keras import Input, Sequential, layers
 
     lstm = layers.LSTM(8, return_sequences=True, name="lstm")
-    return keras_models.sequential(lstm, layers.Dense(2, name="head"))
+    return Sequential([Input((None, 3), name="x"), lstm, layers.Dense(2, name="head")])
 
 
 def radar(path):
@@ -155,7 +154,7 @@ BEFORE = {
         "stream = model": "frame = frame[:, 64:]; frames = [frame] * 3",
         'model = fl.Model.load("model.keras")': "x, keras_model = random(1, 10, 3), keras_model()",
         'model = fl.Model.load("model.tflite")': "x = random(1, 6, 3)",
-        "torch.export.save": "import torch; module, x = torch_module(), torch.zeros(1, 6, 3)",
+        "torch.export.save": "import torch; module, x = torch_module(), torch.zeros(2, 6, 3)",
     },
     "docs/streams.md": {
         "stream = lstm": "lstm, x_t, y_t = lstm(), random(3), np.empty(4, np.float32); chunk, mask = random(5, 3), [True]",
@@ -164,7 +163,8 @@ BEFORE = {
         "pool = fl.StreamPool(model": """\
             model = fl.Model.load("silero_vad.onnx")
             frames, chunk, other, frame = random(2, 512), random(3, 512), random(1, 512), random(512)
-            state = model.stream(fixed={"sr": 16000}, context={"input": 64}).state
+            stream = model.stream(fixed={"sr": 16000}, context={"input": 64})
+            state = (stream.step(frames[:1]), stream.state)[1]
         """,
     },
 }
