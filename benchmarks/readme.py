@@ -83,7 +83,9 @@ def both(found, rows):
         best = row.best_peer
         peer = ("", "") if best is None else (_named(best, row), f"{row.engines[best].max_error:.0e}")
         more = ("", "") if two is None else (number(two.ours.microseconds), two.told)
-        body.append([words, f"**{number(row.ours.microseconds)}**", f"{row.ours.max_error:.0e}", *peer, row.told, *more])
+        body.append(
+            [words, f"**{number(row.ours.microseconds)}**", f"{row.ours.max_error:.0e}", *peer, row.told, *more]
+        )
     for row in rows:
         if row.title in README_MODELS and row.threads == 1:
             best = row.best_peer
@@ -94,11 +96,11 @@ def both(found, rows):
         [
             table(head, body, left=(0, 3)),
             filled(
-                f"One thread (and two, where they were measured) of {about['cpu']}, {about['isa']}, {about['date'][:10]}."
+                f"A selection: one thread (and two, where they were measured) of {about['cpu']}, {about['isa']}, {about['date'][:10]}."
                 f"{' **The machine was busy.**' if found.busy else ''} Error: the largest difference of y from a",
                 "float64 LSTM; of whole models, from the peer's outputs. Best peer: of ONNX Runtime, OpenVINO, LiteRT,",
-                "tract, PyTorch, JAX and Keras. ≈: neither is faster. [All figures, and how they are",
-                "measured](docs/performance.md).",
+                "tract, PyTorch, JAX and Keras. ≈: neither is faster. [All figures, those",
+                "where others are faster as well](docs/performance.md).",
             ),
         ]
     )
@@ -238,7 +240,9 @@ def main(check):
         for marker, block in made.items():
             new = between(new, marker, block)
         if check and new != old:
-            raise click.ClickException(f"{name}: expected the figures of benchmarks/report; python benchmarks/readme.py")
+            raise click.ClickException(
+                f"{name}: expected the figures of benchmarks/report; python benchmarks/readme.py"
+            )
         (ROOT / name).write_text(new)
 
 

@@ -25,16 +25,17 @@ root_doc = "index"
 exclude_patterns = ["_build", "README.md"]
 nitpicky = False  # docstrings name types of NumPy and of frameworks; what pages link to is checked by MyST
 
-myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
+myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 4
 
+default_role = "py:obj"  # what docstrings have in single backticks, where there is such an object
 autodoc_mock_imports = [name for name in ("torch", "keras") if find_spec(name) is None]
 autodoc_member_order = "groupwise"
 autodoc_typehints = "none"  # the NumPy style says them, with shapes and units
 autodoc_default_options = {"members": True, "inherited-members": "Exception,Warning"}
 autodoc_class_signature = "mixed"
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 80
+python_maximum_signature_line_length = 100
 napoleon_google_docstring = False
 napoleon_use_param = False  # types are words: they would be looked up one by one
 napoleon_use_rtype = False

@@ -45,7 +45,9 @@ def _figure(rows, dark, ink, faint, grid):
         for peer, us in times.items():
             _point(axes, us, y, ORT if peer == "onnxruntime" else OTHER, dark, 34)
         _point(axes, ours, y, OURS, dark, 70)
-        axes.annotate(f"{ours:,.3g}", (ours, y), (-8, 0), textcoords="offset points", ha="right", va="center", color=ink)
+        axes.annotate(
+            f"{ours:,.3g}", (ours, y), (-8, 0), textcoords="offset points", ha="right", va="center", color=ink
+        )
     for kind, label, size in ((OURS, "fusedlstm", 70), (ORT, "ONNX Runtime", 34), (OTHER, "other engines", 34)):
         _point(axes, [], [], kind, dark, size, label=label)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, labelcolor=ink, borderaxespad=0.2)

@@ -122,7 +122,12 @@ def program(path):
 
 def amplifier(path):
     arrays = random(1, 32), random(8, 32), random(32)
-    layer = {"type": "lstm", "activation": "tanh", "shape": [None, None, 8], "weights": [one.tolist() for one in arrays]}
+    layer = {
+        "type": "lstm",
+        "activation": "tanh",
+        "shape": [None, None, 8],
+        "weights": [one.tolist() for one in arrays],
+    }
     path.write_text(json.dumps({"in_shape": [None, None, 1], "layers": [layer]}))
 
 
