@@ -92,18 +92,15 @@ def both(found, rows):
             peer = _named(best, row), f"{row.engines[best].difference:.0e} apart"
             body.append([README_MODELS[row.title], f"**{number(row.ours.microseconds)}**", "", *peer, row.told, "", ""])
     head = ["microseconds a call", "fusedlstm", "error", "best peer", "error", "faster", "two threads", "faster"]
-    return "\n\n".join(
-        [
-            table(head, body, left=(0, 3)),
-            filled(
-                f"A selection: one thread (and two, where they were measured) of {about['cpu']}, {about['isa']}, {about['date'][:10]}."
-                f"{' **The machine was busy.**' if found.busy else ''} Error: the largest difference of y from a",
-                "float64 LSTM; of whole models, from the peer's outputs. Best peer: of ONNX Runtime, OpenVINO, LiteRT,",
-                "tract, PyTorch, JAX and Keras. ≈: neither is faster. [All figures, those",
-                "where others are faster as well](docs/performance.md).",
-            ),
-        ]
+    machine = f"{about['cpu']}, {about['isa']}, {about['date'].split()[0]}"
+    words = filled(
+        f"A selection, on one thread (and on two, where they were measured) of {machine}.",
+        "**The machine was busy.**" if found.busy else "",
+        "Error: the largest difference of y from a float64 LSTM; of whole models, from the peer's outputs. Best peer:",
+        "of ONNX Runtime, OpenVINO, LiteRT, tract, PyTorch, JAX and Keras. ≈: neither is faster. [All figures, those",
+        "where others are faster as well](docs/performance.md).",
     )
+    return f"{table(head, body, left=(0, 3))}\n\n{words}"
 
 
 def _named(peer, row):
@@ -206,8 +203,8 @@ def models(rows):
             table(head, body),
             filled(
                 f"Aims are our own; {missed} are missed, in brackets. ≈: the quartiles of the ratio hold 1.",
-                "[Design](design.md#where-the-time-goes) says where the time goes, and `fusedlstm profile` shows it for",
-                "any file.",
+                "[Design](design.md#where-the-time-goes) says where the time goes, and `fusedlstm profile` shows it",
+                "for any file.",
             ),
         ]
     )

@@ -25,9 +25,9 @@ PROGRAMS = ("run.py", "train.py")
 GALLERY = """\
 # Gallery
 
-What LSTMs are used for, each from a file that its framework wrote: the data, the training, the exported model, and a page
-of code that runs it without the framework. `run.py` is what you copy and change; `train.py` made the file. Each runs as
-`python examples/gallery/NAME/run.py` after `pip install . matplotlib`.
+What LSTMs are used for, each from a file that its framework wrote: the data, the training, the exported model, and a
+page of code that runs it without the framework. `run.py` is what you copy and change; `train.py` made the file. Each
+runs as `python examples/gallery/NAME/run.py` after `pip install . matplotlib`.
 """
 
 

@@ -172,8 +172,8 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
         Parameters
         ----------
         x : array_like, shape (batch, time, space..., channels), or (time, space..., channels)
-            Frames of one or two spatial axes of any size; (channels, space...) with `channels_first`. Floating point, any
-            strides; anything but float32 is converted once. NaN and inf propagate.
+            Frames of one or two spatial axes of any size; (channels, space...) with `channels_first`. Floating point,
+            any strides; anything but float32 is converted once. NaN and inf propagate.
         state : (h, c), optional
             Initial states, shaped as those returned. Default: zeros.
         out : ndarray of float32, optional
