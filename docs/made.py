@@ -21,6 +21,8 @@ PAGES = {
 }
 """Files that are pages as well."""
 
+LEADS = PAGES | {"docs": "index.md", "examples/gallery": "gallery/index.md"}
+
 PROGRAMS = ("run.py", "train.py")
 GALLERY = """\
 # Gallery
@@ -66,7 +68,7 @@ def linked(text, here, there):
         if not target or ":" in target or not path.exists():
             return found[0]
         name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else ""
-        target = os.path.relpath(DOCS / PAGES[name] if name in PAGES else path, there.parent)
+        target = os.path.relpath(DOCS / LEADS[name] if name in LEADS else path, there.parent)
         return f"{found[1]}{Path(target).as_posix()}{'#' * bool(place)}{place})"
 
     return re.sub(r"(\]\()([^)\s]+)\)", link, text)

@@ -19,6 +19,7 @@ import doc_files
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+GALLERY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "examples" / "gallery").glob("*/README.md"))
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
@@ -93,7 +94,7 @@ def anchors(path):
     }
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *GALLERY])
 def test_links_lead_somewhere(page):
     """On GitHub; of the site its build says so."""
     text, here = (ROOT / page).read_text(), (ROOT / page).parent
