@@ -34,7 +34,8 @@ NAMES = {
 README_CASES = {
     "amp_step": "one step, LSTM 1→40", "vad_step": "one step, 128→128", "lm_step": "one step, 2 × 512",
     "seq64": "100 steps, 64→64", "seq256": "100 steps, 256→256", "seq1024": "100 steps, 1024→1024",
-    "bi256": "50 steps, 300→256 both ways", "b32_256": "32 rows of 50 steps, 256→256",
+    "bi256": "50 steps, 300→256 both ways", "b8_256": "8 rows of 50 steps, 256→256",
+    "b32_256": "32 rows of 50 steps, 256→256",
 }  # fmt: skip
 README_MODELS = {
     "silero_vad.onnx": "Silero voice activity (ONNX)", "dtln_1.tflite": "DTLN noise suppression (TFLite)",

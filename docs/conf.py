@@ -32,7 +32,14 @@ default_role = "py:obj"  # what docstrings have in single backticks, where there
 autodoc_mock_imports = [name for name in ("torch", "keras") if find_spec(name) is None]
 autodoc_member_order = "groupwise"
 autodoc_typehints = "none"  # the NumPy style says them, with shapes and units
-autodoc_default_options = {"members": True, "inherited-members": "Exception,Warning"}
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": "Exception,Warning",
+    "special-members": "__call__",
+    # What has no underscore, as others of our modules need it, and is not for users.
+    "exclude-members": "ARRAYS, NEEDED, RENAMED, build, kind, one, planned, start_over, title, "
+    "add_note, args, with_traceback, count, index",
+}
 autodoc_class_signature = "mixed"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100

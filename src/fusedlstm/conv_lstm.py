@@ -27,6 +27,11 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
     threads : int, optional
         The most threads a call uses. Default: as many as `set_num_threads` says.
 
+    Attributes
+    ----------
+    weights : ConvLSTMWeights
+        As they were read: float32, canonical order, read-only.
+
     Examples
     --------
     >>> import fusedlstm as fl
@@ -38,7 +43,6 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
     _kind = ConvLSTMWeights
 
     weights: ConvLSTMWeights
-    """The weights as they were read: float32, canonical order, read-only."""
 
     def _packed(self) -> _core.ConvLstm:
         weights = self.weights
