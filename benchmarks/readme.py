@@ -1,6 +1,7 @@
-"""Write README's blocks of figures from the stored report: python benchmarks/readme.py
+"""Write the figures of README and of the site from the stored report: python benchmarks/readme.py
 
-Between its markers, from report/report.json and report/models.json; --check says whether it is as it should be.
+Between markers of the pages, from report/report.json and report/models.json; --check says whether they are as they
+should be.
 """
 
 import textwrap
@@ -14,7 +15,8 @@ from suite.tables import table
 from fusedlstm.bench.terminal import number
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+ROOT = HERE.parent
+REPORT = "../benchmarks/report"  # from docs/
 LOW = {
     "fusedlstm float16": "float16",
     "fusedlstm bfloat16": "bfloat16",
@@ -26,7 +28,21 @@ LOW = {
     "onnxruntime int8": "ONNX Runtime int8",
 }
 LOW_CASES = ("amp_step", "vad_step", "lm_step", "seq64", "seq256", "seq1024", "b32_256", "b128_512")
-NAMES = {"onnxruntime": "ONNX Runtime"}
+NAMES = {
+    "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT", "torch": "PyTorch", "keras": "Keras",
+    "jax": "JAX",
+}  # fmt: skip
+README_CASES = {
+    "amp_step": "one step, LSTM 1→40", "vad_step": "one step, 128→128", "lm_step": "one step, 2 × 512",
+    "seq64": "100 steps, 64→64", "seq256": "100 steps, 256→256", "seq1024": "100 steps, 1024→1024",
+    "bi256": "50 steps, 300→256 both ways", "b8_256": "8 rows of 50 steps, 256→256",
+    "b32_256": "32 rows of 50 steps, 256→256",
+}  # fmt: skip
+README_MODELS = {
+    "silero_vad.onnx": "Silero voice activity (ONNX)", "dtln_1.tflite": "DTLN noise suppression (TFLite)",
+    "turbofan_autoencoder.keras": "turbofan autoencoder (Keras 3)", "census_names.h5": "a name's origin (Keras 2)",
+    "step of 2 x LSTM 64 + dense": "step of 2 × LSTM 64 + dense (PyTorch)", "nnsplit_en.onnx": "nnsplit (ONNX)",
+}  # fmt: skip
 
 
 def bench(found):
@@ -47,15 +63,50 @@ def bench(found):
         ),
         _speeds(found, rows),
         *_small_steps(found),
-        "Lower precisions in the same run, one thread, with the root-mean-square error of y:",
-        _low(rows),
-        filled(
-            "Quartiles, every engine's setting, the machine's limits, our targets and pictures:",
-            "[benchmarks/report/report.md](benchmarks/report/report.md). On an Intel Xeon, by an earlier build:",
-            "[benchmarks/report-xeon](benchmarks/report-xeon/report.md).",
-        ),
     ]
     return "\n\n".join(parts)
+
+
+def low(found):
+    """The block of lower precisions."""
+    about = found.about
+    head = filled(
+        f"Microseconds a call in one run on {about['cpu']} ({about['isa']}), one thread, with the root-mean-square",
+        f"error of y beside float64. The cases, and the whole report: [report.md]({REPORT}/report.md).",
+    )
+    return f"{head}\n\n{_low(found.select(1, 'step', 'sequence', 'batch'))}"
+
+
+def both(found, rows):
+    """README's block: some LSTMs and some whole models."""
+    about, body = found.about, []
+    for name, words in README_CASES.items():
+        row, two = found.row(name, 1), found.row(name, 2)
+        best = row.best_peer
+        peer = ("", "") if best is None else (_named(best, row), f"{row.engines[best].max_error:.0e}")
+        more = ("", "") if two is None else (number(two.ours.microseconds), two.told)
+        body.append(
+            [words, f"**{number(row.ours.microseconds)}**", f"{row.ours.max_error:.0e}", *peer, row.told, *more]
+        )
+    for row in rows:
+        if row.title in README_MODELS and row.threads == 1:
+            best = row.best_peer
+            peer = _named(best, row), f"{row.engines[best].difference:.0e} apart"
+            body.append([README_MODELS[row.title], f"**{number(row.ours.microseconds)}**", "", *peer, row.told, "", ""])
+    head = ["microseconds a call", "fusedlstm", "error", "best peer", "error", "faster", "two threads", "faster"]
+    machine = f"{about['cpu']}, {about['isa']}, {about['date'].split()[0]}"
+    words = filled(
+        f"A selection, on one thread (and on two, where they were measured) of {machine}.",
+        "**The machine was busy.**" if found.busy else "",
+        "Error: the largest difference of y from a float64 LSTM; of whole models, from the peer's outputs. Best peer:",
+        "of ONNX Runtime, OpenVINO, LiteRT, tract, PyTorch, JAX and Keras. ≈: neither is faster. [All figures, those",
+        "where others are faster as well](docs/performance.md).",
+    )
+    return f"{table(head, body, left=(0, 3))}\n\n{words}"
+
+
+def _named(peer, row):
+    return f"{NAMES.get(peer, peer)} {number(row.engines[peer].microseconds)}"
 
 
 def filled(*words):
@@ -149,13 +200,13 @@ def models(rows):
                 "ONNX Runtime, OpenVINO, LiteRT, tract, PyTorch and Keras that runs the file or what its framework's",
                 "converters make of it (`python benchmarks/models.py DIR`). Difference: the largest between their",
                 "outputs and ours, of the largest number. Every engine's figures, and why some are missing:",
-                "[benchmarks/report/models.md](benchmarks/report/models.md).",
+                f"[models.md]({REPORT}/models.md).",
             ),
             table(head, body),
             filled(
                 f"Aims are our own; {missed} are missed, in brackets. ≈: the quartiles of the ratio hold 1.",
-                "[docs/design.md](docs/design.md) says where the time goes, and `fusedlstm profile` shows it for any",
-                "file.",
+                "[Design](design.md#where-the-time-goes) says where the time goes, and `fusedlstm profile` shows it",
+                "for any file.",
             ),
         ]
     )
@@ -163,21 +214,35 @@ def models(rows):
 
 def between(text, name, block):
     """The text with a new block between a pair of markers."""
-    start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise click.ClickException(f"expected {start.strip()} and {end} once each")
     before, _, rest = text.partition(start)
-    _, _, after = rest.partition(end)
-    return f"{before}{start}{block}{end}{after}"
+    return f"{before}{start}{block}\n{end}{rest.partition(end)[2]}"
+
+
+def blocks():
+    """The pages, and what stands between markers of theirs."""
+    found, rows = told.load(HERE / "report" / "report.json"), model_tables.load(HERE / "report" / "models.json")[1]
+    return {
+        "README.md": {"figures": both(found, rows)},
+        "docs/performance.md": {"bench": bench(found), "models": models(rows)},
+        "docs/precision.md": {"low": low(found)},
+    }
 
 
 @click.command(help=__doc__)
 @click.option("--check", is_flag=True)
 def main(check):
-    old = README.read_text()
-    new = between(old, "bench", bench(told.load(HERE / "report" / "report.json")))
-    new = between(new, "models", models(model_tables.load(HERE / "report" / "models.json")[1]))
-    if check and new != old:
-        raise click.ClickException("README.md: expected the figures of benchmarks/report; python benchmarks/readme.py")
-    README.write_text(new)
+    for name, made in blocks().items():
+        old = new = (ROOT / name).read_text()
+        for marker, block in made.items():
+            new = between(new, marker, block)
+        if check and new != old:
+            raise click.ClickException(
+                f"{name}: expected the figures of benchmarks/report; python benchmarks/readme.py"
+            )
+        (ROOT / name).write_text(new)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -193,5 +192,11 @@ def test_the_server_says_in_one_line_what_is_wrong(tmp_path):
 
 
 def test_readme_names_what_it_needs():
-    text = textwrap.dedent((ROOT / "README.md").read_text())
+    text = (ROOT / "README.md").read_text()
     assert "C++17 compiler" in text and "Python ≥ 3.10" in text and "fusedlstm check FILE" in text
+
+
+def test_one_version_everywhere():
+    for file in ("pyproject.toml", "CITATION.cff"):
+        assert re.search(r"^version[:=\s]+\"?([0-9.]+)", (ROOT / file).read_text(), re.MULTILINE)[1] == fl.__version__
+    assert f"## {fl.__version__}" in (ROOT / "CHANGELOG.md").read_text()

@@ -27,6 +27,11 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
     threads : int, optional
         The most threads a call uses. Default: as many as `set_num_threads` says.
 
+    Attributes
+    ----------
+    weights : ConvLSTMWeights
+        As they were read: float32, canonical order, read-only.
+
     Examples
     --------
     >>> import fusedlstm as fl
@@ -38,7 +43,6 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
     _kind = ConvLSTMWeights
 
     weights: ConvLSTMWeights
-    """The weights as they were read: float32, canonical order, read-only."""
 
     def _packed(self) -> _core.ConvLstm:
         weights = self.weights
@@ -171,9 +175,9 @@ class ConvLSTM(Layer[ConvLSTMWeights]):
 
         Parameters
         ----------
-        x : array_like, shape (batch, time, *space, channels), or (time, *space, channels)
-            Frames of one or two spatial axes of any size; (channels, *space) with `channels_first`. Floating point, any
-            strides; anything but float32 is converted once. NaN and inf propagate.
+        x : array_like, shape (batch, time, space..., channels), or (time, space..., channels)
+            Frames of one or two spatial axes of any size; (channels, space...) with `channels_first`. Floating point,
+            any strides; anything but float32 is converted once. NaN and inf propagate.
         state : (h, c), optional
             Initial states, shaped as those returned. Default: zeros.
         out : ndarray of float32, optional

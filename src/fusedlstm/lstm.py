@@ -34,6 +34,11 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
     threads : int, optional
         The most threads a call uses. Default: as many as `set_num_threads` says.
 
+    Attributes
+    ----------
+    weights : LSTMWeights
+        As they run: canonical order, read-only; float32 arrays, rounded to `dtype`.
+
     Examples
     --------
     >>> import fusedlstm as fl
@@ -45,7 +50,6 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
     _kind = LSTMWeights
 
     weights: LSTMWeights
-    """The weights as they run: canonical order, read-only; float32 arrays, rounded to `dtype`."""
 
     def __init__(self, weights: LSTMWeights, threads: int | None = None) -> None:
         expect_type("weights", weights, LSTMWeights)

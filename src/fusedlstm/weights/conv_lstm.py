@@ -29,9 +29,9 @@ class ConvLSTMWeights(Checked):
 
     Parameters
     ----------
-    weight_ih : array_like, shape (4F, *kernel, channels)
+    weight_ih : array_like, shape (4F, kernel..., channels)
         Input kernel.
-    weight_hh : array_like, shape (4F, *kernel, F)
+    weight_hh : array_like, shape (4F, kernel..., F)
         Recurrent kernel.
     bias : array_like, shape (4F,), optional
         The sum of all biases that a framework adds to the gates, Flax's 1 on the forget gate as well.
@@ -41,7 +41,7 @@ class ConvLSTMWeights(Checked):
         ``"same"``: zeros around x, so that there is an output for each stride begun (where their number is odd, the
         end gets one more). ``"valid"``: none.
     channels_first : bool
-        Whether frames are (channels, *space) rather than (*space, channels).
+        Whether frames are (channels, space...) rather than (space..., channels).
     reverse : bool
         Whether it runs from the last step to the first. Outputs stay at the steps they belong to.
     flip_output : bool
