@@ -195,6 +195,8 @@ def test_a_number_of_threads_of_its_own(tmp_path, threads, wide):
         for wrong in (True, "2", 2.0):
             with pytest.raises(TypeError, match="threads: expected a whole number"):
                 load(threads=wrong)
+        with pytest.raises(AttributeError):
+            load().threads = 2  # what is packed has its number
     own = loaders[0](threads=1)
     assert own.astype("int8").threads == 1 and own.stream().lstm.threads == 1
     assert loaders[5](threads=1).astype("int8").threads == 1

@@ -20,7 +20,7 @@ class InPrecision:
 
     graph: Graph
     simplified: Graph
-    threads: int | None
+    _threads: int | None
 
     def astype(self, dtype: npt.DTypeLike, products: str | None = None, *, keep: Sequence[str] = ()) -> Model:
         """Round the weights of LSTMs, GRUs, dense layers, convolutions and embeddings: less memory to read, so faster.
@@ -51,7 +51,7 @@ class InPrecision:
         expect_names(self.simplified, precision.keep)
         from .model import Model
 
-        return Model(self.graph.replace(precision=precision), self.threads)
+        return Model(self.graph.replace(precision=precision), self._threads)
 
     @property
     def dtype(self) -> str:

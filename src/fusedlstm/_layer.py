@@ -20,11 +20,9 @@ Self = TypeVar("Self", bound="Layer[Any]")
 class Layer(Generic[Weights]):
     """Trained weights, packed and ready to run."""
 
-    __slots__ = ("_core", "_untold", "threads", "weights")
+    __slots__ = ("_core", "_threads", "_untold", "weights")
 
     weights: Weights
-    threads: int | None
-    """The most threads a call uses. None: as many as `set_num_threads` says."""
     _kind: ClassVar[type[Any]]  # of the weights
 
     def __init__(self, weights: Weights, threads: int | None = None) -> None:
@@ -82,13 +80,18 @@ class Layer(Generic[Weights]):
         threads = "" if self.threads is None else f", threads={self.threads}"
         return f"{type(self).__name__}({', '.join(self._shown())}{threads}{assumed and f', assumed={assumed}'})"
 
+    @property
+    def threads(self) -> int | None:
+        """The most threads a call uses. None: as many as `set_num_threads` says."""
+        return self._threads
+
     def __reduce__(self) -> Any:
         """Pickle the weights; packing is done again when unpickled."""
         return type(self), (self.weights, self.threads)
 
     def _hold(self, weights: Weights, threads: int | None) -> None:
         """Keep them, packed."""
-        self.threads = thread_count("threads", threads)
+        self._threads = thread_count("threads", threads)
         self.weights, self._untold = weights, untold(weights)
         self._core = self._packed()
         self._core.threads = self.threads or 0

@@ -49,8 +49,6 @@ class Model(ModelFromMemory, InPrecision):
         The name of each output of a call; a file may hand out one tensor twice.
     graph, simplified : Graph
         The model as the file has it, and what is left of it to run.
-    threads : int or None
-        The most threads a call uses. None: as many as `set_num_threads` says.
 
     Examples
     --------
@@ -64,17 +62,22 @@ class Model(ModelFromMemory, InPrecision):
             raise TypeError(f"graph: expected a graph, found {type(graph).__name__}; use Model.load(file)")
         if graph.refusals:
             raise FormatError(_refusal(graph.refusals))
-        self.graph, self.threads = graph, thread_count("threads", threads)
+        self.graph, self._threads = graph, thread_count("threads", threads)
         self.simplified = simplify(single(graph))
         specs = {one.name: spec_of(one, self.simplified) for one in graph.inputs}
         self.inputs = Inputs(specs, deciding_inputs(self.simplified))
         self.outputs = {one.name: spec_of(one, self.simplified) for one in self.simplified.outputs}
         self.made = tuple(one.name for one in self.simplified.outputs)
         self._looks = bool(self.inputs.narrow)  # at the values of each call
-        self._packed = Packed(graph.precision, self.threads)
+        self._packed = Packed(graph.precision, self._threads)
         # Without a lock, which a fork may leave locked: what is done to it is one operation each time.
         self._plans: OrderedDict[Any, Planned] = OrderedDict()
         self._last: Planned | None = None  # most calls are like the one before
+
+    @property
+    def threads(self) -> int | None:
+        """The most threads a call uses. None: as many as `set_num_threads` says."""
+        return self._threads
 
     @classmethod
     def load(
