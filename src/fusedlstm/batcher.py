@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .errors import Unfinished
 from .lstm import LSTM
 from .machine import get_num_threads
 from .pool import StreamPool
@@ -39,7 +41,7 @@ class AsyncBatcher:
 
     Parameters
     ----------
-    pool : StreamPool
+    pool : StreamPool or fusedlstm.ray.StreamService
         May be used directly beside this, for `state`, `fork` and so on.
     window : float
         Seconds that a step waits for others, at most; the event loop's timers are exact to about 1 ms. 0: whatever came
@@ -60,7 +62,7 @@ class AsyncBatcher:
     def __init__(
         self, pool: StreamPool, *, window: float = 0.001, max_batch: int = 1024, max_waiting: int = 4096
     ) -> None:
-        if not isinstance(pool, StreamPool):
+        if not all(hasattr(pool, name) for name in ("open", "close", "step", "process", "one")):  # a StreamService has
             raise TypeError(f"pool: expected fusedlstm.StreamPool, found {type(pool).__name__}")
         if not 0 <= window <= 60:
             raise ValueError(f"window: expected 0 to 60 seconds, found {window}")
@@ -273,11 +275,15 @@ def _chunks(pool: StreamPool, steps: list[_Step]) -> list[Any]:
     for k, step in enumerate(steps):
         places.setdefault(step.id, []).append(k)
     (x,) = _columns(steps)
-    made = pool.process({id: x[which] for id, which in places.items()})
+    try:
+        made = pool.process({id: x[which] for id, which in places.items()})
+    except Unfinished as error:
+        made = {id: error.of(id) for id in places}
     results: list[Any] = [None] * len(steps)
     for id, which in places.items():
-        for k, row in zip(which, made[id]):
-            results[k] = row.copy()
+        rows = made[id]
+        for k, row in zip(which, repeat(rows) if isinstance(rows, Exception) else rows):
+            results[k] = row if isinstance(row, Exception) else row.copy()
     return results
 
 
@@ -289,6 +295,14 @@ def _turn(pool: StreamPool, steps: list[_Step]) -> list[Any]:
         if not all(step.id in pool for step in steps):
             raise
         return [error] if len(steps) == 1 else [made for one in steps for made in _attempt(pool, [one], _turn)]
+    except Unfinished as error:
+        results = [error.of(step.id) for step in steps]
+        for k, step in enumerate(
+            steps
+        ):  # that an actor refuses one of its streams' values leaves the others as they were
+            if step.id in error.refused and len(steps) > 1:
+                (results[k],) = _attempt(pool, [step], _turn)
+        return results
     return [_row(made, k) for k in range(len(steps))]
 
 

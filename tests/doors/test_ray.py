@@ -8,8 +8,9 @@ from graphs import Builder, random
 import fusedlstm as fl
 
 ray = pytest.importorskip("ray")
-import fusedlstm.ray  # noqa: E402
 from ray_cluster import cluster  # noqa: E402, F401
+
+import fusedlstm.ray  # noqa: E402
 
 INPUTS, HIDDEN = 5, 12
 

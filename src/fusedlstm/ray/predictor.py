@@ -23,8 +23,8 @@ MOST_NUMBERS = 1 << 22
 class Predictor:
     """Run a model on a column of sequences; for ``ray.data.Dataset.map_batches``.
 
-    Rows may be of different lengths: they are sorted and cut, so that padding stays below an eighth, and each gets the bits
-    that it would have alone. A model (not an LSTM) is called with rows of one shape, without padding.
+    Rows may be of different lengths: they are sorted and cut, so that padding stays below an eighth, and each gets the
+    bits that it would have alone. A model (not an LSTM) is called with rows of one shape, without padding.
 
     Parameters
     ----------
@@ -137,15 +137,16 @@ class Predictor:
 
     def _call(self, x: Array) -> tuple[Array, ...]:
         """Outputs of rows, which are known to lie on the first axis and not to see each other."""
-        made = _tuple(self.model(x))
+        model: Any = self.model
+        made = _tuple(model(x))
         if len(x) > 1 and not self._apart:
-            alone = _tuple(self.model(x[1:2])) if next(iter(self.model.inputs.values())).shape[0] is None else ()
+            alone = _tuple(model(x[1:2])) if next(iter(model.inputs.values())).shape[0] is None else ()
             if not alone or any(
                 len(y) != len(x) or len(one) != 1 or y[1].tobytes() != one[0].tobytes() for y, one in zip(made, alone)
             ):
                 raise ValueError(
-                    "path: expected a model whose first axis is that of rows, each for itself; found outputs of a row that "
-                    "are others beside other rows (is the model time first?)"
+                    "path: expected a model whose first axis is that of rows, each for itself; found outputs of "
+                    "a row that are others beside other rows (is the model time first?)"
                 )
             self._apart = True
         return made
