@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,11 @@ from .errors import Unfinished
 from .lstm import LSTM
 from .machine import get_num_threads
 from .pool import StreamPool
+
+if TYPE_CHECKING:
+    from .ray import StreamService
+
+    Pool: TypeAlias = "StreamPool | StreamService"
 
 
 @dataclass(slots=True, eq=False)
@@ -59,9 +64,7 @@ class AsyncBatcher:
     ...     await batcher.close(id)
     """
 
-    def __init__(
-        self, pool: StreamPool, *, window: float = 0.001, max_batch: int = 1024, max_waiting: int = 4096
-    ) -> None:
+    def __init__(self, pool: Pool, *, window: float = 0.001, max_batch: int = 1024, max_waiting: int = 4096) -> None:
         if not all(hasattr(pool, name) for name in ("open", "close", "step", "process", "one")):  # a StreamService has
             raise TypeError(f"pool: expected fusedlstm.StreamPool, found {type(pool).__name__}")
         if not 0 <= window <= 60:
@@ -236,7 +239,7 @@ class AsyncBatcher:
         self._consider()
 
 
-def _run(pool: StreamPool, batch: list[_Step]) -> list[Any]:
+def _run(pool: Pool, batch: list[_Step]) -> list[Any]:
     """On the worker thread: an output, or what went wrong, for each step."""
     steps_of: dict[int, list[int]] = {}
     for k, step in enumerate(batch):
@@ -251,7 +254,7 @@ def _run(pool: StreamPool, batch: list[_Step]) -> list[Any]:
     return results
 
 
-def _attempt(pool: StreamPool, steps: list[_Step], run: Callable[[StreamPool, list[_Step]], list[Any]]) -> list[Any]:
+def _attempt(pool: Pool, steps: list[_Step], run: Callable[[Pool, list[_Step]], list[Any]]) -> list[Any]:
     """Run steps of which none runs where one cannot; without streams that were closed meanwhile."""
     if not steps:
         return []
@@ -269,7 +272,7 @@ def _attempt(pool: StreamPool, steps: list[_Step], run: Callable[[StreamPool, li
     ]
 
 
-def _chunks(pool: StreamPool, steps: list[_Step]) -> list[Any]:
+def _chunks(pool: Pool, steps: list[_Step]) -> list[Any]:
     """Several steps of some streams of an LSTM."""
     places: dict[int, list[int]] = {}
     for k, step in enumerate(steps):
@@ -287,7 +290,7 @@ def _chunks(pool: StreamPool, steps: list[_Step]) -> list[Any]:
     return results
 
 
-def _turn(pool: StreamPool, steps: list[_Step]) -> list[Any]:
+def _turn(pool: Pool, steps: list[_Step]) -> list[Any]:
     """One step of each stream; where a value makes no sense, it is its own step that fails."""
     try:
         made = pool.step([step.id for step in steps], *_columns(steps))

@@ -1,6 +1,8 @@
 """fusedlstm.ray.StreamService on a cluster of this machine: streams over actors that die, come and go."""
 
 import asyncio
+import socket
+import tempfile
 import threading
 import time
 
@@ -48,7 +50,11 @@ def steps(count, streams=1, seed=1):
 
 
 def kill(service, id):
-    ray.kill(service._table.lives[id].place.actor)
+    """End the actor of a stream, which takes a moment."""
+    ray.kill(actor := service._table.lives[id].place.actor)
+    with pytest.raises(ray.exceptions.RayActorError):
+        while True:
+            ray.get(actor.ready.remote())
 
 
 def homes(service):
@@ -73,7 +79,7 @@ def test_streams_have_the_bits_of_one_pool(service, lstm):
     h, c = service.state(ids[5])
     assert [part.tobytes() for part in (h, c)] == [part[:, 0].tobytes() for part in lstm(x[5:, :8])[1]]
     other = service.open((h, c))
-    rest = service.process({id: x[5, 8:] for id in (ids[5], child, other)})
+    rest = service.process(dict.fromkeys((ids[5], child, other), x[5, 8:]))
     assert all(y.tobytes() == wanted[5, 8:].tobytes() for y in rest.values())
     service.reset([child])
     assert service.step([child], x[5, :1]).tobytes() == wanted[5, :1].tobytes() and service.count(child) == 1
@@ -88,7 +94,9 @@ def test_a_step_that_comes_twice_runs_once(service, lstm):
     for _ in range(2):
         assert service.process({id: x[0, 4:7]}, at={id: 4})[id].tobytes() == wanted[4:7].tobytes()
     for at in (3, 5, 8):
-        with pytest.raises(ValueError, match=rf"at: expected step 7 of stream {id}, or its last call again; found {at}"):
+        with pytest.raises(
+            ValueError, match=rf"at: expected step 7 of stream {id}, or its last call again; found {at}"
+        ):
             service.step([id], x[:, 7], at=[at])
     assert service.process({id: x[0, 7:]})[id].tobytes() == wanted[7:].tobytes()
 
@@ -121,7 +129,7 @@ def test_who_did_not_step_when_the_actor_died_is_told_later(service, lstm):
     service.scale(1)
     one, other = service.open(), service.open()
     service.process({one: x[0, :3], other: x[1, :2]})
-    while (other + 2) % EVERY < 2:  # one whose last checkpoint is the beginning
+    while other % EVERY:  # one whose last checkpoint is the beginning, after two steps
         service.close(other)
         service.process({(other := service.open()): x[1, :2]})
     kill(service, one)
@@ -138,12 +146,13 @@ def test_who_did_not_step_when_the_actor_died_is_told_later(service, lstm):
     assert found.value.repeat == {other: 3}
     wanted, first = lstm(x[1])[0], service.count(other)
     assert service.process({other: x[1, first:6]})[other].tobytes() == wanted[first:6].tobytes()
+    assert service.step([other], x[1:, 6])[0].tobytes() == wanted[6].tobytes()
     # A caller that counts by itself is not told what it knows.
     kill(service, one)
     with pytest.raises(Unfinished):
         service.step([one], x[:1, 3], at=[service.count(one)])
     first = service.count(other)
-    assert first < 6 and service.step([other], x[1:, first], at=[first])[0].tobytes() == wanted[first].tobytes()
+    assert first == 6 and service.step([other], x[1:, first], at=[first])[0].tobytes() == wanted[first].tobytes()
 
 
 def test_with_a_checkpoint_in_each_answer_nothing_answered_is_lost(lstm):
@@ -303,3 +312,76 @@ def test_a_batcher_over_a_service(service, lstm):
 
     told = asyncio.run(asyncio.wait_for(main(), 60))
     assert told[0] == 1 and 1 <= sum(told) <= 3 and len(service) == 0
+
+
+def test_serve(cluster, lstm):  # noqa: F811
+    aiohttp = pytest.importorskip("aiohttp")
+    from ray import serve
+
+    from fusedlstm.ray.serve import build
+
+    x, path = steps(30, 3), None
+
+    async def converse(session, k, url):
+        async with session.ws_connect(url + "/stream") as client:
+            found = []
+            for part in np.split(x[k], [1, 5, 20]):
+                await client.send_bytes(part.astype("<f4").tobytes())
+                found.append(await client.receive_bytes())
+            await client.send_bytes(b"abc")
+            assert (
+                "expected steps of 5 float32 (20 bytes), or the text 'reset'; found 3 bytes"
+                in await client.receive_str()
+            )
+            await client.send_str("reset")
+            await client.send_bytes(x[k, :1].tobytes())
+            found.append(await client.receive_bytes())
+            await client.send_bytes(bytes(20 * 1001))
+            assert (await client.receive()).data == 1009
+        return b"".join(found)
+
+    async def main(url):
+        async with aiohttp.ClientSession() as client:
+            async with client.get(url + "/status") as answer:
+                assert await answer.json() == {"input_size": INPUTS, "streams": 0, "actors": 1}
+            return await asyncio.gather(*(converse(client, k, url) for k in range(3)))
+
+    with tempfile.TemporaryDirectory() as folder:
+        lstm.save(path := f"{folder}/model.safetensors")
+        port = free_port()
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        options = {"path": path, "actors": "1", "actor_options": '{"num_cpus": 0.25}'}
+        serve.run(build(options), name="live", route_prefix="/live")
+        found = asyncio.run(asyncio.wait_for(main(f"http://127.0.0.1:{port}/live"), 60))
+        serve.shutdown()
+    wanted = lstm(x)[0]
+    for k in range(3):
+        assert found[k] == wanted[k].tobytes() + wanted[k, :1].tobytes()
+
+
+def test_a_client_of_serve_hears_nothing_of_an_actor_that_dies(service, lstm):
+    from fusedlstm.ray.serve import Connection
+
+    x = steps(30, 2)
+
+    async def converse(batcher, k):
+        connection, made = Connection(batcher, await batcher.open(), EVERY), []
+        for t in range(30):
+            if t in (3, 11, 12) and k == 0:
+                kill(service, connection.id)
+            made += (await connection.run(x[k, t : t + 1]))[0]
+        await batcher.close(connection.id)
+        return b"".join(made)
+
+    async def main():
+        async with fl.AsyncBatcher(service) as batcher:
+            return await asyncio.gather(*(converse(batcher, k) for k in range(2)))
+
+    found = asyncio.run(asyncio.wait_for(main(), 60))
+    assert found == [y.tobytes() for y in lstm(x)[0]]
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
