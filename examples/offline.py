@@ -3,8 +3,8 @@
     pip install "fusedlstm[ray]"
 
 Makes the sequences where there are none (5 to 200 steps of 16 numbers, as flat lists of float32), runs an LSTM on
-each, and writes what its last step gives beside their ids. Progress is Ray's. The last line compares with one process that does
-nothing but compute.
+each, and writes what its last step gives beside their ids. Progress is Ray's. The last line compares with one process
+that does nothing but compute.
 """
 
 import argparse
@@ -78,16 +78,15 @@ def main():
         ray.init(address=given.address, include_dashboard=False)
     cpus = int(ray.cluster_resources()["CPU"])
     start = perf_counter()
-    data = ray.data.read_parquet(str(source))
-    data = data.map_batches(
+    data = ray.data.read_parquet(str(source)).map_batches(
         fusedlstm.ray.Predictor,
         fn_constructor_args=(str(model),),
-        fn_constructor_kwargs={"column": "x", "last": True},
+        fn_constructor_kwargs={"column": "x", "last": True, "keep": ["id"]},
         batch_size=1024,
-        concurrency=cpus,
-        num_cpus=1,
+        compute=ray.data.ActorPoolStrategy(size=cpus),
+        num_cpus=(cpus - 1) / cpus,  # an actor for each CPU, and one CPU that Ray may give to reading and writing
     )
-    data.drop_columns(["x"]).write_parquet(str(target))
+    data.write_parquet(str(target))
     seconds = perf_counter() - start
     steps = sum(len(x) for x in pq.read_table(source)["x"]) // INPUTS
     rows = pq.read_table(target, columns=["id"]).num_rows

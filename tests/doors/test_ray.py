@@ -64,6 +64,7 @@ def test_rows_of_one_length_are_one_array(lstm):
         assert made["made"].shape == (50, 9, HIDDEN) and made["made"].dtype == np.float32
         assert all(y.tobytes() == lstm(one)[0].tobytes() for one, y in zip(x, made["made"]))
     last = fusedlstm.ray.Predictor(lstm, last=True)({"data": x})
+    assert [*fusedlstm.ray.Predictor(lstm, column="data", keep=["id"])({"id": np.arange(50), "data": x})] == ["id", "y"]
     assert last["y"].tobytes() == made["made"][:, -1].tobytes()
 
 
@@ -139,7 +140,7 @@ def test_a_dataset_from_parquet_to_parquet(cluster, lstm, path, tmp_path):  # no
     data = ray.data.read_parquet([str(tmp_path / f"{k}.parquet") for k in range(2)])
     data = data.map_batches(
         fusedlstm.ray.Predictor, fn_constructor_args=(str(path),), fn_constructor_kwargs={"column": "x"},
-        batch_size=64, concurrency=1, num_cpus=1,
+        batch_size=64, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=0.5,
     )  # fmt: skip
     data.write_parquet(str(tmp_path / "out"))
     found = pq.read_table(tmp_path / "out").to_pydict()

@@ -2,7 +2,7 @@
 
 >>> import fusedlstm.ray
 >>> model = "model.safetensors"
->>> data = data.map_batches(fusedlstm.ray.Predictor, fn_constructor_args=(model,), concurrency=8)   # doctest: +SKIP
+>>> data = data.map_batches(fusedlstm.ray.Predictor, fn_constructor_args=(model,), num_cpus=1)      # doctest: +SKIP
 >>> with fusedlstm.ray.StreamService(model, actors=8) as service:                                   # doctest: +SKIP
 ...     id = service.open()
 ...     y = service.step([id], x)

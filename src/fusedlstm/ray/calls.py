@@ -99,7 +99,7 @@ class Call:
                 for part in parts.values():
                     steps = sum(self._steps[k] for k in part.which)
                     self._table.room(part.place, steps)
-                    part.actor = part.place.actor
+                    part.actor = part.place.told()
                     part.ref = send(part.actor, [live.id for live in part.lives], part.which)
                     part.place.waiting += steps
                     sent.append(part)

@@ -51,7 +51,7 @@ def move(table: Table, lives: list[Live], target: Place) -> None:
     try:
         for attempt in range(ATTEMPTS):
             with table.changed:
-                giving, taking = source.actor, target.actor
+                giving, taking = source.told(), target.told()
                 adopted = taking.adopt.remote(giving.give.remote(ids))
             try:
                 ray.get(adopted)

@@ -41,12 +41,14 @@ class Predictor:
         each, ``output + "_" + name``.
     last : bool
         Of an LSTM: keep the last step's output alone, (output,).
+    keep : sequence of str, optional
+        Columns that go on beside the new one. Default: all.
 
     Examples
     --------
     >>> data = ray.data.read_parquet("sequences")                               # doctest: +SKIP
     >>> data = data.map_batches(                                                # doctest: +SKIP
-    ...     fusedlstm.ray.Predictor, fn_constructor_args=("model.safetensors",), concurrency=4, num_cpus=1
+    ...     fusedlstm.ray.Predictor, fn_constructor_args=("model.safetensors",), num_cpus=1
     ... )
     >>> data.write_parquet("outputs")                                           # doctest: +SKIP
     """
@@ -60,10 +62,11 @@ class Predictor:
         column: str | None = None,
         output: str = "y",
         last: bool = False,
+        keep: Sequence[str] | None = None,
     ) -> None:
         use_own_cpus()
         self.model = loaded(path, prefix, dtype)
-        self._column, self._output, self._last = column, output, last
+        self._column, self._output, self._last, self._keep = column, output, last, keep
         self._apart = False  # whether rows are known not to see each other
         if isinstance(self.model, LSTM):
             if self.model.weights.merge == "none":
@@ -82,19 +85,20 @@ class Predictor:
         TypeError, ValueError
             No such column, or a row that does not fit; the message says which.
         """
-        name = self._named(batch)
+        name = self._named(batch, self._column)
         rows = batch[name]
         made = self._of_lstm(name, rows) if isinstance(self.model, LSTM) else self._of_model(name, rows)
-        if taken := made.keys() & batch.keys():
+        kept = batch if self._keep is None else {one: batch[self._named(batch, one)] for one in self._keep}
+        if taken := made.keys() & kept.keys():
             raise ValueError(f"output: expected a new column, found {', '.join(sorted(taken))} there already")
-        return {**batch, **made}
+        return {**kept, **made}
 
-    def _named(self, batch: dict[str, Array]) -> str:
-        if self._column is None and len(batch) == 1:
+    def _named(self, batch: dict[str, Array], name: str | None) -> str:
+        if name is None and len(batch) == 1:
             return next(iter(batch))
-        if self._column is None or self._column not in batch:
-            raise ValueError(f"column: expected one of {', '.join(batch)}, found {self._column!r}")
-        return self._column
+        if name is None or name not in batch:
+            raise ValueError(f"column: expected one of {', '.join(batch)}, found {name!r}")
+        return name
 
     def _of_lstm(self, name: str, rows: Array) -> dict[str, Array]:
         lstm: Any = self.model

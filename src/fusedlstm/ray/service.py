@@ -216,7 +216,7 @@ class StreamService:
             for live in self._table.take(id_list(ids)):
                 live.count = live.saved = live.lost = 0
                 live.state = live.kept = None
-                live.place.actor.adopt.remote([live.checkpoint])
+                live.place.fresh.append(live.checkpoint)
 
     def scale(self, actors: int) -> None:
         """Have so many actors, and as many streams on each; streams that move wait for some milliseconds.
@@ -299,7 +299,7 @@ class StreamService:
                 (live,) = table.take([id])
                 if live.lost:
                     raise Unfinished({}, {id: live.told()}, {}) from cause
-                live.busy, place, actor = True, live.place, live.place.actor
+                live.busy, place, actor = True, live.place, live.place.told()
                 given = actor.give.remote([id])
             with table.held(live):
                 try:

@@ -25,6 +25,15 @@ class Place:
     lives: set[Live] = field(default_factory=set)
     waiting: int = 0
     """Steps that are on their way."""
+    fresh: list[Moved] = field(default_factory=list)
+    """Streams of which the actor has not heard yet."""
+
+    def told(self) -> Any:
+        """The actor, which knows of all streams by what it is called next."""
+        if self.fresh:
+            self.actor.adopt.remote(self.fresh)
+            self.fresh = []
+        return self.actor
 
 
 @dataclass(slots=True, eq=False)
@@ -109,7 +118,7 @@ class Table:
             self.changed.wait()
 
     def join(self, count: int, state: Any, place: Place | None = None) -> int:
-        """A new stream, by default where there are fewest; its actor hears of it before any step of it."""
+        """A new stream, by default where there are fewest; its actor hears of it with the next call."""
         if self.closed:
             raise RuntimeError("service: expected one that is open, found one that was shut down")
         if len(self.lives) >= self._max_streams:
@@ -118,7 +127,7 @@ class Table:
             )
         place = place or min(self.places, key=lambda place: len(place.lives))
         live = Live(next(self._ids), place, count, count, state)
-        place.actor.adopt.remote([live.checkpoint])
+        place.fresh.append(live.checkpoint)
         place.lives.add(live)
         self.lives[live.id] = live
         return live.id
@@ -127,7 +136,7 @@ class Table:
         """The stream is no more."""
         del self.lives[live.id]
         live.place.lives.discard(live)
-        live.place.actor.drop.remote([live.id])
+        live.place.told().drop.remote([live.id])
         self.changed.notify_all()
 
     def replace(self, place: Place, actor: Any) -> None:
@@ -136,8 +145,7 @@ class Table:
             if place.actor is not actor or self.closed:
                 return  # another call has seen to it
             ray.kill(actor)
-            place.actor = self.hire()
-            place.actor.adopt.remote([live.checkpoint for live in place.lives])
+            place.actor, place.fresh = self.hire(), [live.checkpoint for live in place.lives]
             for live in place.lives:
                 live.rewind()
             self.changed.notify_all()
