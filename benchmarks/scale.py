@@ -57,8 +57,8 @@ def step():
             calls = [partial(pool.step, here, x), partial(service.step, there, x)]
             (least, alone), (most, through) = milliseconds(calls)
         print(
-            f"a step of {batch:3} streams: pool {alone:.3f} ms, through an actor {through:.3f}: {through - alone:.2f} ms "
-            f"above  (target 1.5); quickest {least:.3f}, {most:.3f}: {most - least:.2f}"
+            f"a step of {batch:3} streams: pool {alone:.3f} ms, an actor {through:.3f}: {through - alone:.2f} ms above "
+            f"(target 1.5); quickest {least:.3f}, {most:.3f}: {most - least:.2f}"
         )
     throughput(model)
 

@@ -29,6 +29,6 @@ def use_own_cpus() -> None:
     """As many threads as Ray has given CPUs to this actor; one where that is a part of one."""
     import ray
 
-    if ray.is_initialized():
+    if ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
         cpus: Any = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
         set_num_threads(max(1, int(cpus)))
