@@ -50,8 +50,8 @@ class Call:
         self._cause: BaseException | None = None
         self._told = True  # whether anybody hears what is to be repeated
 
-    def run(self, send: Send) -> list[Any]:
-        """Outputs of each row.
+    def run(self, send: Send, join: Callable[[Sequence[Any]], Any]) -> Any:
+        """Outputs of the rows, joined; nobody else has them.
 
         Raises
         ------
@@ -61,6 +61,7 @@ class Call:
             What the pool refuses; no state has changed.
         """
         parts = self._start(send)
+        alone = len(parts) == 1 and parts[0].which == [*range(len(self._ids))]
         while parts:
             try:
                 reply = _answer(parts[0])
@@ -74,7 +75,7 @@ class Call:
             raise Unfinished(outputs, self._repeat, self._refused) from self._cause
         for error in self._refused.values():
             raise error
-        return [_row(*self._made[k]) for k in range(len(self._ids))]
+        return own(self._made[0][0]) if alone else join([_row(*self._made[k]) for k in range(len(self._ids))])
 
     def _start(self, send: Send) -> list[_Part]:
         """Send what is to run."""
@@ -167,14 +168,16 @@ def _row(made: Any, k: int) -> Any:
 
 
 def own(made: Any) -> Any:
-    """An array that nobody else has: what came from Ray cannot be written to, and is kept for who asks again."""
-    return tuple(own(one) for one in made) if isinstance(made, tuple) else None if made is None else np.array(made)
+    """A copy: what came from Ray cannot be written to, and is kept for who asks again."""
+    if isinstance(made, (tuple, list)):
+        return type(made)(own(one) for one in made)
+    return None if made is None else np.array(made)
 
 
 def together(rows: Sequence[Any]) -> Any:
     """Rows as a pool gives them: an array, a tuple of them, a list where some are None."""
     if not rows or any(row is None for row in rows):
-        return [*rows]
+        return own([*rows])
     if isinstance(rows[0], tuple):
         return tuple(together(column) for column in zip(*rows))
     return np.stack(rows)
