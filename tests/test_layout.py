@@ -234,6 +234,8 @@ def test_doors_use_the_public_api():
         for path in (PACKAGE / name).glob("*.py"):
             public = ("lstm", "conv_lstm", "model", "graph", "weights", "errors", "_arguments", "_core", "_swapped")
             only_uses(path, *public, name)
+    for path in (PACKAGE / "ray").glob("*.py"):
+        only_uses(path, "lstm", "model", "pool", "batcher", "machine", "errors", "_arguments", "ray")
 
 
 def test_parts_use_the_door_and_the_graph():
@@ -281,8 +283,9 @@ def test_import_brings_only_what_running_needs():
         "onnx",
         "jax",
         "msgpack",
+        "ray",
         "safetensors",
-        *(f"fusedlstm.{name}" for name in ("batcher", "graph", "keras", "model", "parts", "torch", "_swapped")),
+        *(f"fusedlstm.{name}" for name in ("batcher", "graph", "keras", "model", "parts", "ray", "torch", "_swapped")),
     }
     assert not heavy & set(loaded)
 

@@ -7,15 +7,22 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from .errors import Unfinished
 from .lstm import LSTM
 from .machine import get_num_threads
 from .pool import StreamPool
+
+if TYPE_CHECKING:
+    from .ray import StreamService
+
+    Pool: TypeAlias = "StreamPool | StreamService"
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +46,7 @@ class AsyncBatcher:
 
     Parameters
     ----------
-    pool : StreamPool
+    pool : StreamPool or fusedlstm.ray.StreamService
         May be used directly beside this, for `state`, `fork` and so on.
     window : float
         Seconds that a step waits for others, at most; the event loop's timers are exact to about 1 ms. 0: whatever came
@@ -57,10 +64,8 @@ class AsyncBatcher:
     ...     await batcher.close(id)
     """
 
-    def __init__(
-        self, pool: StreamPool, *, window: float = 0.001, max_batch: int = 1024, max_waiting: int = 4096
-    ) -> None:
-        if not isinstance(pool, StreamPool):
+    def __init__(self, pool: Pool, *, window: float = 0.001, max_batch: int = 1024, max_waiting: int = 4096) -> None:
+        if not all(hasattr(pool, name) for name in ("open", "close", "step", "process", "one")):  # a StreamService has
             raise TypeError(f"pool: expected fusedlstm.StreamPool, found {type(pool).__name__}")
         if not 0 <= window <= 60:
             raise ValueError(f"window: expected 0 to 60 seconds, found {window}")
@@ -234,7 +239,7 @@ class AsyncBatcher:
         self._consider()
 
 
-def _run(pool: StreamPool, batch: list[_Step]) -> list[Any]:
+def _run(pool: Pool, batch: list[_Step]) -> list[Any]:
     """On the worker thread: an output, or what went wrong, for each step."""
     steps_of: dict[int, list[int]] = {}
     for k, step in enumerate(batch):
@@ -249,7 +254,7 @@ def _run(pool: StreamPool, batch: list[_Step]) -> list[Any]:
     return results
 
 
-def _attempt(pool: StreamPool, steps: list[_Step], run: Callable[[StreamPool, list[_Step]], list[Any]]) -> list[Any]:
+def _attempt(pool: Pool, steps: list[_Step], run: Callable[[Pool, list[_Step]], list[Any]]) -> list[Any]:
     """Run steps of which none runs where one cannot; without streams that were closed meanwhile."""
     if not steps:
         return []
@@ -267,21 +272,25 @@ def _attempt(pool: StreamPool, steps: list[_Step], run: Callable[[StreamPool, li
     ]
 
 
-def _chunks(pool: StreamPool, steps: list[_Step]) -> list[Any]:
+def _chunks(pool: Pool, steps: list[_Step]) -> list[Any]:
     """Several steps of some streams of an LSTM."""
     places: dict[int, list[int]] = {}
     for k, step in enumerate(steps):
         places.setdefault(step.id, []).append(k)
     (x,) = _columns(steps)
-    made = pool.process({id: x[which] for id, which in places.items()})
+    try:
+        made = pool.process({id: x[which] for id, which in places.items()})
+    except Unfinished as error:
+        made = {id: error.of(id) for id in places}
     results: list[Any] = [None] * len(steps)
     for id, which in places.items():
-        for k, row in zip(which, made[id]):
-            results[k] = row.copy()
+        rows = made[id]
+        for k, row in zip(which, repeat(rows) if isinstance(rows, Exception) else rows):
+            results[k] = row if isinstance(row, Exception) else row.copy()
     return results
 
 
-def _turn(pool: StreamPool, steps: list[_Step]) -> list[Any]:
+def _turn(pool: Pool, steps: list[_Step]) -> list[Any]:
     """One step of each stream; where a value makes no sense, it is its own step that fails."""
     try:
         made = pool.step([step.id for step in steps], *_columns(steps))
@@ -289,6 +298,14 @@ def _turn(pool: StreamPool, steps: list[_Step]) -> list[Any]:
         if not all(step.id in pool for step in steps):
             raise
         return [error] if len(steps) == 1 else [made for one in steps for made in _attempt(pool, [one], _turn)]
+    except Unfinished as error:
+        results = [error.of(step.id) for step in steps]
+        for k, step in enumerate(
+            steps
+        ):  # that an actor refuses one of its streams' values leaves the others as they were
+            if step.id in error.refused and len(steps) > 1:
+                (results[k],) = _attempt(pool, [step], _turn)
+        return results
     return [_row(made, k) for k in range(len(steps))]
 
 

@@ -132,8 +132,11 @@ class StreamPool:
 
     def one(self, x: Any) -> tuple[npt.NDArray[Any], ...]:
         """The inputs of one stream's step, checked and copied: a row of what `step` takes."""
-        found: tuple[npt.NDArray[Any], ...] = self._rows.one(x)
-        return found
+        return tuple(self._rows.one(x))
+
+    def steps_of(self, chunk: Any) -> int:
+        """How many steps a chunk has, as `process` takes it."""
+        return len(chunk) if isinstance(self.model, LSTM) else int(self._rows.chunks([0], [chunk])[0][1])
 
     def process(self, chunks: Mapping[int, Any]) -> dict[int, Any]:
         """Run any number of time steps of some streams.
