@@ -90,14 +90,85 @@ def test_indices_out_of_range(dtype, bad):
 
 
 @dtypes
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_weights_that_are_no_numbers(dtype, bad):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_masks_and_the_like_stay(dtype, bad):
     w = table(9, 4)
     w[5, 2] = bad
+    same(embedding(w).astype(dtype)(np.arange(9)[None]), w[None])
+    column = table(9, 1) * f4(1e6)  # such as ids that are held as floats
+    same(embedding(column).astype(dtype)(np.arange(9)[None]), column[None])
+    large = table(9, 4) * f4(1e6)
+    same(embedding(large).astype("float16")(np.arange(9)[None]), large[None])
+
+
+@dtypes
+def test_places_of_a_sequence_whatever_its_length(dtype):
+    """Indices that follow from shapes are constants of a call, or are computed: the rows are the same."""
+    w = table(5000, 64)
+    nodes = [
+        node("Shape", ["ids"], ["shape"]),
+        node("Gather", ["shape", "one"], ["time"]),
+        node("Range", ["zero", "time", "one"], ["places"]),
+        node("Gather", ["w", "places"], ["rows"], "places/look"),
+        node("Gather", ["v", "ids"], ["words"], "words/look"),
+        node("Add", ["words", "rows"], ["y"]),
+    ]
+    numbers = {"zero": np.array(0), "one": np.array(1), "w": w, "v": np.zeros((3, 64), f4)}
+    low = model(nodes, numbers).astype(dtype)
+    for count in (1, 2, 10, 5000):
+        same(low(np.zeros((1, count), np.int64)), held(w, dtype)[None, :count])
+
+
+@dtypes
+def test_an_input_that_is_fixed_in_a_stream(dtype):
+    w, v = table(7, 16), table(30, 16, 1)
+    weights = fl.LSTMWeights([[fl.DirectionWeights(table(32, 16), table(32, 8, 1), table(1, 32, 2)[0])]])
+    lstm = fl.Sequential(fl.LSTM(weights), shape=(None, None, 16)).graph
+    nodes = [
+        node("Gather", ["w", "who"], ["speaker"], "speaker/look"),
+        node("Unsqueeze", ["speaker", "one"], ["alone"]),
+        node("Gather", ["v", "ids"], ["words"], "words/look"),
+        node("Add", ["words", "alone"], [lstm.inputs[0].name]),
+        *lstm.nodes,
+    ]
+    inputs = [Value("ids", np.dtype(np.int64), (None, None)), Value("who", np.dtype(np.int64), (None,))]
+    constants = {"w": w, "v": v, "one": np.array([1]), **lstm.constants}
+    low = fl.Model(Graph(inputs, lstm.outputs, nodes, constants)).astype(dtype)
+    ids, who = np.random.default_rng(4).integers(0, 30, (1, 9)), np.array([5])
+    stream = low.stream(fixed={"who": who})
+    same(np.concatenate([stream.process(ids[:, k : k + 2]) for k in range(0, 9, 2)], axis=1), low(ids, who))
+
+
+@dtypes
+def test_in_graphs_inside(dtype):
+    w, ids = table(9, 4), np.array([[3, -1, 8]])
+    branches = {
+        name: Graph.unchecked((), (Value(name),), (node("Gather", [table_of, "ids"], [name], f"{name}/look"),))
+        for name, table_of in (("then_branch", "w"), ("else_branch", "v"))
+    }
+    nodes = [
+        node("ReduceMax", ["ids"], ["most"], keepdims=0),
+        node("Greater", ["most", "zero"], ["which"]),
+        node("If", ["which"], ["y"], "choice", **branches),
+    ]
+    full = model(nodes, {"w": w, "v": table(9, 4, 1), "zero": np.array(0)})
+    same(full.astype(dtype)(ids), held(w, dtype)[ids])
+    same(full.astype(dtype, keep=["then_branch"])(ids), w[ids])
     with pytest.raises(
-        ValueError, match=rf"'embed/look': weights\[5, 2\]: expected a finite number for {dtype} weights"
+        ValueError, match="keep: expected a node with weights, of 'then_branch/look', 'else_branch/look'"
     ):
-        embedding(w).astype(dtype)(np.array([[0]]))
+        full.astype(dtype, keep=["head"])
+
+
+def test_tables_are_packed_once():
+    w = table(2000, 64)
+    nodes = [node("Gather", ["w", "ids"], ["y"], "look")]
+    low = model(nodes, {"w": w}).astype("int8")
+    low(np.zeros((1, 1), np.int64))
+    packed = {key: value for key, value in low._packed._made.items() if key[0] == "table"}
+    for count in range(2, 14):
+        low(np.zeros((1, count), np.int64))
+    assert {key: value for key, value in low._packed._made.items() if key[0] == "table"} == packed and len(packed) == 1
 
 
 @dtypes

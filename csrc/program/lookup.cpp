@@ -16,19 +16,25 @@ float number(std::uint32_t bits) {
 }
 
 float of_half(std::uint16_t half) {
-  const std::uint32_t sign = (half & 0x8000u) << 16, rest = half & 0x7fffu;
-  const float small = static_cast<float>(rest) * 0x1p-24f;  // below the normal numbers: a multiple of 2^-24
-  return rest < 0x0400u ? (sign != 0 ? -small : small) : number(sign | ((rest << 13) + 0x38000000u));
+  const std::uint32_t sign = std::uint32_t{half} << 16 & 0x80000000u, rest = half & 0x7fffu;
+  const float small = static_cast<float>(static_cast<std::int32_t>(rest)) * 0x1p-24f;  // a multiple of it below 2^-14
+  std::uint32_t bits;
+  std::memcpy(&bits, &small, sizeof bits);
+  const std::uint32_t tiny = 0u - static_cast<std::uint32_t>(rest < 0x0400u);  // a mask, since branches make no vectors
+  return number(sign | (bits & tiny) | (((rest << 13) + 0x38000000u) & ~tiny));
 }
 
+// Beside each other, which compilers make vectors of, or `step` bytes apart.
 template <class T, class Widen>
 void widen(const char* row, std::size_t count, char* to, std::ptrdiff_t step, Widen widen_one) {
-  for (std::size_t k = 0; k < count; ++k) {
-    T held;
-    std::memcpy(&held, row + k * sizeof(T), sizeof(T));
-    const float value = widen_one(held);
-    std::memcpy(to + static_cast<std::ptrdiff_t>(k) * step, &value, sizeof value);
+  const T* const held = reinterpret_cast<const T*>(row);
+  if (step == sizeof(float)) {
+    float* const y = reinterpret_cast<float*>(to);
+    for (std::size_t k = 0; k < count; ++k) y[k] = widen_one(held[k]);
+    return;
   }
+  for (std::size_t k = 0; k < count; ++k)
+    *reinterpret_cast<float*>(to + static_cast<std::ptrdiff_t>(k) * step) = widen_one(held[k]);
 }
 
 // What every precision widens to is a float32, exactly.

@@ -24,9 +24,7 @@ constexpr int row_block = 6;  // rows that share one load of the weights: 6 x 4 
 constexpr int rows_beside_weights = 5;
 constexpr int panel_block = 3;           // panels that one row takes at a time
 constexpr bool projects_reading = true;  // one row projects while it reads its weights
-constexpr int reading_steps =
-    4;  // steps that one row projects while it reads its recurrent weights; see kernels/reading.inl.hpp
-constexpr int cells_beside = 2;  // vectors of cells that are updated side by side
+constexpr int cells_beside = 2;          // vectors of cells that are updated side by side
 
 inline vec load(const float* p) { return _mm512_loadu_ps(p); }
 inline vec load_first(const float* p, std::size_t count) {  // zeros behind them

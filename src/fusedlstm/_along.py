@@ -95,7 +95,9 @@ class Along:
         self.walk = self._walk(self.fixed, time, every_step)
         self.axes = tuple(self.flow(name).axis for name in self.free)
         self.first = [np.array(one.initial, held(one.initial.dtype), order="C") for one in self.walk.states]
-        self.packed = packed or (Packed(model.graph.precision, model.threads) if fixed else model._packed)
+        self.packed = packed or (
+            Packed(model.graph.precision, model.threads, model._packed) if fixed else model._packed
+        )
         self._made: dict[tuple[int, ...], Chunked] = {}
 
     @property

@@ -19,7 +19,7 @@ from ._live import stream_of
 from ._memory import ModelFromMemory
 from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
-from .graph import Graph, deciding_inputs, simplify, single, specialise
+from .graph import Graph, deciding_inputs, simplify, single, specialise, with_tables
 from .graph.packed import Packed
 from .graph.plan import plan
 from .model_stream import ModelStream
@@ -63,7 +63,7 @@ class Model(ModelFromMemory, InPrecision):
         if graph.refusals:
             raise FormatError(_refusal(graph.refusals))
         self.graph, self._threads = graph, thread_count("threads", threads)
-        self.simplified = simplify(single(graph))
+        self.simplified = with_tables(simplify(single(graph)), graph.precision)
         specs = {one.name: spec_of(one, self.simplified) for one in graph.inputs}
         self.inputs = Inputs(specs, deciding_inputs(self.simplified))
         self.outputs = {one.name: spec_of(one, self.simplified) for one in self.simplified.outputs}

@@ -8,6 +8,7 @@ from .operators import OPERATORS, Operator, TensorType
 from .passes import simplify, single
 from .precision import FLOAT32, Precision, expect_names
 from .specialise import deciding_inputs, specialise
+from .tables import tables, with_tables
 
 __all__ = [
     "FLOAT32",
@@ -27,5 +28,7 @@ __all__ = [
     "simplify",
     "single",
     "specialise",
+    "tables",
     "type_text",
+    "with_tables",
 ]

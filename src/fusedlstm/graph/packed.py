@@ -21,10 +21,13 @@ class Packed:
         What they are held in.
     threads : int, optional
         What the model's programs may use. Default: as many as the process has set.
+    like : Packed, optional
+        The same model's for other values of its inputs: its tables are these as well.
     """
 
-    def __init__(self, precision: Precision = FLOAT32, threads: int | None = None) -> None:
+    def __init__(self, precision: Precision = FLOAT32, threads: int | None = None, like: Packed | None = None) -> None:
         self.precision, self.threads = precision, threads
+        self.tables: Packed = self if like is None else like.tables
         self._made: dict[Any, tuple[tuple[tuple[Array | None, ...], Any], ...]] = {}
 
     def get(self, key: Any, make: Callable[..., Any], *arrays: Array | None) -> Any:

@@ -11,10 +11,11 @@ import numpy as np
 
 from .. import _core
 from ..errors import FormatError
+from ..weights import PRODUCTS
+from ..weights.precision import rounded_matrix
 from .graph import Graph, Node
 from .operators import OPERATORS, Array
 from .packed import Packed
-from .precision import is_table
 from .tensors import Sizes, Storage, Tensor, bytes_of, dense_strides, element_of, order_of, place, same_place
 
 MOST_PLACES = 1 << 26
@@ -87,16 +88,14 @@ class Plan:
 
         return self.packed.get((*key, *precision.of(node)), pack, *arrays)
 
-    def table(self, node: Node) -> _core.PackedTable | None:
-        """What a node looks up rows in, if that is held in less than float32."""
-        precision, held = self.packed.precision, self.constants.get(node.inputs[0])
-        if held is None or not is_table(node, held) or not held.size or precision.of(node)[0] == "float32":
-            return None
+    def table(self, node: Node) -> _core.PackedTable:
+        """The rows that a node looks up, held as it says."""
+        dtype, held = node.attributes["dtype"], self.constants[node.inputs[0]]
 
         def pack() -> _core.PackedTable:
-            return _core.PackedTable(precision.rows(node, held), *precision.of(node))
+            return _core.PackedTable(rounded_matrix("table", held, dtype), dtype, PRODUCTS[dtype][0])
 
-        found: _core.PackedTable = self.packed.get(("table", *precision.of(node)), pack, held)
+        found: _core.PackedTable = self.packed.tables.get(("table", node.inputs[0], dtype), pack, held)
         return found
 
     def shape(self, name: str) -> Sizes:

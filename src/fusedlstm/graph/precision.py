@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -59,28 +59,16 @@ def fits(pattern: str, node: Node) -> bool:
     return inside or fnmatchcase(name, pattern)
 
 
-def expect_names(graph: Graph, keep: Iterable[str]) -> None:
-    """Refuse names that mean no node with weights.
+def expect_names(graph: Graph, more: Iterable[Node], keep: Iterable[str]) -> None:
+    """Refuse names that mean no node with weights; `more` are those that their operator does not tell.
 
     Raises
     ------
     ValueError
         Such a name; the message says which there are.
     """
-    nodes = list(_weighted(graph))
+    nodes = [*(node for _, node in graph.walk() if node.op in WEIGHTED), *more]
     for one in keep:
         if not any(fits(one, node) for node in nodes):
             names = ", ".join(repr(node.name or node.outputs[0]) for node in nodes)
             raise ValueError(f"keep: expected a node with weights, of {names or 'none'}; found {one!r}")
-
-
-def is_table(node: Node, held: Array | None) -> bool:
-    """Whether a node looks up rows of weights, `held` being the constant that it picks from: an embedding."""
-    table = node.op == "Gather" and held is not None and held.ndim == 2 and held.dtype == np.float32
-    return table and node.attributes["axis"] in (0, -2)
-
-
-def _weighted(graph: Graph) -> Iterator[Node]:
-    for inside, node in graph.walk():
-        if node.op in WEIGHTED or is_table(node, inside.constants.get(node.inputs[0]) if node.inputs else None):
-            yield node

@@ -25,13 +25,14 @@ def _gather(plan: Plan, node: Node) -> None:
         plan.alias(node.outputs[0], reshaped(plan, part, plan.shape(node.outputs[0])))
         return
     indices, rank = plan.read(node.inputs[1]), len(x.shape)
-    table = plan.table(node)
-    if table is not None:
-        plan.emit("lookup", table, indices, plan.write(node.outputs[0]))
-        return
     more = len(indices.shape)
     picked = [*range(axis), -1, *range(axis + more, rank - 1 + more)]
     plan.emit("take", x, indices, plan.write(node.outputs[0]), (tuple(range(axis, axis + more)), tuple(picked)))
+
+
+@lowers("fusedlstm.Lookup")
+def _lookup(plan: Plan, node: Node) -> None:
+    plan.emit("lookup", plan.table(node), plan.read(node.inputs[1]), plan.write(node.outputs[0]))
 
 
 def _with(axis: int, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...weights.precision import rounded_matrix
 from ..dims import Dim, Size
 from .operator import Array, Attributes, Call, TensorType, UnknownError, axis_of, integer, operator, same, text
 
@@ -40,6 +41,17 @@ def _gather_rule(call: Call) -> list[TensorType]:
 @operator("Gather", _gather_rule, 2, axis=integer(0))
 def _gather(a: Attributes, x: Array, indices: Array) -> Array:
     return np.take(x, in_range(indices, x.shape[a["axis"]]), a["axis"])
+
+
+def _lookup_rule(call: Call) -> list[TensorType]:
+    return [TensorType((*_indices(call), call.shapes[0][1]), call.dtypes[0])]
+
+
+@operator("fusedlstm.Lookup", _lookup_rule, 2, dtype=text("float16", "bfloat16", "int8", required=True))
+def _lookup(a: Attributes, table: Array, indices: Array) -> Array:
+    """Rows of weights, rounded as a matrix is."""
+    rows = np.take(table, in_range(indices, len(table)), 0)
+    return rounded_matrix("table", rows.reshape(-1, rows.shape[-1]), a["dtype"]).reshape(rows.shape)
 
 
 def _elements_rule(call: Call) -> list[TensorType]:

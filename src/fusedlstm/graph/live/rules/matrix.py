@@ -73,6 +73,11 @@ def _gather(moving: Moving) -> Moved:
     return Moved([made], write)
 
 
+@goes("fusedlstm.Lookup")
+def _lookup(moving: Moving) -> Moved:
+    return Moved([moving.flow(1)])
+
+
 @goes("OneHot")
 def _one_hot(moving: Moving) -> Moved:
     flow = moving.flow(0)
