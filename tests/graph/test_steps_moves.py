@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from strided import Lying, check, floats, some_shape
 
+import fusedlstm as fl
+
 seeds = pytest.mark.parametrize("seed", range(10))
 
 
@@ -58,7 +60,7 @@ COORDINATES = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"
 
 
 @seeds
-@pytest.mark.parametrize("coordinates", COORDINATES)
+@pytest.mark.parametrize("coordinates", [*COORDINATES, "tf_half_pixel_for_nn"])
 def test_the_nearest(coordinates, seed):
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 9, some_shape(rng, 1, 4)).astype([np.float32, np.int64][seed % 2])
@@ -82,6 +84,32 @@ def test_resampling(mode, coordinates, seed):
     sizes = np.array([*x.shape[:2], *rng.integers(1, 12, x.ndim - 2)])
     check(rng, "Resize", x, "", "", (sizes,), rtol=1e-5, atol=1e-5, **more)
     check(rng, "Resize", x, "", (rng.uniform(0.6, 2.5, 2).astype(np.float32),), atol=1e-5, axes=(0, 1), **more)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18])
+def test_the_nearest_as_tensorflow_has_it(opset):
+    """An attribute of opset 11 and 12 that tf2onnx goes on writing; ONNX Runtime takes it."""
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(opset)
+    for _ in range(40):
+        shape, sizes = rng.integers(1, 9, (2, 2)).tolist()
+        x, values = rng.standard_normal((1, 1, *shape)).astype(np.float32), onnx.TensorProto.FLOAT
+        resize = onnx.helper.make_node(
+            "Resize", ["x", "none", "none", "sizes"], ["y"], mode="nearest", nearest_mode="floor",
+            coordinate_transformation_mode="tf_half_pixel_for_nn",
+        )  # fmt: skip
+        constants = [
+            onnx.numpy_helper.from_array(np.zeros(0, np.float32), "none"),
+            onnx.numpy_helper.from_array(np.array([1, 1, *sizes]), "sizes"),
+        ]
+        graph = onnx.helper.make_graph(
+            [resize], "resize", [onnx.helper.make_tensor_value_info("x", values, x.shape)],
+            [onnx.helper.make_tensor_value_info("y", values, (1, 1, *sizes))], constants,
+        )  # fmt: skip
+        opsets = [onnx.helper.make_opsetid("", opset)]
+        data = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+        wanted = runtime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+        np.testing.assert_array_equal(fl.Model.load(data)(x), wanted)
 
 
 def test_what_is_known_once_shapes_are():

@@ -61,6 +61,8 @@ def _places(a: Attributes, size: int, out: int, scale: float) -> Array:
         length = scale * size
         adjustment = out / length if length else 1.0
         return size / 2 * (1 - adjustment) + (x + 0.5) / scale - 0.5
+    if mode == "tf_half_pixel_for_nn":  # until opset 12; tf2onnx and ONNX Runtime have it later as well
+        return (x + 0.5) / scale
     if mode == "pytorch_half_pixel" and out == 1:
         return np.zeros(1)
     return (x + 0.5) / scale - 0.5
@@ -123,6 +125,7 @@ def _kernel(a: Attributes, x: Array) -> Array:
     axes=integers(),
     coordinate_transformation_mode=text(
         *("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"),
+        "tf_half_pixel_for_nn",
     ),
     cubic_coeff_a=number(-0.75),
     exclude_outside=flag(),
