@@ -57,4 +57,4 @@ for name, colour in (("float32", "#0072B2"), ("int8", "#D55E00")):
 bottom.set(ylabel="error, degrees", xlabel="time, s", ylim=(-14, 12))
 top.legend(ncols=3, loc="lower left")
 bottom.legend(ncols=3, loc="lower left")
-figure.savefig(sys.argv[1] if len(sys.argv) > 1 else HERE / "picture.png", dpi=100)
+figure.savefig(sys.argv[1] if len(sys.argv) > 1 else HERE / "picture.png", dpi=85)
