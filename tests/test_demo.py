@@ -116,7 +116,7 @@ def test_an_application_runs_and_draws(tmp_path, monkeypatch):
 def test_an_application_without_matplotlib(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.chdir(tmp_path)
-    run = CliRunner().invoke(cli, ["demo", "heartbeats"])
+    run = CliRunner().invoke(cli, ["demo", "pendulum"])
     assert run.exit_code == 0 and "metric: " in run.stdout and "fusedlstm[plot]" in run.stdout
     assert not list(tmp_path.iterdir())
 
