@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from fusedlstm import demo
 from fusedlstm.cli import cli
+from fusedlstm.demo import gallery
 from fusedlstm.demo.terminal import chart
 
 
@@ -78,7 +80,7 @@ def test_command_prints_the_errors_and_draws(tmp_path, result):
 
 
 def test_command_without_matplotlib(monkeypatch, tmp_path):
-    monkeypatch.setattr("fusedlstm.cli.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.chdir(tmp_path)
     run = CliRunner().invoke(cli, ["demo"])
     assert run.exit_code == 0 and "fusedlstm[plot]" in run.stdout
@@ -89,3 +91,36 @@ def test_command_without_matplotlib(monkeypatch, tmp_path):
 
 def test_files_are_small():
     assert sum(path.stat().st_size for path in demo.WEIGHTS.parent.iterdir()) < 200_000
+
+
+def test_the_list_tells_of_each_application():
+    run = CliRunner().invoke(cli, ["demo", "--list"])
+    assert run.exit_code == 0 and "CO2" in run.stdout
+    for name, program in gallery.applications().items():
+        (line,) = [line for line in run.stdout.splitlines() if line.startswith(f"{name} ")]
+        assert line.endswith(gallery.title(program)) and len(gallery.title(program)) > 20
+
+
+def test_an_application_runs_and_draws(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.argv)
+    run = CliRunner().invoke(cli, ["demo", "pendulum"])
+    assert run.exit_code == 0, run.output
+    assert "metric: " in run.stdout and "fusedlstm-pendulum.png" in run.stdout
+    assert (tmp_path / "fusedlstm-pendulum.png").read_bytes().startswith(b"\x89PNG")
+    assert sys.argv == before
+
+
+def test_an_application_without_matplotlib(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(cli, ["demo", "pendulum"])
+    assert run.exit_code == 0 and "metric: " in run.stdout and "fusedlstm[plot]" in run.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_application_is_named():
+    run = CliRunner().invoke(cli, ["demo", "tetris"])
+    assert run.exit_code == 1 and "tetris" in run.stderr and "pendulum" in run.stderr

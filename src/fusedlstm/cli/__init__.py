@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 
 from .. import LSTM, __version__
 from .._files import expect_no_other_format
@@ -23,6 +20,7 @@ from ..weights import DTYPES
 from . import models
 from .benchmark import bench
 from .checking import check
+from .demonstration import demo
 from .info import info
 from .options import FILE, MODEL, STATED_BY, Piped, config_option, layout_option, prefix_option, products_option
 from .runfile import open_array, read_state, run_file, write_state
@@ -186,36 +184,7 @@ def run(
         write_state(state_out, state)
 
 
-@cli.command()
-@click.option("--png", type=FILE, help="Where to draw. Default: fusedlstm-demo.png, if matplotlib is installed.")
-def demo(png: Path | None) -> None:
-    """Forecast the CO2 over Hawaii with a PyTorch model."""
-    from .. import demo as forecast
-    from ..demo.terminal import show
-
-    with_picture = find_spec("matplotlib") is not None
-    if png is not None and not with_picture:
-        raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
-    with progress_bar("forecasting") as progress:
-        result = forecast.run(progress)
-    console = Console(highlight=False)
-    show(result, console)
-    if not with_picture:
-        console.print('\nThe same as a picture: pip install "fusedlstm[plot]" and run this again.', markup=False)
-        return
-    from ..demo.picture import save
-
-    target = png or Path("fusedlstm-demo.png")
-    try:
-        save(result, target)
-    except OSError:
-        if png is not None:
-            raise
-        target = Path()  # nobody asked for it, and this folder cannot be written
-    if target.name:
-        console.print(f"\nThe picture of all {len(result.dates)} years: [bold]{escape(str(target))}[/]", soft_wrap=True)
-
-
+cli.add_command(demo)
 cli.add_command(info)
 cli.add_command(models.profile)
 cli.add_command(bench)
