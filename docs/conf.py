@@ -29,7 +29,7 @@ myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 4
 
 default_role = "py:obj"  # what docstrings have in single backticks, where there is such an object
-autodoc_mock_imports = [name for name in ("torch", "keras") if find_spec(name) is None]
+autodoc_mock_imports = [name for name in ("torch", "keras", "ray") if find_spec(name) is None]
 autodoc_member_order = "groupwise"
 autodoc_typehints = "none"  # the NumPy style says them, with shapes and units
 autodoc_default_options = {

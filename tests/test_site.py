@@ -36,6 +36,7 @@ DOORS = {
     "torch": ("accelerate", "restore", "refresh", "report", "Report", "Entry"),
     "keras": ("accelerate", "restore", "report"),
     "onnxruntime": ("library", "rewrite", "Rewritten"),
+    "ray": ("Predictor", "StreamService", "Unfinished"),
 }
 
 SOURCES = {

@@ -71,7 +71,7 @@ def test_what_is_in_them(made):
         names = archive.namelist()
     assert {"fusedlstm/py.typed", "fusedlstm/include/capi.h", "fusedlstm/data/co2.pt"} <= set(names)
     assert {one.split("/")[0] for one in names} == {"fusedlstm", f"{name}.dist-info"}
-    assert wheel.stat().st_size < 2.3e6
+    assert wheel.stat().st_size < 3.2e6
 
 
 def test_the_tags(made):

@@ -148,9 +148,9 @@ cdef class Stream:
 
         Parameters
         ----------
-        x : array_like, shape (time, input) for a batch of 1, or as the LSTM takes it: (batch, time, input), or
-                (time, batch, input) if it is not `batch_first`
-            Floating point; any number of steps, 0 included.
+        x : array_like, shape (time, input) for a batch of 1, or (batch, time, input)
+            As the LSTM takes it: (time, batch, input) if it is not `batch_first`. Floating point; any number of
+            steps, 0 included.
         out : ndarray of float32, optional
             Where to write: y's shape, C-contiguous. May be the memory of `x`.
 
