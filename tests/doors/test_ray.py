@@ -24,7 +24,7 @@ from ray_soak import Soak  # noqa: E402
 from fusedlstm.ray import StreamService, Unfinished  # noqa: E402
 
 INPUTS, HIDDEN, EVERY = 5, 12, 4
-SMALL = {"actor_options": {"num_cpus": 0.25}}
+SMALL = {"actor_options": {"num_cpus": 0}}  # Ray needs CPUs for the data set beside them
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
