@@ -80,7 +80,7 @@ class Server:
     path : str, path, bytes, LSTM or Model
         What `StreamService` takes; with `frame` also what `Model.load` reads.
     actors : int, optional
-        Of each replica. Default: the CPUs of the cluster.
+        Of each replica, which has a CPU of its own as well. Default: the CPUs that are free.
     frame : int
         Of a model: numbers that it takes in a step.
     **options

@@ -38,7 +38,7 @@ class StreamService:
     path : str, path, bytes, LSTM or Model
         What `LSTM.load` reads here, or what was loaded; actors get it from this process.
     actors : int, optional
-        How many. Default: the CPUs of the cluster.
+        How many. Default: the CPUs of the cluster that are free.
     dtype, prefix : optional
         As for `Predictor`.
     checkpoint_every : int
@@ -101,7 +101,7 @@ class StreamService:
             whole("max_streams", max_streams),
             whole("max_waiting", max_waiting),
         )
-        self.scale(int(ray.cluster_resources().get("CPU", 1)) if actors is None else actors)
+        self.scale(max(1, int(ray.available_resources().get("CPU", 1))) if actors is None else actors)
 
     def open(self, state: Any = None) -> int:
         """Let a stream join, where there are fewest.
