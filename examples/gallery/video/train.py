@@ -20,7 +20,7 @@ from keras import layers
 
 HERE = Path(__file__).parent
 MOVES = ["left", "right", "up", "down", "clockwise", "anticlockwise", "grows", "shrinks"]
-FRAMES, SIZE, EPOCHS, BATCH = 10, 20, 3, 32
+FRAMES, SIZE, EPOCHS, BATCH = 10, 20, 6, 32
 
 
 def videos(count, rng):
@@ -46,7 +46,7 @@ def videos(count, rng):
     wedge = np.maximum(np.abs(u), np.abs(v) / np.maximum(0.7 - 0.6 * u, 0.05))
     kind = between(0, 3)
     inside = np.where(kind < 1, bar, np.where(kind < 2, ellipse, wedge)) < 1
-    contrast = between(0.15, 0.5) * np.where(between(0, 1) < 0.7, 1, -0.6)
+    contrast = between(0.06, 0.35) * np.where(between(0, 1) < 0.7, 1, -0.6)
     frames = 0.4 + contrast * inside + rng.normal(0, 0.07, (count, FRAMES, SIZE, SIZE))
     return np.clip(np.round(15 * frames), 0, 15).astype(np.uint8)[..., None], move
 
