@@ -94,7 +94,10 @@ def test_tflite(keras, batch):
 
 
 def test_onnx(keras):
-    """A loop of tf2onnx around a layer's steps may count what shapes do not say; then it is refused."""
+    """A loop of tf2onnx around a layer's steps may count what shapes do not say; then it is refused.
+
+    Keras 2's SimpleRNNs of free length and its masked layers all do (docs/models.md).
+    """
     tf2onnx = pytest.importorskip("tf2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     compared, refused, failed = 0, [], []
@@ -124,5 +127,6 @@ def test_onnx(keras):
             failed.append(f"model {k}: {[type(one).__name__ for one in model.layers]}: {error!r}")
         compared += 1
     assert not failed, "\n".join(failed)
-    assert compared > COUNT / 2 and len(refused) <= COUNT / 16, "\n".join(refused)
+    most = COUNT / (16 if keras.__name__ == "keras" else 4)
+    assert compared > COUNT / 2 and len(refused) <= most, "\n".join(refused)
     print(f"{compared} models were compared")
