@@ -80,7 +80,7 @@ def microseconds(call, calls=200):
 
 def main():
     keras.utils.set_random_seed(0)
-    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(2)
     texts = paragraphs()
     random.Random(0).shuffle(texts)
     held_out, known = texts[: len(texts) // 10], texts[len(texts) // 10 :]
@@ -90,10 +90,10 @@ def main():
     print(f"{len(texts)} paragraphs, {train.size} words to learn from, {test.size} held out")
 
     inputs = keras.Input((None,), dtype="int32", name="words")
-    x = layers.Embedding(WORDS, 24)(inputs)
-    x = layers.Dropout(0.1)(layers.LSTM(56, return_sequences=True, name="lstm")(x))
+    x = layers.Dropout(0.1)(layers.Embedding(WORDS, 24)(inputs))
+    x = layers.Dropout(0.2)(layers.LSTM(56, return_sequences=True, name="lstm")(x))
     model = keras.Model(inputs, layers.Dense(WORDS, "softmax", name="next_word")(x))
-    epochs, batch = 16, 32
+    epochs, batch = 14, 64
     schedule = keras.optimizers.schedules.CosineDecay(0.006, epochs * len(train) // batch)
     model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy")
     model.fit(train[:, :-1], train[:, 1:], batch, epochs, verbose=2, validation_data=(test[:, :-1], test[:, 1:]))
