@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 CODE = """
 import importlib, os, signal, sys, time
 import pytest
-for library in ("torch", "keras", "jax", "flax", "onnx", "onnxruntime", "asyncio", "multiprocessing", "fusedlstm"):
+for library in ("torch", "keras", "jax", "flax", "onnx", "onnxruntime", "ray", "platformdirs",
+                "asyncio", "multiprocessing", "fusedlstm"):
     try:
         importlib.import_module(library)
     except ImportError:
