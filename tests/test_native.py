@@ -19,7 +19,8 @@ OTHERS = [
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="replaces pthread_create as Linux's linkers do")
 def test_a_team_comes_back_after_a_thread_could_not_be_had(tmp_path):
     """Neither for want of threads nor of memory: each line is the team's size without, and with them again."""
-    assert run(build(tmp_path, "team") / "team").split("\n") == ["1 2", "2 4", "4 6", ""]
+    folder = build(tmp_path, "team", CMAKE_BUILD_TYPE="Debug", FUSEDLSTM_ISAS="avx2")  # what it computes is no matter
+    assert run(folder / "team").split("\n") == ["1 2", "2 4", "4 6", ""]
 
 
 def by_isa(text):
