@@ -48,10 +48,16 @@ def thread_count(name: str, value: int | None) -> int | None:
     """A number of threads; None: what the process has set."""
     if value is None:
         return None
+    found = whole_number(name, value)
+    if not 1 <= found <= MOST_THREADS:
+        raise ValueError(f"{name}: expected 1 to {MOST_THREADS}, found {found}")
+    return found
+
+
+def whole_number(name: str, value: int) -> int:
+    """An int of whatever counts as one; truth values do not."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: expected a whole number, found {type(value).__name__}")
-    if not 1 <= index(value) <= MOST_THREADS:
-        raise ValueError(f"{name}: expected 1 to {MOST_THREADS}, found {index(value)}")
     return index(value)
 
 

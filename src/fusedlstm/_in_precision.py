@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
-from .graph import Graph, Precision, expect_names, tables
+from .graph import Graph, Precision, expect_names
 from .weights.lstm import checked_products
 from .weights.precision import dtype_name
 
@@ -49,7 +49,7 @@ class InPrecision:
             raise TypeError(f"keep: expected a sequence of names such as [{keep!r}], found a string")
         name = dtype_name(dtype)
         precision = Precision(name, checked_products(name, products), tuple(keep))
-        expect_names(self.simplified, tables(self.simplified), precision.keep)
+        expect_names(self.simplified, precision.keep)
         from .model import Model
 
         return Model(self.graph.replace(precision=precision), self._threads)

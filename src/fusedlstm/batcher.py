@@ -300,9 +300,8 @@ def _turn(pool: Pool, steps: list[_Step]) -> list[Any]:
         return [error] if len(steps) == 1 else [made for one in steps for made in _attempt(pool, [one], _turn)]
     except Unfinished as error:
         results = [error.of(step.id) for step in steps]
-        for k, step in enumerate(
-            steps
-        ):  # that an actor refuses one of its streams' values leaves the others as they were
+        # That an actor refuses one of its streams' values leaves the others as they were.
+        for k, step in enumerate(steps):
             if step.id in error.refused and len(steps) > 1:
                 (results[k],) = _attempt(pool, [step], _turn)
         return results

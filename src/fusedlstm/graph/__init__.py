@@ -6,9 +6,9 @@ from .inside import lstms_inside
 from .listing import type_text
 from .operators import OPERATORS, Operator, TensorType
 from .passes import simplify, single
-from .precision import FLOAT32, Precision, expect_names
+from .precision import FLOAT32, Precision
 from .specialise import deciding_inputs, specialise
-from .tables import tables, with_tables
+from .tables import expect_names, with_tables
 
 __all__ = [
     "FLOAT32",
@@ -28,7 +28,6 @@ __all__ = [
     "simplify",
     "single",
     "specialise",
-    "tables",
     "type_text",
     "with_tables",
 ]

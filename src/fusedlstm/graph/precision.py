@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from ..weights import LSTMWeights
 from ..weights.precision import rounded, rounded_matrix
 
 if TYPE_CHECKING:
-    from .graph import Graph, Node
+    from .graph import Node
     from .operators import Array
 
 WEIGHTED = frozenset(
@@ -57,18 +56,3 @@ def fits(pattern: str, node: Node) -> bool:
     wanted = pattern.replace(".", "/").strip("/").split("/")
     inside = any(parts[k : k + len(wanted)] == wanted for k in range(len(parts)))
     return inside or fnmatchcase(name, pattern)
-
-
-def expect_names(graph: Graph, more: Iterable[Node], keep: Iterable[str]) -> None:
-    """Refuse names that mean no node with weights; `more` are those that their operator does not tell.
-
-    Raises
-    ------
-    ValueError
-        Such a name; the message says which there are.
-    """
-    nodes = [*(node for _, node in graph.walk() if node.op in WEIGHTED), *more]
-    for one in keep:
-        if not any(fits(one, node) for node in nodes):
-            names = ", ".join(repr(node.name or node.outputs[0]) for node in nodes)
-            raise ValueError(f"keep: expected a node with weights, of {names or 'none'}; found {one!r}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from .graph import Graph, Node, graphs_of
 from .operators import Array
-from .precision import Precision
+from .precision import WEIGHTED, Precision, fits
 
 LOOKUP = "fusedlstm.Lookup"
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3e38, "int8": 3.3e38}
@@ -22,6 +22,21 @@ def tables(graph: Graph) -> Iterator[Node]:
             constants.update(inside.constants)
         if one.op == LOOKUP or _held(one, constants) is not None:
             yield one
+
+
+def expect_names(graph: Graph, keep: Iterable[str]) -> None:
+    """Refuse names that mean no node with weights.
+
+    Raises
+    ------
+    ValueError
+        Such a name; the message says which there are.
+    """
+    nodes = [*(node for _, node in graph.walk() if node.op in WEIGHTED), *tables(graph)]
+    for one in keep:
+        if not any(fits(one, node) for node in nodes):
+            names = ", ".join(repr(node.name or node.outputs[0]) for node in nodes)
+            raise ValueError(f"keep: expected a node with weights, of {names or 'none'}; found {one!r}")
 
 
 def with_tables(graph: Graph, precision: Precision, around: Mapping[str, Array] | None = None) -> Graph:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._arguments import whole_number
+
 
 def whole(name: str, value: int, least: int = 1) -> int:
     """A number from `least` on."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: expected a whole number, found {type(value).__name__}")
-    if index(value) < least:
+    found = whole_number(name, value)
+    if found < least:
         raise ValueError(f"{name}: expected {least} or more, found {value}")
-    return index(value)
+    return found
 
 
 def id_list(ids: Iterable[Any]) -> list[int]:
