@@ -11,6 +11,22 @@ import fusedlstm as fl
 LONGEST = 400
 
 
+def end(actor):
+    """Kill an actor, and wait until it is dead."""
+    ray.kill(actor)
+    while alive(actor):
+        pass
+
+
+def alive(actor):
+    """Whether it answers."""
+    try:
+        ray.get(actor.ready.remote())
+    except ray.exceptions.RayActorError:
+        return False
+    return True
+
+
 class Soak:
     """What is run, and what was seen."""
 
@@ -25,7 +41,7 @@ class Soak:
     def kill(self):
         """An actor, wherever it is in its work."""
         actor = np.random.default_rng(self.kills).choice(np.array(self.service._table.places, object)).actor
-        ray.kill(actor)
+        end(actor)
         self.kills += 1
 
     def run(self, seconds, between):
