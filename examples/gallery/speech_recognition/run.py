@@ -43,7 +43,7 @@ for _ in range(200):
 with wave.open(str(HERE / "spoken.wav")) as file:
     rate, sound = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), np.uint8) / 128 - 1
 heard = features(sound, rate)
-(scores,) = model(heard[None])
+(scores,), said = model(heard[None]), str(data["digits"][data["shown"]])
 (digits, starts), end = greedy(scores), len(heard) * HOP / rate
 figure, (top, bottom) = plt.subplots(2, figsize=(11, 5), sharex=True, layout="constrained")
 image = top.imshow(2 * heard.T, origin="lower", aspect="auto", extent=(0, end, 0, BANDS), cmap="cividis")

@@ -25,10 +25,12 @@ HERE = Path(__file__).parent
 RATE, WINDOW, HOP, BANDS = 11025, 320, 160, 24
 FRAMES, HIDDEN, EPOCHS, BATCH = 240, 56, 36, 32
 DIALECTS = ["en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp"]
-VOICES = """m1 m2 m3 m4 m6 m7 f1 f2 f3 f4 adam Alex Alicia Andrea Annie antonio belinda benjamin boris caleb david Denis Diogo ed
-    edward Gene grandma Henrique Hugo iven john kaukovalta Lee linda marcelo Marco Mario max Michael michel miguel Mike pablo
-    paul pedro quincy rob sandro shelby steph travis victor""".split()
-NEW_VOICES = "m5 m8 f5 Andy Jacky robert norbert anika zac grandpa".split()
+VOICES = (
+    "m1 m2 m3 m4 m6 m7 f1 f2 f3 f4 adam Alex Alicia Andrea Annie antonio belinda benjamin boris caleb david Denis Diogo ed "
+    "edward Gene grandma Henrique Hugo iven john kaukovalta Lee linda marcelo Marco Mario max Michael michel miguel Mike "
+    "pablo paul pedro quincy rob sandro shelby steph travis victor"
+)
+NEW_VOICES = "m5 m8 f5 Andy Jacky robert norbert anika zac grandpa"
 
 
 def spoken(voices, rng):
@@ -36,7 +38,7 @@ def spoken(voices, rng):
     digits = [rng.randrange(10) for _ in range(rng.randint(3, 6))]
     text = " ".join(str(digit) + rng.choice(["", "", ","]) for digit in digits)
     voice = [
-        f"{rng.choice(DIALECTS)}+{rng.choice(voices)}",
+        f"{rng.choice(DIALECTS)}+{rng.choice(voices.split())}",
         "-s",
         str(rng.randint(150, 210)),
         "-p",
