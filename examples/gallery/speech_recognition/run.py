@@ -48,10 +48,7 @@ heard = features(sound, rate)
 figure, (top, bottom) = plt.subplots(2, figsize=(11, 5), sharex=True, layout="constrained")
 image = top.imshow(2 * heard.T, origin="lower", aspect="auto", extent=(0, end, 0, BANDS), cmap="cividis")
 figure.colorbar(image, ax=top, label="loudness, dB", pad=0.01)
-top.set(
-    ylabel="pitch, 24 mel bands",
-    title=f"spoken: {' '.join(str(data['digits'][data['shown']]))}        heard: {' '.join(digits)}",
-)
+top.set(ylabel="pitch, 24 mel bands", title=f"spoken: {' '.join(said)}        heard: {' '.join(digits)}")
 image = bottom.imshow(np.exp(scores[:, 1:]).T, aspect="auto", extent=(0, end, 9.5, -0.5), cmap="Blues", vmax=1)
 figure.colorbar(image, ax=bottom, label="probability", pad=0.01)
 for digit, at in zip(digits, (starts + 2) * 2 * HOP / rate):

@@ -26,9 +26,9 @@ RATE, WINDOW, HOP, BANDS = 11025, 320, 160, 24
 FRAMES, HIDDEN, EPOCHS, BATCH = 240, 56, 36, 32
 DIALECTS = ["en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp"]
 VOICES = (
-    "m1 m2 m3 m4 m6 m7 f1 f2 f3 f4 adam Alex Alicia Andrea Annie antonio belinda benjamin boris caleb david Denis Diogo ed "
-    "edward Gene grandma Henrique Hugo iven john kaukovalta Lee linda marcelo Marco Mario max Michael michel miguel Mike "
-    "pablo paul pedro quincy rob sandro shelby steph travis victor"
+    "m1 m2 m3 m4 m6 m7 f1 f2 f3 f4 adam Alex Alicia Andrea Annie antonio belinda benjamin boris caleb "
+    "david Denis Diogo ed edward Gene grandma Henrique Hugo iven john kaukovalta Lee linda marcelo Marco "
+    "Mario max Michael michel miguel Mike pablo paul pedro quincy rob sandro shelby steph travis victor"
 )
 NEW_VOICES = "m5 m8 f5 Andy Jacky robert norbert anika zac grandpa"
 
