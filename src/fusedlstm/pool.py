@@ -134,9 +134,10 @@ class StreamPool:
         """The inputs of one stream's step, checked and copied: a row of what `step` takes."""
         return tuple(self._rows.one(x))
 
-    def steps_of(self, chunk: Any) -> int:
-        """How many steps a chunk has, as `process` takes it."""
-        return len(chunk) if isinstance(self.model, LSTM) else int(self._rows.chunks([0], [chunk])[0][1])
+    def steps_of(self, id: int, chunk: Any) -> int:
+        """How many steps a chunk has, checked as `process` does; `id` is what it is told of."""
+        given = self._rows.chunks([id], [chunk])
+        return int(given[1][0] if isinstance(self.model, LSTM) else given[0][1])
 
     def process(self, chunks: Mapping[int, Any]) -> dict[int, Any]:
         """Run any number of time steps of some streams.

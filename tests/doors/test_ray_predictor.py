@@ -99,6 +99,28 @@ def test_a_model_runs_rows_of_one_shape_together():
         assert y.tobytes() == model(one[None])[0].tobytes()
 
 
+def test_a_model_of_time_first_is_refused_where_rows_are_of_many_lengths():
+    rng = np.random.default_rng(4)
+    x = [rng.standard_normal((length, 4)).astype(np.float32) for length in (3, 4, 5)]
+    with pytest.raises(ValueError, match="time first"):
+        fusedlstm.ray.Predictor(tagger(time_first=True))({"x": column(x)})
+
+
+def test_a_list_of_no_steps_leaves_the_form_of_the_others(lstm):
+    x = sequences(3, seed=5)
+    x[1] = x[1][:0]
+    made = fusedlstm.ray.Predictor(lstm)({"x": column([one.tolist() for one in x])})["y"]
+    assert [y.shape for y in made] == [(len(one), HIDDEN) for one in x]
+    made = fusedlstm.ray.Predictor(lstm)({"x": column([one.reshape(-1).tolist() for one in x])})["y"]
+    assert [y.shape for y in made] == [(len(one) * HIDDEN,) for one in x]
+
+
+def test_rows_of_other_numbers_do_not_decide_for_each_other():
+    x = np.ones((3, 4), np.float32)
+    with pytest.raises(TypeError, match="expected floating-point numbers, found dtype int64"):
+        fusedlstm.ray.Predictor(tagger())({"x": column([x, x.astype(np.int64)])})
+
+
 def test_what_is_refused(lstm, path):
     predictor = fusedlstm.ray.Predictor(path, column="x")
     x = sequences(3)
@@ -112,6 +134,13 @@ def test_what_is_refused(lstm, path):
         predictor({"x": column([None])})
     with pytest.raises(TypeError, match="floating-point"):
         predictor({"x": column([np.zeros((3, 5), np.int64)])})
+    for row, kind in ((1.5, "float"), (float("nan"), "float"), ("word", "str")):
+        with pytest.raises(ValueError, match=f"x, row 1: expected a sequence, found {kind}"):
+            predictor({"x": column([x[0], row])})
+    with pytest.raises(ValueError, match="keep: expected one of x, found 'id'"):
+        fusedlstm.ray.Predictor(path, column="x", keep=["id"])({"x": column(x)})
+    with pytest.raises(TypeError, match="keep: expected a sequence of names, found the word 'id'"):
+        fusedlstm.ray.Predictor(path, column="x", keep="id")
     with pytest.raises(ValueError, match="output: expected a new column, found y"):
         predictor({"x": column(x), "y": column(x)})
     with pytest.raises(ValueError, match="one step or more"):

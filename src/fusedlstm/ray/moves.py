@@ -41,14 +41,14 @@ def _plan(places: Sequence[Place], leaving: Sequence[Place]) -> Iterator[tuple[l
 def move(table: Table, lives: list[Live], target: Place) -> None:
     """Let streams go on elsewhere; their calls wait meanwhile, and none of their steps is lost or comes twice."""
     source = lives[0].place
-    with table.changed:
-        lives = [live for live in lives if table.lives.get(live.id) is live and live.place is source]
-        for live in lives:
-            live.moving = True
-        while any(live.busy for live in lives):
-            table.changed.wait()
-    ids = [live.id for live in lives]
     try:
+        with table.changed:
+            lives = [live for live in lives if table.lives.get(live.id) is live and live.place is source]
+            for live in lives:
+                live.moving = True
+            while any(live.busy for live in lives):
+                table.changed.wait()
+        ids = [live.id for live in lives]
         for attempt in range(ATTEMPTS):
             with table.changed:
                 giving, taking = source.told(), target.told()
@@ -70,7 +70,10 @@ def move(table: Table, lives: list[Live], target: Place) -> None:
                 giving.drop.remote(ids)
                 return
     finally:
-        table.let_go(lives)
+        with table.changed:
+            for live in lives:
+                live.moving = False
+            table.changed.notify_all()
 
 
 def _see_to(table: Table, *places: Place) -> None:

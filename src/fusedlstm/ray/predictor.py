@@ -66,6 +66,8 @@ class Predictor:
     ) -> None:
         use_own_cpus()
         self.model = loaded(path, prefix, dtype)
+        if isinstance(keep, str):
+            raise TypeError(f"keep: expected a sequence of names, found the word {keep!r}")
         self._column, self._output, self._last, self._keep = column, output, last, keep
         self._apart = False  # whether rows are known not to see each other
         if isinstance(self.model, LSTM):
@@ -74,6 +76,9 @@ class Predictor:
         else:
             if len(self.model.inputs) != 1:
                 raise ValueError(f"path: expected a model of one input, found {', '.join(self.model.inputs)}")
+            fixed = next(iter(self.model.inputs.values())).shape[0]
+            if fixed not in (None, 1):
+                raise ValueError(f"path: expected a model with a free number of rows, found one of {fixed}")
             if last:
                 raise ValueError("last: expected an LSTM, found a model; cut it there, Model.load(..., outputs=[...])")
 
@@ -85,83 +90,89 @@ class Predictor:
         TypeError, ValueError
             No such column, or a row that does not fit; the message says which.
         """
-        name = self._named(batch, self._column)
+        name = _named("column", batch, self._column)
         rows = batch[name]
         made = self._of_lstm(name, rows) if isinstance(self.model, LSTM) else self._of_model(name, rows)
-        kept = batch if self._keep is None else {one: batch[self._named(batch, one)] for one in self._keep}
+        kept = batch if self._keep is None else {one: batch[_named("keep", batch, one)] for one in self._keep}
         if taken := made.keys() & kept.keys():
             raise ValueError(f"output: expected a new column, found {', '.join(sorted(taken))} there already")
         return {**kept, **made}
 
-    def _named(self, batch: dict[str, Array], name: str | None) -> str:
-        if name is None and len(batch) == 1:
-            return next(iter(batch))
-        if name is None or name not in batch:
-            raise ValueError(f"column: expected one of {', '.join(batch)}, found {name!r}")
-        return name
-
     def _of_lstm(self, name: str, rows: Array) -> dict[str, Array]:
         lstm: Any = self.model
-        sequences, flat = [], False
+        sequences: list[Array] = []
+        flat: set[int] = set()
         for k, row in enumerate(rows):
             array = float32(f"{name}, row {k}", _array(f"{name}, row {k}", row))
             if array.ndim == 1 and array.size % lstm.input_size == 0:
-                flat, array = True, array.reshape(-1, lstm.input_size)
+                flat.add(k)
+                array = array.reshape(-1, lstm.input_size)
             if array.ndim != 2 or array.shape[1] != lstm.input_size:
                 expected = f"(time, {lstm.input_size}), or a multiple of {lstm.input_size} numbers"
                 raise ValueError(f"{name}, row {k}: expected shape {expected}; found {array.shape}")
             if self._last and not len(array):
                 raise ValueError(f"{name}, row {k}: expected one step or more, found none")
             sequences.append(array)
+        if len(flat) < len(sequences):  # a list of no steps has the form of the others
+            flat = {k for k in flat if len(sequences[k])}
         made: list[Any] = [None] * len(sequences)
         for which in _groups([len(one) for one in sequences], lstm.input_size + lstm.output_size):
             for k, y in zip(which, _run_padded(lstm, [sequences[k] for k in which])):
-                made[k] = y[-1].copy() if self._last else y.reshape(-1) if flat else y
+                made[k] = y[-1].copy() if self._last else y.reshape(-1) if k in flat else y
         return {self._output: _column(made, self._last or (rows.dtype != object and not flat))}
 
     def _of_model(self, name: str, rows: Array) -> dict[str, Array]:
         model: Any = self.model
         arrays = [_array(f"{name}, row {k}", row) for k, row in enumerate(rows)]
-        groups: dict[tuple[int, ...], list[int]] = {}
+        groups: dict[Any, list[int]] = {}
         for k, array in enumerate(arrays):
-            groups.setdefault(array.shape, []).append(k)
+            groups.setdefault((array.shape, array.dtype), []).append(k)
         names = [self._output] if len(model.outputs) == 1 else [f"{self._output}_{one}" for one in model.outputs]
         made: list[list[Any]] = [[None] * len(arrays) for _ in names]
         fixed = next(iter(model.inputs.values())).shape[0]
-        for shape, which in groups.items():
+        for (shape, _), which in groups.items():
             most = fixed or max(1, MOST_NUMBERS // max(1, int(np.prod(shape))))
-            if fixed and len(which) % fixed and fixed != 1:
-                raise ValueError(f"{name}: expected a model with a free number of rows, found one of {fixed}")
             for start in range(0, len(which), most):
                 part = which[start : start + most]
                 for column, y in zip(made, self._call(np.stack([arrays[k] for k in part]))):
                     for k, row in zip(part, y):
                         column[k] = row
-        return {one: _column(column, len(groups) == 1) for one, column in zip(names, made)}
+        return {one: _column(column, len({one.shape for one in arrays}) == 1) for one, column in zip(names, made)}
 
     def _call(self, x: Array) -> tuple[Array, ...]:
         """Outputs of rows, which are known to lie on the first axis and not to see each other."""
         model: Any = self.model
         made = _tuple(model(x))
-        if len(x) > 1 and not self._apart:
-            alone = _tuple(model(x[1:2])) if next(iter(model.inputs.values())).shape[0] is None else ()
-            if not alone or any(
-                len(y) != len(x) or len(one) != 1 or y[1].tobytes() != one[0].tobytes() for y, one in zip(made, alone)
-            ):
-                raise ValueError(
-                    "path: expected a model whose first axis is that of rows, each for itself; found outputs of "
-                    "a row that are others beside other rows (is the model time first?)"
-                )
-            self._apart = True
+        right = all(y.shape[:1] == x.shape[:1] for y in made)
+        if right and not self._apart and next(iter(model.inputs.values())).shape[0] is None:
+            # The first row beside others, and alone: where rows are of many lengths, none may have another beside it.
+            first = x[:1]
+            others, alone = _tuple(model(np.concatenate([np.zeros_like(first), first, first]))), _tuple(model(first))
+            right = all(len(y) == 3 and y[2].tobytes() == one[0].tobytes() for y, one in zip(others, alone))
+            self._apart = right
+        if not right:
+            raise ValueError(
+                "path: expected a model whose first axis is that of rows, each for itself; found outputs of a row that "
+                "are others beside other rows (is the model time first?)"
+            )
         return made
+
+
+def _named(what: str, batch: dict[str, Array], name: str | None) -> str:
+    if name is None and len(batch) == 1:
+        return next(iter(batch))
+    if name is None or name not in batch:
+        raise ValueError(f"{what}: expected one of {', '.join(batch)}, found {name!r}")
+    return name
 
 
 def _array(name: str, row: Any) -> Array:
     """A row as Ray gives it: an array, or lists in lists."""
     if isinstance(row, np.ndarray) and row.dtype != object:
         return row
-    if row is None:
-        raise ValueError(f"{name}: expected a sequence, found none")
+    if row is None or not np.iterable(row) or isinstance(row, (str, bytes)):
+        found = "none" if row is None else type(row).__name__
+        raise ValueError(f"{name}: expected a sequence, found {found}")
     try:
         return np.array([np.asarray(step) for step in row])
     except ValueError as error:

@@ -12,15 +12,14 @@ import numpy.typing as npt
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from ..errors import Unfinished
 from ..lstm import LSTM
 from ..model import Model
 from ..pool import StreamPool
-from .calls import Call, own, together
-from .given import id_list, numbers_of, rows_of, whole
+from .calls import Call, now, own, together
+from .given import id_list, numbers_for, numbers_of, plain, rows_of, whole
 from .moves import spread
 from .sources import Source, loaded
-from .table import ATTEMPTS, Place, Table
+from .table import Place, Table
 from .worker import Worker
 
 
@@ -128,7 +127,7 @@ class StreamService:
     def close(self, id: int) -> None:
         """Let a stream leave, when the call that it is in has ended."""
         with self._table.changed:
-            (live,) = self._table.take([id])
+            (live,) = self._table.take(id_list([id]))
             self._table.leave(live)
 
     def step(self, ids: Iterable[int], /, *x: npt.ArrayLike, at: Sequence[int] | None = None, **named: Any) -> Any:
@@ -181,8 +180,9 @@ class StreamService:
             As for `step`.
         """
         wanted, given = id_list(chunks), [*chunks.values()]
-        steps = [self._like.steps_of(chunk) for chunk in given]
-        numbers = None if at is None else numbers_of([at[id] for id in wanted], len(wanted))
+        steps = [self._like.steps_of(id, chunk) for id, chunk in zip(wanted, given)]
+        given = [plain(chunk) for chunk in given]
+        numbers = None if at is None else numbers_for(at, wanted)
 
         def send(actor: Any, ids: Sequence[int], which: Sequence[int]) -> Any:
             return actor.process.remote(ids, [given[k] for k in which], [steps[k] for k in which])
@@ -197,17 +197,19 @@ class StreamService:
         Unfinished
             The stream's actor died; there are steps to repeat first.
         """
-        count, state = self._now(id)
+        count, state = now(self._table, id)
         with self._table.changed:
             return self._table.join(count, state, self._table.find(id).place)
 
     def state(self, id: int) -> Any:
         """A stream's state, as `StreamPool.state` gives it; it is a checkpoint as well. Raises as `fork` does."""
-        return self._now(id)[1]
+        return own(now(self._table, id)[1])
 
     def count(self, id: int) -> int:
         """Steps of a stream that were answered and are in its state: the number of its next one."""
         with self._table.changed:
+            self._table.expect_open()
+            (id,) = id_list([id])
             return self._table.find(id).count
 
     def reset(self, ids: Iterable[int]) -> None:
@@ -229,6 +231,7 @@ class StreamService:
         actors = whole("actors", actors)
         with self._scaling:
             with self._table.changed:
+                self._table.expect_open()
                 before = self._table.places
                 new = [Place(self._table.hire()) for _ in range(actors - len(before))]
             try:
@@ -236,11 +239,16 @@ class StreamService:
             except (RayError, GetTimeoutError) as error:
                 for place in new:
                     ray.kill(place.actor)
+                self._table.expect_open()
                 raise RuntimeError(
                     f"actors: expected {len(new)} to start within {self._start_within:g} s; found that not all did "
                     f"({type(error).__name__}: {error}); the cluster has {ray.cluster_resources().get('CPU', 0):g} CPUs"
                 ) from error
             with self._table.changed:
+                if self._table.closed:  # meanwhile
+                    for place in new:
+                        ray.kill(place.actor)
+                self._table.expect_open()
                 self._table.places = [*before[:actors], *new]
             leaving = before[actors:]
             try:
@@ -257,8 +265,9 @@ class StreamService:
         with self._table.changed:
             self._table.closed = True
             self._table.changed.notify_all()
-            for actor in (*(place.actor for place in self._table.places), *self._spares):
-                ray.kill(actor)
+            if ray.is_initialized():  # or they are gone already
+                for actor in (*(place.actor for place in self._table.places), *self._spares):
+                    ray.kill(actor)
 
     def one(self, x: Any) -> tuple[npt.NDArray[Any], ...]:
         """As `StreamPool.one`; what `AsyncBatcher` asks."""
@@ -290,25 +299,3 @@ class StreamService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.shutdown()
-
-    def _now(self, id: int) -> tuple[int, Any]:
-        """A stream's number of steps and its state."""
-        table, cause = self._table, None
-        for _ in range(ATTEMPTS):
-            with table.changed:
-                (live,) = table.take([id])
-                if live.lost:
-                    raise Unfinished({}, {id: live.told()}, {}) from cause
-                live.busy, place, actor = True, live.place, live.place.told()
-                given = actor.give.remote([id])
-            with table.held(live):
-                try:
-                    ((_, count, state),) = ray.get(given)
-                except RayError as error:
-                    cause = error
-                    table.replace(place, actor)
-                    continue
-                if live.count == count:  # or its actor was given up meanwhile
-                    live.saved, live.state = count, state
-                    return count, state
-        raise RuntimeError(f"stream {id}: expected an actor that lives, found that they die ({cause})") from cause

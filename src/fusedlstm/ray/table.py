@@ -49,8 +49,8 @@ class Live:
     """The last checkpoint: after how many steps, and the state (None: the initial one)."""
     lost: int = 0
     """Steps that were answered before its actor died, behind the checkpoint; 0 as soon as a caller was told."""
-    kept: tuple[int, int, Any, int] | None = None
-    """Of the last call: its first step's number, its steps, the outputs of all its streams, which one's are these."""
+    kept: tuple[int, int, Any, Any] | None = None
+    """Of the last call: its first step's number, its steps, how outputs are joined, the stream's own."""
     busy: bool = False
     moving: bool = False
 
@@ -93,10 +93,18 @@ class Table:
         self.hire, self._max_streams, self._max_waiting = hire, max_streams, max_waiting
         self._ids = count()
 
+    def over(self) -> bool:
+        """Whether there are no actors any more. Ray would start a new cluster if it were asked for them."""
+        return self.closed or not ray.is_initialized()
+
+    def expect_open(self) -> None:
+        """Refuse what comes too late."""
+        if self.over():
+            what = "one that was shut down" if self.closed else "that ray.shutdown() has ended its actors"
+            raise RuntimeError(f"service: expected one that is open, found {what}")
+
     def find(self, id: int) -> Live:
         """An open stream."""
-        if self.closed:
-            raise RuntimeError("service: expected one that is open, found one that was shut down")
         live = self.lives.get(id)
         if live is None:
             raise ValueError(f"ids: expected streams that are open, found {id}")
@@ -107,20 +115,19 @@ class Table:
         if len(set(ids)) < len(ids):
             raise ValueError("ids: expected each stream once, found some twice")
         while True:
+            self.expect_open()
             lives = [self.find(id) for id in ids]
             if not any(live.busy or live.moving for live in lives):
                 return lives
             self.changed.wait()
 
-    def room(self, place: Place, steps: int) -> None:
-        """Wait until so many steps may be sent; more than `max_waiting` go alone."""
-        while place.waiting and place.waiting + steps > self._max_waiting:
-            self.changed.wait()
+    def room(self, place: Place, steps: int) -> bool:
+        """Whether so many steps may be sent; more than `max_waiting` go alone."""
+        return not place.waiting or place.waiting + steps <= self._max_waiting
 
     def join(self, count: int, state: Any, place: Place | None = None) -> int:
         """A new stream, by default where there are fewest; its actor hears of it with the next call."""
-        if self.closed:
-            raise RuntimeError("service: expected one that is open, found one that was shut down")
+        self.expect_open()
         if len(self.lives) >= self._max_streams:
             raise RuntimeError(
                 f"service: full, {len(self.lives)} streams are open; close one, or make it with more max_streams"
@@ -142,7 +149,7 @@ class Table:
     def replace(self, place: Place, actor: Any) -> None:
         """Put another actor in the place of one that died, or is out of reach: nobody steps there again."""
         with self.changed:
-            if place.actor is not actor or self.closed:
+            if place.actor is not actor or self.over():
                 return  # another call has seen to it
             ray.kill(actor)
             place.actor, place.fresh = self.hire(), [live.checkpoint for live in place.lives]
@@ -162,5 +169,5 @@ class Table:
         """They are free for others."""
         with self.changed:
             for live in lives:
-                live.busy = live.moving = False
+                live.busy = False
             self.changed.notify_all()
