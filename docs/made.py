@@ -29,7 +29,7 @@ GALLERY = """\
 
 What LSTMs are used for, each from a file that its framework wrote: the data, the training, the exported model, and a
 page of code that runs it without the framework. `run.py` is what you copy and change; `train.py` made the file. Each
-runs as `python examples/gallery/NAME/run.py` after `pip install . matplotlib`.
+runs as `python examples/gallery/NAME/run.py` after `pip install ".[all]"`.
 """
 
 

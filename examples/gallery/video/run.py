@@ -15,7 +15,7 @@ data, keras = np.load(HERE / "test_data.npz"), json.loads((HERE / "framework.jso
 videos, moves, names = data["videos"][..., None].astype(np.float32), data["moves"], data["names"]
 model = fl.Model.load(HERE / "video.keras")
 
-scores = model(videos)  # (240, 10, 20, 20, 1) -> (240, 8): all at once
+scores = model(videos)  # (160, 10, 20, 20, 1) -> (160, 8): all at once
 found = scores.argmax(1)
 right = (found == moves).mean()
 spent = []

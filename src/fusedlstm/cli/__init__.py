@@ -83,7 +83,7 @@ def main() -> None:
     cli(prog_name="fusedlstm")
 
 
-@cli.command()
+@cli.command(short_help="Write an LSTM, or the model, in the native form.")
 @click.argument("source", metavar="IN", type=MODEL)
 @click.argument("target", metavar="OUT", type=FILE)
 @prefix_option

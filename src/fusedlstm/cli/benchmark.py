@@ -56,7 +56,7 @@ def _threads(context: click.Context, option: click.Parameter, value: str | None)
 @click.command()
 @click.argument("file", type=FILE, required=False)
 @shape_option
-@click.option("--cases", metavar="NAME,...", callback=_cases, help="Which cases. Default: all twenty.")
+@click.option("--cases", metavar="NAME,...", callback=_cases, help="Which cases. Default: all.")
 @click.option(
     "--peers", metavar="NAME,...", default="all", callback=_peers,
     help="all that are installed (the default), none, or names.",
@@ -84,7 +84,7 @@ def bench(
     """Time fusedlstm beside the engines installed here.
 
     With FILE: that whole model, beside whatever of ONNX Runtime, OpenVINO, LiteRT, tract, PyTorch and Keras can run
-    it; outputs are compared first. Without: LSTMs of twenty shapes.
+    it; outputs are compared first. Without: LSTMs of many shapes.
 
     Every engine's output is checked against float64 first. FUSEDLSTM_ISA=avx2 holds fusedlstm to AVX2, and
     ONEDNN_MAX_CPU_ISA=AVX2 does it with PyTorch and OpenVINO.

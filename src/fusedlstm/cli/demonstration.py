@@ -15,7 +15,7 @@ from .options import FILE
 NO_PICTURE = 'The same as a picture: pip install "fusedlstm[plot]" and run this again.'
 
 
-@click.command()
+@click.command(short_help="Forecast CO2, or run an application of the gallery.")
 @click.argument("name", required=False)
 @click.option("--list", "listed", is_flag=True, help="The names of what can be run, with a line on each.")
 @click.option("--png", type=FILE, help="Where to draw. Default: fusedlstm-NAME.png, if matplotlib is installed.")
@@ -36,7 +36,7 @@ def demo(name: str | None, listed: bool, png: Path | None) -> None:
     if gallery.run(name, target):
         click.echo(f"The picture: {target}")
     else:
-        click.echo(NO_PICTURE)
+        click.echo('The picture needs matplotlib: pip install "fusedlstm[plot]" and run this again.')
 
 
 def _show_list() -> None:

@@ -24,7 +24,7 @@ COLUMNS = ("in→hidden", "layers", "dirs", "params", "dtype", "size", "bias", "
 NUMERIC = ("layers", "dirs", "params", "size")
 
 
-@click.command()
+@click.command(short_help="Show the model and the LSTMs in FILE.")
 @click.argument("file", type=MODEL)
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

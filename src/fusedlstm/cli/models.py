@@ -46,7 +46,7 @@ shape_option = _inputs(
 )
 
 
-@click.command()
+@click.command(short_help="Show where the time of a whole model goes.")
 @click.argument("file", type=MODEL)
 @shape_option
 @click.option("--runs", type=click.IntRange(1), default=100, show_default=True, help="Calls to take the median of.")

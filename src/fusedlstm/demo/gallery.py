@@ -42,7 +42,7 @@ def run(name: str, picture: Path) -> bool:
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
+        if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         return False
     finally:
