@@ -87,6 +87,17 @@ ALONE = {
     "groups": lambda b: b("Conv", bct(b, "x"), random(8, 2, 3), group=2, auto_pad="VALID"),
     "depthwise": lambda b: b("Conv", bct(b, "x"), random(4, 1, 3), group=4, pads=(2, 0)),
     "same conv of one tap": lambda b: b("Conv", bct(b, "x"), random(6, 4, 1), auto_pad="SAME_UPPER", strides=(2,)),
+    "transposed conv of one tap": lambda b: b("ConvTranspose", bct(b, "x"), random(4, 6, 1), random(6)),
+    "chomped transposed conv": lambda b: b(
+        "Slice", b("ConvTranspose", bct(b, "x"), random(4, 3, 3), group=2, dilations=(2,)), [0], [-4], [2]
+    ),
+    "transposed conv, cut in front": lambda b: b("ConvTranspose", bct(b, "x"), random(4, 6, 3), pads=(2, 2)),
+    "transposed conv beside time": lambda b: b(
+        "ConvTranspose", b("Unsqueeze", "x", [1]), random(1, 2, 1, 3), strides=(1, 2)
+    ),
+    "transposed conv over both": lambda b: b(
+        "Slice", b("ConvTranspose", b("Unsqueeze", "x", [1]), random(1, 2, 2, 3), strides=(1, 2)), [0], [-1], [2]
+    ),
     "chomped conv": lambda b: b("Slice", b("Conv", bct(b, "x"), random(6, 4, 3), pads=(2, 2)), [0], [-2], [2]),
     "residual of a chomped conv": lambda b: b(
         "Slice", b("Add", bct(b, "x"), b("Conv", bct(b, "x"), random(4, 4, 3), pads=(1, 1))), [0], [-1], [2]

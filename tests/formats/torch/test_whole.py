@@ -592,3 +592,17 @@ def test_nodes_are_named_by_their_modules(tagger):
     assert np.abs(rounded - model(x)).max() > 1e-5  # the head
     assert model.astype("int8", keep=["rnn", "head", "emb"])(x).tobytes() == model(x).tobytes()
     assert {"rnn", "emb/embedding", "head/linear"} <= {one.name for one in model.profile(x, runs=2)}
+
+
+def test_windows_of_a_free_length_are_put_together_again():
+    class Overlap(nn.Module):
+        def forward(self, x):
+            size = (x.shape[-1], 1)
+            parts = nn.functional.unfold(x.unsqueeze(-1), (6, 1), padding=(6, 0), stride=(3, 1))
+            return nn.functional.fold(parts, size, (6, 1), padding=(6, 0), stride=(3, 1))
+
+    free = ({0: Dim.AUTO, 2: Dim.AUTO},)
+    model = fl.Model.from_torch(Overlap(), (torch.randn(2, 3, 24),), dynamic_shapes=free)
+    for shape in ((2, 3, 24), (3, 3, 31), (2, 3, 33)):
+        x = torch.randn(shape)
+        np.testing.assert_allclose(model(x.numpy()), Overlap()(x).numpy(), rtol=1e-6, atol=1e-6)

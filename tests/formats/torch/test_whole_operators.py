@@ -124,6 +124,8 @@ def functions():
         yield name, lambda x, f=torch.__dict__[name]: f(x), r(5, low=0.1, high=4)
     for name in ("asin", "acos", "atanh"):
         yield name, lambda x, f=torch.__dict__[name]: f(x), r(5, low=-0.9, high=0.9)
+    y = T([0.0, 1.0, -1.0, 2.0, 1e-30, -1e30])
+    yield "atan2", lambda y: (torch.atan2(y[:, None], y), torch.arctan2(y, y.long().clamp(-2, 2))), y
     yield "acosh", torch.acosh, r(5, low=1.1, high=4)
     yield "small", lambda x: (x.expm1(), x.log1p()), SMALL
     yield "infinite", lambda x: (x.expm1(), x.log1p()), T([INF, 0.0, 100.0])
@@ -222,6 +224,12 @@ def convolutions():
     yield "turned1d alone", lambda x: F.conv_transpose1d(x[0], w1), t1
     yield "turned2d", lambda x: (F.conv_transpose2d(x, w2), F.conv_transpose2d(x, w2, None, 2, 1, 1)), t2
     yield "turned3d", lambda x: F.conv_transpose3d(x, v3, stride=2), r(1, 2, 3, 2, 2)
+    yield "unfold", lambda x: (F.unfold(x, (3, 2), 2, 1, (2, 1)), F.unfold(x, 1), F.unfold(x[0], (2, 3))), x2
+    yield (
+        "fold",
+        lambda x: (F.fold(x, (7, 8), (3, 2), 2, 1, (2, 3)), F.fold(x[0], (11, 9), (3, 2), 2, 1, (3, 3))),
+        r(2, 12, 9),
+    )
 
 
 def pools():

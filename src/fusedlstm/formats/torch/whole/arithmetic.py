@@ -200,6 +200,20 @@ def _masked_fill(call: Call) -> str:
 _FLOATS = {"exp": "Exp", "log": "Log", "sqrt": "Sqrt", "reciprocal": "Reciprocal", "erf": "Erf"}
 _FLOATS |= {name: name.capitalize() for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh")}
 _FLOATS |= {name: name.capitalize() for name in ("asinh", "acosh", "atanh", "tanh", "sigmoid")}
+
+
+@operator("atan2.default", "arctan2.default")
+def _atan2(call: Call) -> str:
+    """The angle of (x, y): half a turn further where x is negative. Zeros have no sign here."""
+    dtype = promoted(call, *_pair(call))
+    y, x = given(call, dtype if dtype.kind == "f" else FLOAT32, *_pair(call))
+    nothing, none = call.like(x, 0), call.op("Equal", y, call.like(y, 0))
+    below = call.op("Where", call.op("Equal", x, nothing), call.op("Where", none, call.like(x, 1), nothing), x)
+    turn = call.op("Where", call.op("Less", y, call.like(y, 0)), call.like(y, -math.pi), call.like(y, math.pi))
+    turn = call.op("Where", call.op("Less", x, nothing), turn, nothing)
+    return call.op("Add", call.op("Atan", call.op("Div", y, below)), turn)
+
+
 _SAME = {"abs": "Abs", "neg": "Neg"}
 _WHOLE = {"floor": "Floor", "ceil": "Ceil"}
 

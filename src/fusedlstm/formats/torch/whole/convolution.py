@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
+
 from ....errors import FormatError
 from .call import Call
 from .registry import operator
@@ -56,3 +61,57 @@ def _turned(call: Call) -> str:
 @operator("convolution.default", "_convolution.default")
 def _either(call: Call) -> str:
     return _convolution(call, call.flag("transposed"), call.whole("groups", 1))
+
+
+def _taps(call: Call, channels: object, kernel: tuple[int, ...]) -> str:
+    """Kernels of one place each: what a convolution with them makes are the places of its windows."""
+    count = math.prod(kernel)
+    if type(channels) is not int or min(kernel) < 1 or channels * count * count > 1 << 22:
+        raise FormatError(f"kernel_size: expected small windows of a known number of channels, found {kernel}")
+    call.builder.expect_room(4 * channels * count * count)
+    return call.constant(np.tile(np.eye(count, dtype=np.float32).reshape(count, 1, *kernel), (channels, 1, 1, 1)))
+
+
+def _summed(call: Call, x: str, taps: str, kernel: tuple[int, ...], options: dict[str, Any]) -> str:
+    """Columns in their places; of an image one side of which may be free."""
+    blocks: list[int] = []
+    rest: list[int] = []
+    free: list[int] = []
+    for axis, size in enumerate(call.items("output_size")):
+        step, dilation = options["strides"][axis], options["dilations"][axis]
+        if type(size) is not int:
+            free.append(axis)
+            blocks, rest = [*blocks, -1], [*rest, step - 1]
+            continue
+        room = size + 2 * options["pads"][axis] - dilation * (kernel[axis] - 1) - 1
+        if room < 0 or step < 1:
+            raise FormatError(f"output_size: expected room for a window of {kernel}, found {size}")
+        blocks, rest = [*blocks, room // step + 1], [*rest, room % step]
+    if len(blocks) != 2 or len(free) > 1:
+        raise FormatError("output_size: expected one that is known, or one of two, found others")
+    folded = call.op("Reshape", x, call.int_list(0 if free else -1, call.shape(x)[1], *blocks))
+    made = call.op("ConvTranspose", folded, taps, output_padding=rest, **options)
+    for axis in free:
+        end = call.list_of("output_size", [call.items("output_size")[axis]])
+        made = call.op("Slice", made, call.int_list(0), end, call.int_list(axis + 2))
+    return made
+
+
+@operator("im2col.default", "col2im.default")
+def _columns(call: Call) -> str:
+    """torch.nn.functional.unfold and fold: windows of an image as columns, and the sums of such columns."""
+    x, back = call.tensor("self"), call.kind.startswith("col2im")
+    alone = call.rank(x) == (2 if back else 3)
+    x = call.unsqueeze(x, 0) if alone else x
+    kernel, strides, dilations, pads = (call.ints(name, 2) for name in ("kernel_size", "stride", "dilation", "padding"))
+    channels = call.shape(x)[1]
+    if back:
+        channels = channels // math.prod(kernel) if type(channels) is int and min(kernel) > 0 else channels
+    taps = _taps(call, channels, kernel)
+    options = {"strides": strides, "dilations": dilations, "group": channels, "pads": [*pads, *pads]}
+    if back:
+        made = _summed(call, x, taps, kernel, options)
+    else:
+        made = call.op("Conv", x, taps, **options)
+        made = call.reshape(made, 0, channels * math.prod(kernel), -1)
+    return call.squeeze(made, 0) if alone else made

@@ -10,7 +10,7 @@ from ..flow import Moved, Moving, goes
 from .recurrent import BatchError
 
 
-@goes("ConvInteger", "ConvTranspose", "DepthToSpace", "QLinearConv", "SpaceToDepth")
+@goes("ConvInteger", "DepthToSpace", "QLinearConv", "SpaceToDepth")
 def _rows(moving: Moving) -> Moved:
     """Where steps are rows."""
     flow = moving.flow()
@@ -69,3 +69,34 @@ def _windows(moving: Moving) -> Moved:
             chunk.copy(node, [x, *map(chunk.name, node.inputs[1:])], **pads)
 
     return Moved([made, None][:outputs], write)
+
+
+@goes("ConvTranspose")
+def _spreads(moving: Moving) -> Moved:
+    """Step by step over time it is a convolution: what is cut off a whole window's ends is what may come again."""
+    flow, a, node, shape = moving.flow(), moving.a, moving.node, moving.shapes[0]
+    if flow.axis == 0:
+        return _rows(moving)
+    n, k = len(shape) - 2, flow.axis - 2
+    plain = k >= 0 and (flow.outer, flow.inner) == (1, 1)
+    if not plain or a["auto_pad"] not in ("NOTSET", "VALID") or a["output_shape"] or any(a["output_padding"] or ()):
+        raise ValueError("over time it is not known to go step by step")
+    if (a["strides"] or (1,) * n)[k] != 1:
+        raise ValueError("it makes several steps of one (strides), and a stream has as many as its input")
+    reach = (a["dilations"] or (1,) * n)[k] * (moving.shapes[1][2 + k] - 1) + 1
+    pads = list(a["pads"] or (0,) * (2 * n))
+    first = reach - 1 - pads[k]
+    made, past = flow.windows(reach, 1, first, reach - 1 - pads[n + k], node)
+    window = Window(moving.walk, node.inputs[0], past, node, (0, *range(2, n + 2), 1) if k == 0 else None, 0)
+    moving.walk.offsets.append(
+        lambda n, t: made.settled(n) - flow.settled(n) if made.settled(n + t) > made.settled(n) else 0
+    )
+    pads[k] = pads[n + k] = reach - 1
+
+    def write(chunk: Chunk) -> None:
+        start, stop = made.settled(chunk.before), made.settled(chunk.before + chunk.count)
+        x = window.take(chunk, start - first, stop - 1 - first + reach if stop > start else 0)
+        if stop > start:
+            chunk.copy(node, [x, *map(chunk.name, node.inputs[1:])], pads=tuple(pads))
+
+    return Moved([made], write)
