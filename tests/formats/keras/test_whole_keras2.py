@@ -63,6 +63,7 @@ CASES = {
     "UnitNormalization": (SEQUENCE, lambda: layers.UnitNormalization()),
     "MaxPooling1D": (SEQUENCE, lambda: layers.MaxPooling1D(3, 2, padding="same")),
     "AveragePooling1D": (SEQUENCE, lambda: layers.AveragePooling1D(3, 2, padding="same")),
+    "Resizing": (IMAGE, lambda: layers.Resizing(4, 9)),
     "UpSampling1D": (SEQUENCE, lambda: layers.UpSampling1D(2)),
     "GlobalMaxPooling1D": (SEQUENCE, lambda: layers.GlobalMaxPooling1D()),
     "Permute": (SEQUENCE, lambda: layers.Permute((2, 1))),

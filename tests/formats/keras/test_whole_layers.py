@@ -137,6 +137,7 @@ CASES = {
     "Cropping2D": (IMAGE, lambda: layers.Cropping2D(((1, 2), (0, 1)))),
     "ZeroPadding1D": (SEQUENCE, lambda: layers.ZeroPadding1D((2, 1))),
     "ZeroPadding2D": (IMAGE, lambda: layers.ZeroPadding2D(((1, 2), (0, 1)))),
+    "Resizing": (IMAGE, lambda: layers.Resizing(4, 9)),
     "UpSampling1D": (SEQUENCE, lambda: layers.UpSampling1D(3)),
     "UpSampling2D": (IMAGE, lambda: layers.UpSampling2D((2, 3))),
     "UpSampling2D bilinear": (IMAGE, lambda: layers.UpSampling2D(2, interpolation="bilinear")),

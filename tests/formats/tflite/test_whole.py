@@ -236,6 +236,26 @@ def test_weights_behind_dequantize(how):
     agrees(file, [x], x @ wide.T)
 
 
+def rows(scale, zero=0):
+    """An embedding as the converter writes it for dynamic range: rows in 8 bits, then floats."""
+    file = File()
+    table = np.random.default_rng(0).integers(-127, 128, (9, 4)).astype(np.int8)
+    ids = file.main.input((2, 3), "int32")
+    picked = file.main.tensor((2, 3, 4), "int8", scale=scale, zero=zero, name="q")
+    file.main.put("GATHER", [file.main.constant(table, scale=0.01), ids], [picked], options=(23, {}))
+    file.main.outputs = [file.main.op("DEQUANTIZE", [picked], (2, 3, 4))]
+    return file, table
+
+
+def test_rows_of_8_bits_are_dequantised():
+    file, table = rows(0.01)
+    ids = np.int32([[0, 8, 3], [1, 1, 7]])
+    agrees(file, [ids], table[ids] * np.float32(0.01))
+    for other in ((0.02, 0), (0.01, 3)):
+        with pytest.raises(fl.FormatError, match="DEQUANTIZE node .*tensor 'q': expected floats, found INT8 with a"):
+            fl.Model.load(rows(*other)[0].bytes())
+
+
 def test_models_in_integers_are_refused():
     file = File()
     main = file.main

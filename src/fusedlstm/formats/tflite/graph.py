@@ -134,9 +134,20 @@ class Graph:
 
     def is_quantised(self, index: int) -> bool:
         """Whether a tensor has a scale."""
+        return len(self.scales(index)) > 0
+
+    def scales(self, index: int) -> npt.NDArray[np.generic]:
+        """The scales of a tensor's integers."""
+        return self._quantisation(index, 2, "<f4")
+
+    def zeros(self, index: int) -> npt.NDArray[np.generic]:
+        """Their zero points."""
+        return self._quantisation(index, 3, "<i8")
+
+    def _quantisation(self, index: int, field: int, dtype: str) -> npt.NDArray[np.generic]:
         how = self.tensors[index].table(4)
-        scale = None if how is None else how.numbers(2, "<f4")
-        return scale is not None and len(scale) > 0
+        found = None if how is None else how.numbers(field, dtype)
+        return np.zeros(0, dtype) if found is None else found
 
     def dequantised(self, index: int, by_operator: bool) -> FloatArray:
         """A constant of 8-bit integers as floats: of any scales and zero points by DEQUANTIZE, else as operators do."""

@@ -128,6 +128,21 @@ def _upsampling(call: Call) -> Made:
     return x
 
 
+@layer("Resizing")
+def _resizing(call: Call) -> Made:
+    call.choice("interpolation", "bilinear")
+    for key in ("crop_to_aspect_ratio", "pad_to_aspect_ratio"):
+        if call.config.get(key):
+            raise FormatError(f"{key}: expected images of any proportions, found that it is on")
+    sizes = [call.config.get(key) for key in ("height", "width")]
+    if any(type(one) is not int or one < 1 for one in sizes):
+        raise FormatError(f"expected a height and a width, found {str(sizes)[:80]}")
+    x, axes = call.x.name, spatial(call, 2)
+    to = call.constant(np.asarray(sizes, np.int64))
+    how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return call.op("Resize", x, "", "", to, axes=tuple(axes), **how)
+
+
 def _at(rank: int, axis: int, value: int) -> list[int]:
     found = [1] * rank
     found[axis] = value

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ....errors import FormatError
 from ....graph.builder import Builder, TooManyError
 from ....graph.graph import Graph, Node, Value
+from .. import graph as file
 from ..graph import CUSTOM, Model, Operator
 from . import (
     convolution,
@@ -148,6 +151,7 @@ class Reader:
                 and graph.kind(index) in _INTEGERS
                 and graph.is_quantised(index)
                 and not graph.has_data(index)
+                and not (kind == "DEQUANTIZE" and _are_rows(graph, index))
             ):
                 raise FormatError(
                     f"{graph.name(index)}: expected floats, found {graph.kind(index)} with a scale: {_IN_INTEGERS}"
@@ -194,6 +198,19 @@ class Reader:
         if tensor in self.builder.types:
             self.builder.types[name] = self.builder.types[tensor]
         return Value(name)
+
+
+def _are_rows(graph: file.Graph, index: int) -> bool:
+    """Whether a tensor in 8 bits is rows of a table that is constant, as embeddings of dynamic range are."""
+    producer = graph.producers.get(index)
+    if producer is None or name_of(producer.code) != "GATHER" or not producer.inputs:
+        return False
+    table = producer.inputs[0]
+    if table < 0 or not graph.has_data(table) or graph.kind(table) != graph.kind(index):
+        return False
+    scales = graph.scales(table)
+    plain = not (graph.zeros(table).any() or graph.zeros(index).any())
+    return plain and len(scales) == 1 and np.array_equal(scales, graph.scales(index))
 
 
 def _unknown(kind: str, custom: bool) -> str:
