@@ -229,13 +229,14 @@ def test_graph_uses_weights_alone():
 
 
 def test_doors_use_the_public_api():
-    """And what exchanges tensors, in _core, and checks numbers of threads."""
+    """And what exchanges tensors, in _core, and checks numbers of threads, ids and arrays."""
     for name in ("torch", "keras"):
         for path in (PACKAGE / name).glob("*.py"):
             public = ("lstm", "conv_lstm", "model", "graph", "weights", "errors", "_arguments", "_core", "_swapped")
             only_uses(path, *public, name)
     for path in (PACKAGE / "ray").glob("*.py"):
-        only_uses(path, "lstm", "model", "pool", "batcher", "machine", "errors", "_arguments", "ray")
+        public = ("lstm", "model", "pool", "batcher", "machine", "weights", "errors", "_arguments", "_slots")
+        only_uses(path, *public, "ray")
 
 
 def test_parts_use_the_door_and_the_graph():
