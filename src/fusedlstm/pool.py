@@ -161,9 +161,8 @@ class StreamPool:
             After a fork: a stream that was stepping in another thread.
         """
         ids = [*chunks.keys()]
-        wanted = id_array(ids)
         given = self._rows.chunks(ids, [*chunks.values()])
-        return dict(zip(ids, self._run(wanted, given, self._rows.process)))
+        return dict(zip(ids, self._run(id_array(ids), given, self._rows.process)))
 
     def state(self, id: int) -> Any:
         """A stream's state, copies, as one stream alone gives it; a pool in another process can `open(state)`."""
