@@ -126,6 +126,7 @@ def functions():
         yield name, lambda x, f=torch.__dict__[name]: f(x), r(5, low=-0.9, high=0.9)
     y = T([0.0, 1.0, -1.0, 2.0, 1e-30, -1e30])
     yield "atan2", lambda y: (torch.atan2(y[:, None], y), torch.arctan2(y, y.long().clamp(-2, 2))), y
+    yield "atan2 odd", lambda y: torch.atan2(y[:, None], y), ODD
     yield "acosh", torch.acosh, r(5, low=1.1, high=4)
     yield "small", lambda x: (x.expm1(), x.log1p()), SMALL
     yield "infinite", lambda x: (x.expm1(), x.log1p()), T([INF, 0.0, 100.0])

@@ -18,6 +18,7 @@ from . import (
     attention,
     convolution,
     creation,
+    functions,
     indexing,
     matrix,
     movement,
@@ -39,8 +40,8 @@ from .writer import Writer
 __all__ = ["FAMILIES", "Reader", "read_graph"]
 
 FAMILIES = (
-    *(activations, arithmetic, attention, convolution, creation, indexing, matrix, movement, normalisation, parts),
-    *(pooling, recurrent, reductions, shapes),
+    *(activations, arithmetic, attention, convolution, creation, functions, indexing, matrix, movement),
+    *(normalisation, parts, pooling, recurrent, reductions, shapes),
 )
 _MOST_NODES, _MOST_EACH = 1000, 10
 """Of the graph: so many, and so many for each of the program's."""
