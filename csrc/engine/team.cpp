@@ -71,8 +71,8 @@ void Team::rouse(Seat& seat, State state) {
 void Team::work(Seat& seat) {
   table.enter_flush_to_zero();  // for good: what a caller sets is its own thread's alone
   sleep(seat);                  // a call that has little to share starts workers and wakes none
-  for (;;) {
-    look_out(seat);
+  for (Clock::duration stays = first_look;; stays = last_look) {
+    look_out(seat, stays);
     State found = State::invited;
     if (seat.state.load(std::memory_order_acquire) == State::called ||
         seat.state.compare_exchange_strong(found, State::working, std::memory_order_acq_rel)) {
@@ -83,7 +83,7 @@ void Team::work(Seat& seat) {
   }
 }
 
-void Team::look_out(Seat& seat) {
+void Team::look_out(Seat& seat, Clock::duration stays) {
   Clock::time_point start = Clock::now();
   for (unsigned spins = 0;; ++spins) {
     State found = seat.state.load(std::memory_order_acquire);
@@ -94,10 +94,11 @@ void Team::look_out(Seat& seat) {
     const Clock::duration spent = Clock::now() - start;
     if (spent < linger) continue;
     found = State::waiting;  // nobody may count on it from now on
-    const State away = spent < last_look ? State::waking : State::asleep;
+    const State away = spent < stays ? State::waking : State::asleep;
     if (seat.state.compare_exchange_strong(found, away, std::memory_order_acq_rel) && away == State::asleep) {
       sleep(seat);
       start = Clock::now();
+      stays = first_look;
     } else {
       std::this_thread::yield();
     }

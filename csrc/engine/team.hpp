@@ -21,7 +21,8 @@ namespace fusedlstm {
 using Clock = std::chrono::steady_clock;
 
 // How long a worker spins for its next task; how long it goes on letting others have its CPU in between, before it sleeps.
-constexpr std::chrono::microseconds linger(50), last_look(200);
+// One that was woken comes in the middle of a step, and a large layer takes so long for one.
+constexpr std::chrono::microseconds linger(50), last_look(200), first_look(1000);
 
 constexpr unsigned impatience = 100;  // loads without a pause, which takes 140 cycles on some CPUs
 constexpr unsigned patience = 600;    // some 20 microseconds: after that the other may not even be running
@@ -105,8 +106,9 @@ struct Team {
 
  private:
   void work(Seat& seat);
-  void look_out(Seat& seat);  // returns with a task; sleeps if there is none for a while
-  void sleep(Seat& seat);     // until it is told something
+  // Returns with a task; sleeps if there is none for so long, the first time.
+  void look_out(Seat& seat, Clock::duration stays);
+  void sleep(Seat& seat);  // until it is told something
 
   std::mutex mutex_;
   std::condition_variable wake_;
