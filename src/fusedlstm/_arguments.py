@@ -69,11 +69,11 @@ def pair(state: State) -> tuple[FloatArray, FloatArray]:
     return h, c
 
 
-def whole_numbers(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Lengths, refused if they are not integers; a copy, which nobody else can change."""
-    array = np.array(unmasked("lengths", lengths))
+def whole_numbers(name: str, value: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """An array, refused if it is not of integers; a copy, which nobody else can change."""
+    array = np.array(unmasked(name, value))
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"lengths: expected whole numbers, found dtype {array.dtype}")
+        raise TypeError(f"{name}: expected whole numbers, found dtype {array.dtype}")
     return array if array.dtype == INT64 else array.astype(INT64)
 
 

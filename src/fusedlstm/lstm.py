@@ -254,7 +254,7 @@ class LSTM(FromMemory, Sizes, Layer[LSTMWeights]):
         if self._untold and x.ndim == 3:
             tell_axes(self._untold)
         if lengths is not None:
-            lengths = whole_numbers(lengths)
+            lengths = whole_numbers("lengths", lengths)
         if out is not None:
             check_out(out)
         repeats = lengths is not None and self.weights.padding == "repeat"

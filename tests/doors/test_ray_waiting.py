@@ -42,7 +42,7 @@ def test_calls_do_not_wait_for_each_other_s_room(table):
         def send(actor, some, which):
             return lambda: (go.wait(WITHIN), ([[id] for id in some], []))[1]
 
-        Call(table, ids, [1] * len(ids), None).run(send, list)
+        Call(table, ids, [1] * len(ids), None, list).run(send)
         ran.append(ids)
 
     # One fills the second actor; the next wants it first, and the last has the first actor when it comes to it.

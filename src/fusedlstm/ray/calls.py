@@ -44,19 +44,22 @@ class Call:
         Which streams, and how many steps of each.
     at : sequence of int, optional
         The number of each one's first step.
+    join : callable
+        Makes one of the outputs of the rows.
     """
 
-    def __init__(self, table: Table, ids: Sequence[int], steps: Sequence[int], at: Sequence[int] | None) -> None:
-        self._table, self._ids, self._steps, self._at = table, ids, steps, at
+    def __init__(
+        self, table: Table, ids: Sequence[int], steps: Sequence[int], at: Sequence[int] | None, join: Join
+    ) -> None:
+        self._table, self._ids, self._steps, self._at, self._join = table, ids, steps, at, join
         self._made: dict[int, tuple[Any, int]] = {}  # row -> outputs of several, and which of them
         self._late: list[tuple[int, Live]] = []  # rows that cannot run, as their streams were lost before
         self._repeat: dict[int, int] = {}
         self._untold: list[Live] = []  # until the caller hears of it, which Ctrl-C may prevent
         self._refused: dict[int, Exception] = {}
         self._cause: BaseException | None = None
-        self._join: Join = own
 
-    def run(self, send: Send, join: Join) -> Any:
+    def run(self, send: Send) -> Any:
         """Outputs of the rows, joined; nobody else has them.
 
         Raises
@@ -66,7 +69,6 @@ class Call:
         Exception
             What the pool refuses; no state has changed.
         """
-        self._join = join
         parts = self._start(send)
         alone = len(parts) == 1 and parts[0].which == [*range(len(self._ids))]
         while parts:
@@ -84,7 +86,7 @@ class Call:
             raise Unfinished(outputs, self._repeat, self._refused) from self._cause
         for error in self._refused.values():
             raise error
-        return own(self._made[0][0]) if alone else join([_row(*self._made[k]) for k in range(len(self._ids))])
+        return own(self._made[0][0]) if alone else self._join([_row(*self._made[k]) for k in range(len(self._ids))])
 
     def _start(self, send: Send) -> list[_Part]:
         """Send what is to run, as soon as there is room for all of it."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._arguments import whole_number
+from .._arguments import whole_number, whole_numbers
 from .._slots import id_array
 from ..weights.checked import unmasked
 
@@ -30,11 +30,9 @@ def id_list(ids: Iterable[Any]) -> list[int]:
 
 def numbers_of(at: Any, count: int) -> list[int]:
     """The number of a step for each stream."""
-    array = np.asarray(at)
+    array = whole_numbers("at", at)
     if array.shape != (count,):
         raise ValueError(f"at: expected {count} numbers, one for each id; found shape {array.shape}")
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"at: expected whole numbers, found dtype {array.dtype}")
     found: list[int] = array.tolist()
     return found
 

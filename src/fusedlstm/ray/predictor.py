@@ -69,6 +69,7 @@ class Predictor:
         if isinstance(keep, str):
             raise TypeError(f"keep: expected a sequence of names, found the word {keep!r}")
         self._column, self._output, self._last, self._keep = column, output, last, keep
+        self._one = False  # whether a model takes one row at a time
         self._apart = False  # whether rows are known not to see each other
         if isinstance(self.model, LSTM):
             if self.model.weights.merge == "none":
@@ -76,9 +77,10 @@ class Predictor:
         else:
             if len(self.model.inputs) != 1:
                 raise ValueError(f"path: expected a model of one input, found {', '.join(self.model.inputs)}")
-            fixed = next(iter(self.model.inputs.values())).shape[0]
-            if fixed not in (None, 1):
-                raise ValueError(f"path: expected a model with a free number of rows, found one of {fixed}")
+            (rows,) = (given.shape[0] for given in self.model.inputs.values())
+            if rows not in (None, 1):
+                raise ValueError(f"path: expected a model with a free number of rows, found one of {rows}")
+            self._apart = self._one = rows == 1
             if last:
                 raise ValueError("last: expected an LSTM, found a model; cut it there, Model.load(..., outputs=[...])")
 
@@ -129,9 +131,8 @@ class Predictor:
             groups.setdefault((array.shape, array.dtype), []).append(k)
         names = [self._output] if len(model.outputs) == 1 else [f"{self._output}_{one}" for one in model.outputs]
         made: list[list[Any]] = [[None] * len(arrays) for _ in names]
-        fixed = next(iter(model.inputs.values())).shape[0]
         for (shape, _), which in groups.items():
-            most = fixed or max(1, MOST_NUMBERS // max(1, int(np.prod(shape))))
+            most = 1 if self._one else max(1, MOST_NUMBERS // max(1, int(np.prod(shape))))
             for start in range(0, len(which), most):
                 part = which[start : start + most]
                 for column, y in zip(made, self._call(np.stack([arrays[k] for k in part]))):
@@ -144,7 +145,7 @@ class Predictor:
         model: Any = self.model
         made = _tuple(model(x))
         right = all(y.shape[:1] == x.shape[:1] for y in made)
-        if right and not self._apart and next(iter(model.inputs.values())).shape[0] is None:
+        if right and not self._apart:
             # The first row beside others, and alone: where rows are of many lengths, none may have another beside it.
             first = x[:1]
             others, alone = _tuple(model(np.concatenate([np.zeros_like(first), first, first]))), _tuple(model(first))

@@ -161,7 +161,7 @@ class StreamService:
             some = {name: array[rows] for name, array in others.items()}
             return actor.step.remote(ids, [array[rows] for array in arrays], some)
 
-        made = Call(self._table, wanted, [1] * len(wanted), numbers).run(send, together)
+        made = Call(self._table, wanted, [1] * len(wanted), numbers, together).run(send)
         return made if wanted else self._like.step([], *x, **named)
 
     def process(self, chunks: Mapping[int, Any], at: Mapping[int, int] | None = None) -> dict[int, Any]:
@@ -187,7 +187,7 @@ class StreamService:
         def send(actor: Any, ids: Sequence[int], which: Sequence[int]) -> Any:
             return actor.process.remote(ids, [given[k] for k in which], [steps[k] for k in which])
 
-        return dict(zip(wanted, Call(self._table, wanted, steps, numbers).run(send, own)))
+        return dict(zip(wanted, Call(self._table, wanted, steps, numbers, own).run(send)))
 
     def fork(self, id: int) -> int:
         """Open a stream beside another, on the same actor, that goes on from the same state and number of steps.

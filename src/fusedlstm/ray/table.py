@@ -163,11 +163,6 @@ class Table:
         try:
             yield
         finally:
-            self.let_go([live])
-
-    def let_go(self, lives: Sequence[Live]) -> None:
-        """They are free for others."""
-        with self.changed:
-            for live in lives:
+            with self.changed:
                 live.busy = False
-            self.changed.notify_all()
+                self.changed.notify_all()

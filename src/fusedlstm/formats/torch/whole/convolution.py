@@ -81,12 +81,14 @@ def _summed(call: Call, x: str, taps: str, kernel: tuple[int, ...], options: dic
         step, dilation = options["strides"][axis], options["dilations"][axis]
         if type(size) is not int:
             free.append(axis)
-            blocks, rest = [*blocks, -1], [*rest, step - 1]
+            blocks.append(-1)
+            rest.append(step - 1)
             continue
         room = size + 2 * options["pads"][axis] - dilation * (kernel[axis] - 1) - 1
         if room < 0 or step < 1:
             raise FormatError(f"output_size: expected room for a window of {kernel}, found {size}")
-        blocks, rest = [*blocks, room // step + 1], [*rest, room % step]
+        blocks.append(room // step + 1)
+        rest.append(room % step)
     if len(blocks) != 2 or len(free) > 1:
         raise FormatError("output_size: expected one that is known, or one of two, found others")
     folded = call.op("Reshape", x, call.int_list(0 if free else -1, call.shape(x)[1], *blocks))

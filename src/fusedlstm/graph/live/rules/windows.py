@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...operators.convolution import geometry
@@ -28,8 +30,7 @@ _LONG = 1 << 20  # steps, in place of a number that is not known
 def _windows(moving: Moving) -> Moved:
     flow, a, node = moving.flow(), moving.a, moving.node
     shape, pool = moving.shapes[0], "Pool" in node.op
-    outputs = len(node.outputs)
-    if pool and outputs > 1 and node.outputs[1] in moving.walk.graph.types:
+    if pool and len(node.outputs) > 1 and node.outputs[1] in moving.walk.graph.types:
         raise ValueError("where the largest elements are is counted from the start of the sequence")
     if flow.axis == 0:
         return _rows(moving)
@@ -50,31 +51,34 @@ def _windows(moving: Moving) -> Moved:
         raise ValueError("its last windows may be cut short (ceil_mode), and later ones come in their place")
     if node.op == "AveragePool" and before[k] and not a["count_include_pad"]:
         raise ValueError("its first windows are shorter than the others")
-    made, past = flow.windows(reach, strides[k], before[k], after[k], node)
-    first = before[k]
-    order = (0, *range(2, len(shape)), 1) if k == 0 else None
-    window = Window(moving.walk, node.inputs[0], past, node, order, -np.inf if node.op == "MaxPool" else 0)
-    moving.walk.offsets.append(
-        lambda n, t: made.settled(n) * strides[k] - flow.settled(n) if made.settled(n + t) > made.settled(n) else 0
-    )
+    ends, fill = (before[k], after[k]), -np.inf if node.op == "MaxPool" else 0
     before[k] = after[k] = 0
-    pads = {"auto_pad": "NOTSET", "pads": (*before, *after)}
+    return _slid(moving, reach, strides[k], ends, fill, auto_pad="NOTSET", pads=(*before, *after))
+
+
+def _slid(moving: Moving, reach: int, stride: int, ends: tuple[int, int], fill: float, **attributes: Any) -> Moved:
+    """The node, with `attributes`, on a chunk and the steps before it that its windows see; `ends`: what pads time."""
+    flow, node, first = moving.flow(), moving.node, ends[0]
+    made, past = flow.windows(reach, stride, *ends, node)
+    order = (0, *range(2, len(moving.shapes[0])), 1) if flow.axis == 2 else None
+    window = Window(moving.walk, node.inputs[0], past, node, order, fill)
+    moving.walk.offsets.append(
+        lambda n, t: made.settled(n) * stride - flow.settled(n) if made.settled(n + t) > made.settled(n) else 0
+    )
 
     def write(chunk: Chunk) -> None:
         start, stop = made.settled(chunk.before), made.settled(chunk.before + chunk.count)
-        x = window.take(
-            chunk, start * strides[k] - first, (stop - 1) * strides[k] - first + reach if stop > start else 0
-        )
+        x = window.take(chunk, start * stride - first, (stop - 1) * stride - first + reach if stop > start else 0)
         if stop > start:
-            chunk.copy(node, [x, *map(chunk.name, node.inputs[1:])], **pads)
+            chunk.copy(node, [x, *map(chunk.name, node.inputs[1:])], **attributes)
 
-    return Moved([made, None][:outputs], write)
+    return Moved([made, None][: len(node.outputs)], write)
 
 
 @goes("ConvTranspose")
 def _spreads(moving: Moving) -> Moved:
     """Step by step over time it is a convolution: what is cut off a whole window's ends is what may come again."""
-    flow, a, node, shape = moving.flow(), moving.a, moving.node, moving.shapes[0]
+    flow, a, shape = moving.flow(), moving.a, moving.shapes[0]
     if flow.axis == 0:
         return _rows(moving)
     n, k = len(shape) - 2, flow.axis - 2
@@ -85,18 +89,6 @@ def _spreads(moving: Moving) -> Moved:
         raise ValueError("it makes several steps of one (strides), and a stream has as many as its input")
     reach = (a["dilations"] or (1,) * n)[k] * (moving.shapes[1][2 + k] - 1) + 1
     pads = list(a["pads"] or (0,) * (2 * n))
-    first = reach - 1 - pads[k]
-    made, past = flow.windows(reach, 1, first, reach - 1 - pads[n + k], node)
-    window = Window(moving.walk, node.inputs[0], past, node, (0, *range(2, n + 2), 1) if k == 0 else None, 0)
-    moving.walk.offsets.append(
-        lambda n, t: made.settled(n) - flow.settled(n) if made.settled(n + t) > made.settled(n) else 0
-    )
+    ends = reach - 1 - pads[k], reach - 1 - pads[n + k]
     pads[k] = pads[n + k] = reach - 1
-
-    def write(chunk: Chunk) -> None:
-        start, stop = made.settled(chunk.before), made.settled(chunk.before + chunk.count)
-        x = window.take(chunk, start - first, stop - 1 - first + reach if stop > start else 0)
-        if stop > start:
-            chunk.copy(node, [x, *map(chunk.name, node.inputs[1:])], pads=tuple(pads))
-
-    return Moved([made], write)
+    return _slid(moving, reach, 1, ends, 0, pads=tuple(pads))
