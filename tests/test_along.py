@@ -4,6 +4,7 @@ import copy
 import gc
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -554,6 +555,33 @@ def test_a_step_makes_no_objects_that_stay():
     for _ in range(2000):
         stream.step()
     assert abs(sys.getallocatedblocks() - before) < 20
+
+
+def test_steps_of_other_types_are_those_of_their_floats():
+    stream, made = amplifier(3).stream(), []
+    other = stream.copy()
+    for at in range(60):
+        x = random(1, 3, seed=at)
+        ways = (x.astype(np.float64), x.tolist(), x[:, ::-1][:, ::-1], np.asfortranarray(x), x[0], x[:, None])
+        y = stream.step(ways[at % len(ways)])
+        assert y.dtype == np.float32
+        assert np.array_equal(y.ravel(), other.step(x).ravel())
+        assert all(y is not one for one in made)
+        made.append(y)
+
+
+def test_streams_are_gone_when_nobody_has_them():
+    stream = amplifier().stream()
+    for _ in range(50):
+        stream.step()
+    gone, kept = weakref.ref(stream), stream.output
+    gc.disable()
+    try:
+        del stream
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert np.isfinite(kept).all()
 
 
 @pytest.mark.slow

@@ -149,6 +149,8 @@ WRONG = {
     "unborn states": lambda: _core.States.__new__(_core.States).mend(),
     "unborn program": lambda: _core.Program.__new__(_core.Program).run(),
     "unborn live": lambda: _core.Live.__new__(_core.Live).step_in_place(),
+    "quick by nothing": lambda: _core.Stepping()._set_quick(7, None, True),
+    "quick by an unborn live": lambda: _core.Stepping()._set_quick(_core.Live.__new__(_core.Live), None, True),
     "step after a run": lambda: late(lambda made: made.run(np.zeros((2, 3), f4))),
     "step after a live one": lambda: late(lambda made: _core.Live(made, _core.States([("f", (2, 3))]), [], [], [], [])),
     "no parameters": lambda: mapped("Narrow", "i", "i"),

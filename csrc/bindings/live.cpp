@@ -14,6 +14,7 @@
 
 #include "../program/guard.hpp"
 #include "call.hpp"
+#include "live.hpp"
 
 using namespace fusedlstm;
 
@@ -73,6 +74,8 @@ struct Inside {
   Inside& operator=(const Inside&) = delete;
   Guard& guard;
 };
+
+}  // namespace
 
 // A model that is stepped on memory of its own. pairs: (input, output, state); overlaps: (input, count), elements at the end
 // of its last axis that come again at the start; given, made: the inputs and outputs of a step; steps: how many it takes, if
@@ -251,7 +254,7 @@ class LiveModel : public Initialised {
 
   void advance() const {
     Program::Fault fault = {};
-    model_->release_for([&] { fault = live_->step(); });
+    model_->release_for([&] { fault = live_->step(); }, 8);
     if (fault.what != nullptr) model_->fail(fault);
     if (steps_ > 0) {
       shared_->steps += steps_;
@@ -270,7 +273,9 @@ class LiveModel : public Initialised {
   std::vector<Form> forms_;
 };
 
-}  // namespace
+const LiveModel& live_from(const py::handle& object) { return object.cast<const LiveModel&>(); }
+py::object step_on(const LiveModel& live, const py::tuple& arrays) { return live.step(arrays); }
+void step_in_place(const LiveModel& live) { live.step_in_place(); }
 
 void bind_live(py::module_& module) {
   py::class_<Shared, std::shared_ptr<Shared>>(module, "States", "What a stream keeps; as a context: one thread is in it.")
@@ -307,4 +312,5 @@ void bind_live(py::module_& module) {
       .def("set_forms", &LiveModel::set_forms, py::arg("forms"), "The shapes that steps come and go in.")
       .def("handle", &LiveModel::handle, "The address that capi.h takes; valid while this object lives.")
       .def("take_over", &LiveModel::take_over, "It may step from now on, and no other program of the stream.");
+  bind_stepping(module);
 }

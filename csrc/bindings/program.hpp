@@ -51,9 +51,10 @@ class Model : public Initialised {
   py::tuple make_outputs() const;
   // memory: of the inputs; that of the outputs is added. No Python runs before the end.
   void run_into(const py::tuple& outputs, std::vector<void*>& memory, std::vector<double>* spent) const;
-  // Run something on its behalf, without the GIL if it has been seen to take long enough for that.
+  // Run something on its behalf, without the GIL if it has been seen to take long enough for that. timed_of: where it has
+  // not, one of so many runs is timed, as asking the clock costs as much as a few small steps.
   template <class Run>
-  void release_for(const Run& run) const;
+  void release_for(const Run& run, unsigned timed_of = 1) const;
 
   static Slot slot_from(const py::tuple& said);  // (element, shape)
   static py::dtype dtype_of(fusedlstm::Element element);
@@ -73,6 +74,7 @@ class Model : public Initialised {
   std::shared_ptr<fusedlstm::Program> program_;
   static constexpr long long endless = 1LL << 62;  // nanoseconds
   mutable int runs_ = 0;
+  mutable unsigned calls_ = 0;
   mutable long long shortest_ = endless;
 };
 
@@ -81,6 +83,7 @@ using ModelClass = py::class_<Model, std::shared_ptr<Model>>;
 void bind_batch(py::module_& module);
 void bind_call(py::module_& module);
 void bind_live(py::module_& module);
+void bind_stepping(py::module_& module);
 void bind_gru(py::module_& module, ModelClass& model);
 void bind_data_steps(py::module_& module, ModelClass& model);
 void bind_row_steps(ModelClass& model);

@@ -1,4 +1,4 @@
-"""class ModelStream: a model that keeps its state between calls."""
+"""class ModelStream(_core.Stepping): a model that keeps its state between calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Shapes = tuple[tuple[int, ...], ...]
 _MOST = 8  # shapes of chunks that a stream keeps memory for
 
 
-class ModelStream:
+class ModelStream(_core.Stepping):
     """A live stream of a model whose file has states as inputs and outputs; it owns them.
 
     Made by `Model.stream`. A stream belongs to one thread at a time: a call while another thread is in it raises, and
@@ -33,6 +33,8 @@ class ModelStream:
     states : dict
         The output that belongs to each state input.
     """
+
+    step = _core.Stepping.step
 
     def __init__(
         self,
@@ -61,37 +63,15 @@ class ModelStream:
         if all(shape is not None for shape in shapes):
             self._switch(tuple(shape for shape in shapes if shape is not None))
 
-    def step(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
-        """Run one step.
-
-        Parameters
-        ----------
-        *args, **kwargs : array_like
-            The inputs that are neither states nor fixed, in the order of the model or by name. None at all: what is in
-            `input`, and the result goes to `output`. An input with a context is given without it.
-
-        Returns
-        -------
-        ndarray, or a tuple of them
-            The outputs that are no states; new arrays, or `output` where there were no arguments.
-
-        Raises
-        ------
-        RuntimeError
-            Another thread is in this stream.
-        TypeError, ValueError
-            Arrays that do not fit. The state is as before.
-        """
-        live = self._live
+    def _step(self, args: Sequence[npt.ArrayLike], kwargs: Mapping[str, npt.ArrayLike]) -> Any:
+        """One that is not like the one before."""
         if not args and not kwargs:
-            live = live or self._bound()
-            live.step_in_place()
+            live = self._bound()
+            live.core.step_in_place()
             return live.output
-        found = live.core.step(args) if live is not None and not kwargs and not self._narrow else None
-        if live is None or found is None:  # not these shapes and types, or not in order
-            arrays = self._arguments(args, kwargs)
-            live = self._switch(tuple(array.shape for array in arrays))
-            found = live.core.step(tuple(arrays))
+        arrays = self._arguments(args, kwargs)
+        live = self._switch(tuple(array.shape for array in arrays))
+        found = live.core.step(tuple(arrays))
         if found is None:
             raise RuntimeError("stream: another thread is using it, and nothing was done")
         found = cast(found, live.casts)
@@ -239,6 +219,7 @@ class ModelStream:
                     live.overlaps[name][...] = value
                 live.core.take_over()
                 self._live = live
+                self._set_quick(live.core, live.output, not (self._narrow or live.casts))
         return live
 
     def _states(self) -> dict[str, Array]:
@@ -305,7 +286,6 @@ class _Live:
         given = tuple(wholes[name][..., context[name] :] if name in context else wholes[name] for name in stream._free)
         made = tuple(self.core.array(first + outputs[name]) for name in stream._made)
         self.input, self.output = (one[0] if len(one) == 1 else one for one in (given, made))
-        self.step_in_place = self.core.step_in_place
         kinds = [model.outputs[name].dtype for name in stream._made]
         self.casts = tuple((k, kind) for k, kind in enumerate(kinds) if kind != made[k].dtype)
         self.overlaps = {name: wholes[name][..., :count] for name, count in context.items()}

@@ -1,8 +1,8 @@
-"""class TimeStream: a model without states of its own, live along time."""
+"""class TimeStream(_core.Stepping): a model without states of its own, live along time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 _MOST = 64  # kinds of chunks that a stream keeps memory for
 
 
-class TimeStream:
+class TimeStream(_core.Stepping):
     """A live stream of a model that goes along time step by step; it owns what the layers keep.
 
     Made by `Model.stream`. Whatever the chunks, the outputs are those of the model on the whole sequence, byte for
@@ -29,6 +29,8 @@ class TimeStream:
         What it runs.
     """
 
+    step = _core.Stepping.step
+
     def __init__(self, along: Along) -> None:
         self.model, self._along, self._walk = along.model, along, along.walk
         self._core = _core.States([(element_of(value.dtype), value.shape) for value in along.first])
@@ -36,7 +38,6 @@ class TimeStream:
         self._narrow = not self.model.inputs.narrow.isdisjoint(along.free)
         self._lives: dict[Any, _Live] = {}
         self._live: _Live | None = None  # which every step from now on is one of
-        self._go: Callable[[], None] | None = None  # takes one on its own buffers, if that is what they are
         self._set(dict(zip(self._names, along.first)), 0)
         # What steps without arguments use, wherever the stream is.
         self._bound = _Live(self, along.chunk(self._walk.warm, 1), 1, 0)
@@ -48,50 +49,25 @@ class TimeStream:
         if self._walk.period == 1:
             self._lives[(True, self._walk.key(self._walk.warm, 1))] = self._bound
 
-    def step(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
-        """Run one step.
-
-        Parameters
-        ----------
-        *args, **kwargs : array_like
-            The inputs that are not fixed, in the order of the model or by name, with an axis of one step or without
-            it; with a batch of one also without that. None at all: what is in `input`, and the result goes to `output`.
-
-        Returns
-        -------
-        ndarray, or a tuple of them
-            The outputs, with an axis of one step if the inputs have one. None where this step gives none: layers with
-            strides, and those that wait for their first window to be full.
-
-        Raises
-        ------
-        RuntimeError
-            Another thread is in this stream.
-        TypeError, ValueError
-            Arrays that do not fit. The state is as before.
-        """
+    def _step(self, args: Sequence[npt.ArrayLike], kwargs: Mapping[str, npt.ArrayLike]) -> Any:
+        """One that is not like the one before."""
         if not args and not kwargs:
-            go = self._go
-            if go is not None:  # most steps are like the one before
-                go()
-                return self._shown
             made = self._run(list(self._bound.given), 1)
             for one, part in zip(self._outputs, made):
                 if part.size:
                     one[...] = part
             return _some([one if part.size else None for one, part in zip(self._outputs, made)])
-        live = self._bound
-        if self._live is live and not (kwargs or self._narrow):
-            found = live.core.step(args)
-            if found is not None:
-                return _one(cast(found, live.casts) if live.casts else found)
-        arrays, lost = self._arguments(args, kwargs, 1)
+        values, live = self._values(args, kwargs), self._bound
+        found = live.core.step(tuple(values)) if self._live is live else None
+        if found is not None:
+            return _one(cast(found, live.casts))
+        arrays, lost = self._fitted(values, 1)
         flows = [self._along.flow(name) for name in self._walk.outputs]
         now = self._core.steps
         if lost.steps and any(flow.settled(now + 1) - flow.settled(now) > 1 for flow in flows):
             raise ValueError("expected an axis of steps, as the first step gives several, or process, found none")
-        axes = map(self._along.axis, self._walk.outputs)
         made = self._run(arrays, 1)
+        axes = map(self._along.axis, self._walk.outputs)
         return _some([part.reshape(lost.of(part.shape, k)) if part.size else None for part, k in zip(made, axes)])
 
     def process(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
@@ -110,7 +86,7 @@ class TimeStream:
             block = live.core.step(args)
             if block is not None:
                 return _one(cast(block, live.casts) if live.casts else block)
-        arrays, lost = self._arguments(args, kwargs, None)
+        arrays, lost = self._fitted(self._values(args, kwargs), None)
         counts = {array.shape[axis] for array, axis in zip(arrays, self._along.axes)}
         if len(counts) != 1 or not min(counts):
             raise ValueError(f"expected one number of steps, at least one, found {sorted(counts)}")
@@ -227,7 +203,8 @@ class TimeStream:
                 live = self._lives[key] = _Live(self, self._along.chunk(before, count), count, 0 if steady else count)
             live.core.take_over()
             self._live = live if steady else None
-            self._go = live.core.step_in_place if self._live is self._bound else None
+            plain = not (self._narrow or live.casts)
+            self._set_quick(live.core if self._live is self._bound else None, self._shown, plain)
         return live
 
     def _several(self, arrays: list[Array], count: int) -> list[Array]:
@@ -243,18 +220,20 @@ class TimeStream:
         axes = map(self._along.axis, self._walk.outputs)
         return [np.concatenate(part, axis) for part, axis in zip(zip(*parts), axes)]
 
-    def _arguments(
-        self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike], count: int | None
-    ) -> tuple[list[Array], Lost]:
-        """The inputs as the model takes them, and which axes the caller left out."""
+    def _values(self, args: Sequence[npt.ArrayLike], named: Mapping[str, npt.ArrayLike]) -> list[Array]:
+        """The inputs in order, of the types that the model has."""
         free = self._along.free
         if len(args) + len(named) != len(free) or any(name not in free[len(args) :] for name in named):
             wanted = ", ".join(free)
             raise TypeError(f"expected {wanted}; found {len(args)} arrays and {', '.join(named) or 'no names'}")
         values = {**dict(zip(free, args)), **named}
+        return [self.model.inputs.array(name, values[name]) for name in free]
+
+    def _fitted(self, values: list[Array], count: int | None) -> tuple[list[Array], Lost]:
+        """The inputs as the model takes them, and which axes the caller left out."""
         found, left = [], set()
-        for name in free:
-            array, axis = self.model.inputs.array(name, values[name]), self._along.axis(name)
+        for name, array in zip(self._along.free, values):
+            axis = self._along.axis(name)
             for lost in self._along.losses(count == 1):
                 place = axis - (1 if lost.rows and axis else 0)
                 steps = count or (array.shape[place] if array.ndim > place else 0)
@@ -277,7 +256,8 @@ class TimeStream:
             for k, name in enumerate(self._names):
                 self._core.set(k, states[name])
             self._core.steps = steps
-            self._live = self._go = None
+            self._live = None
+            self._set_quick(None, None, False)
 
 
 def _one(values: Sequence[Any]) -> Any:
