@@ -1,4 +1,4 @@
-"""AsyncBatcher: many tasks, one worker; order, cancellation, errors, back-pressure, the window, shutdown; the server."""
+"""AsyncBatcher: many tasks, run together; order, cancellation, errors, back-pressure, the window, shutdown; the server."""
 
 import asyncio
 import threading
@@ -372,6 +372,80 @@ def test_idle_means_idle(run):
             await step
             await asyncio.sleep(0.3)
             assert time.process_time() - start < 0.1
+
+    run(main())
+
+
+def ran_on(monkeypatch, seconds=0.0):
+    """The threads that batches run on, by name."""
+    import fusedlstm.batcher
+
+    names, real = [], fusedlstm.batcher.run
+
+    def recorded(pool, batch):
+        results, took = real(pool, batch)
+        names.append(threading.current_thread().name)
+        return results, max(took * 1e-3, seconds)
+
+    monkeypatch.setattr(fusedlstm.batcher, "run", recorded)
+    return names
+
+
+def test_brief_batches_run_on_the_loop(run, monkeypatch):
+    """Once they are known to be: each number of steps for itself, and not where another thread is in the pool."""
+    lstm, x, y = make(time=6)
+    names = ran_on(monkeypatch)
+
+    async def main():
+        pool = fl.StreamPool(lstm)
+        async with fl.AsyncBatcher(pool) as batcher:
+            ids = [await batcher.open() for _ in range(8)]
+            for t in range(3):
+                made = await asyncio.gather(*[batcher.step(id, x[b, t]) for b, id in enumerate(ids)])
+                assert np.array_equal(made, y[:, t])
+            await batcher.step(ids[0], x[0, 3])
+            with pool._running:
+                waits = [asyncio.ensure_future(batcher.step(id, x[b, 3])) for b, id in enumerate(ids[1:], 1)]
+                await asyncio.sleep(0.05)
+                assert not any(one.done() for one in waits)
+            assert np.array_equal(await asyncio.gather(*waits), y[1:, 3])
+
+    run(main())
+    here, there = threading.current_thread().name, "fusedlstm-batcher_0"
+    assert names == [there, here, here, there, there]
+
+
+@pytest.mark.parametrize("kind", ["long", "failing", "other class"])
+def test_others_run_on_the_worker(run, monkeypatch, kind):
+    lstm, x, _ = make()
+    names = ran_on(monkeypatch, 0.002 if kind == "long" else 0)
+
+    async def main():
+        pool = (SlowPool if kind == "other class" else fl.StreamPool)(lstm)
+        if kind == "failing":
+            monkeypatch.setattr(pool, "step", lambda *_: 1 / 0)
+        async with fl.AsyncBatcher(pool) as batcher:
+            id = await batcher.open()
+            for t in range(4):
+                await asyncio.gather(batcher.step(id, x[0, t]), return_exceptions=True)
+
+    run(main())
+    assert names == ["fusedlstm-batcher_0"] * 4
+
+
+def test_a_task_that_steps_on_and_on_lets_others_run(run):
+    lstm, x, _ = make()
+
+    async def forever(batcher, id):
+        while True:
+            await batcher.step(id, x[0, 0])
+
+    async def main():
+        async with fl.AsyncBatcher(fl.StreamPool(lstm), window=0) as batcher:
+            task = asyncio.ensure_future(forever(batcher, await batcher.open()))
+            for _ in range(100):
+                await asyncio.sleep(0.001)
+            task.cancel()
 
     run(main())
 

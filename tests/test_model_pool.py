@@ -340,6 +340,23 @@ def test_tasks(kind):
             assert same(found, stream.step(row[None]))
 
 
+def test_rows_of_several_sizes_in_one_batch():
+    """As many numbers as three rows of the first one's size."""
+    build = Builder(x=("rows", "features"), h=("rows", 1))
+    out = build("Add", "h", build("ReduceSum", "x", np.array([1]), keepdims=1))
+    pool = fl.StreamPool(fl.Model(build.graph(out)), states={"h": out})
+    rows = [random(size) for size in (3, 2, 4)]
+
+    async def run():
+        async with fl.AsyncBatcher(pool, window=0.05) as batcher:
+            ids = [await batcher.open() for _ in rows]
+            await asyncio.gather(*map(batcher.step, ids, rows))
+            return [pool.state(one)["h"] for one in ids]
+
+    for row, found in zip(rows, asyncio.run(run())):
+        np.testing.assert_allclose(found.ravel(), row.sum(), rtol=1e-6)
+
+
 def test_a_task_s_mistake_is_its_own():
     async def run():
         async with fl.AsyncBatcher(fl.StreamPool(embedding()), window=0.05) as batcher:

@@ -44,7 +44,7 @@ class ModelRows:
     def __init__(self, model: Model, initial: Mapping[str, Array]) -> None:
         self.model, self._initial = model, dict(initial)
         self._plans: dict[Any, tuple[list[Block], list[Any]]] = {}
-        self._like: tuple[Any, ...] | None = None  # types and shapes of a row that fits as it is
+        self._like: list[Any] | None = None  # types and shapes of a row that fits as it is
         self.offsets, end = {}, 0
         for name, value in self._initial.items():
             self.offsets[name] = end
@@ -92,13 +92,13 @@ class ModelRows:
     def one(self, x: Any) -> Given:
         """The inputs of one stream's step, copied: an array, or a tuple of them where there are several."""
         parts = x if isinstance(x, tuple) else (x,)
-        like = tuple((part.dtype, part.shape) if type(part) is np.ndarray else None for part in parts)
+        like = [(part.dtype, part.shape) if type(part) is np.ndarray else None for part in parts]
         if like == self._like:  # most rows are as the one before
-            return tuple(part.copy() for part in parts)
+            return tuple([part.copy() for part in parts])
         if len(parts) != len(self.free):
             raise TypeError(f"expected {', '.join(self.free)}; found {len(parts)} arrays")
         found = tuple(part[0].copy() for part in self.steps(1, [np.asarray(part)[None] for part in parts], {}))
-        if like == tuple((part.dtype, part.shape) for part in found):
+        if like == [(part.dtype, part.shape) for part in found]:
             self._like = like
         return found
 

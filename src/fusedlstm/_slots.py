@@ -48,7 +48,7 @@ class Slots:
         if not isinstance(id, (int, np.integer)) or isinstance(id, bool) or id < 0:
             return False
         slot, turns = int(id) % APART, 2 * (int(id) // APART) + 1
-        return slot < self.count and int(self._turns.array[slot, 0]) == turns
+        return slot < self.count and bool(self._turns.array.item(slot) == turns)
 
     def full(self) -> bool:
         """Whether no slot is free."""
@@ -118,3 +118,12 @@ def id_array(ids: Ids) -> Integers:
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"ids: expected whole numbers, found dtype {array.dtype}")
     return array if array.dtype == INT64 else array.astype(INT64)
+
+
+def count_of(name: str, value: int) -> int:
+    """How many slots are asked for."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a whole number, found {type(value).__name__}")
+    if not 1 <= value <= MOST:
+        raise ValueError(f"{name}: expected 1 to {MOST}, found {value}")
+    return int(value)

@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import repeat
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from .errors import Unfinished
-from .lstm import LSTM
+from ._batch import Step, kind_of, run
 from .machine import get_num_threads
 from .pool import StreamPool
 
 if TYPE_CHECKING:
-    from .ray import StreamService
+    from ._batch import Pool
 
-    Pool: TypeAlias = "StreamPool | StreamService"
-
-
-@dataclass(slots=True, eq=False)
-class _Step:
-    id: int
-    x: tuple[npt.NDArray[Any], ...]  # each input of one row
-    due: float  # by the loop's clock
-    result: asyncio.Future[Any]
+_BRIEF = 0.001
+"""Seconds: what a batch takes that runs on the event loop's own thread. To hand one over and back may cost five times
+that: where another thread is busy, one that asks for the GIL waits 5 ms."""
+_KINDS = 1024
+"""Of batches, of which it is known at once how long they took."""
 
 
 class AsyncBatcher:
-    """Steps of a pool's streams from any number of asyncio tasks, run together on one worker thread.
+    """Steps of a pool's streams from any number of asyncio tasks, run together.
 
-    A batch starts when the worker is idle and the first step in it has waited for `window`, or there are `max_batch`
-    steps, or as many as open streams. Steps of one stream run in the order in which they came.
+    A batch starts when none runs and the first step in it has waited for `window`, or there are `max_batch` steps, or
+    as many as open streams. Steps of one stream run in the order in which they came. A batch runs on a worker thread;
+    where batches of its size have been seen to take less than a millisecond, on the loop's own.
 
     If a task is cancelled before its batch starts, the step does not run; after that, the step runs as a whole and its
     result is dropped. An exception reaches the task whose step it is, and no other.
@@ -75,9 +66,11 @@ class AsyncBatcher:
         self.pool = pool
         self._window, self._max_batch = window, max_batch
         self._places = asyncio.Semaphore(max_waiting)
-        self._waiting: deque[_Step] = deque()
-        self._running: asyncio.Future[list[Any]] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: deque[Step] = deque()
+        self._running: asyncio.Future[tuple[list[Any], float]] | None = None
+        self._timer: asyncio.Handle | None = None  # of the next batch
+        self._soon = False  # whether that is in this turn of the loop
+        self._took: dict[Any, float] = {}  # seconds, for batches of a kind
         self._worker = ThreadPoolExecutor(1, "fusedlstm-batcher")
         self._closing: set[int] = set()  # streams whose last steps are on their way
         self._closed = False
@@ -132,12 +125,12 @@ class AsyncBatcher:
         row = self.pool.one(x)
         await self._places.acquire()  # at once, as long as there are any
         try:
-            self._bind()
+            self._expect_open()
             self._check(id)
         except BaseException:
             self._places.release()
             raise
-        step = _Step(int(id), row, loop.time() + self._window, loop.create_future())
+        step = Step(int(id), row, loop.time() + self._window, loop.create_future())
         self._waiting.append(step)
         self._consider()
         return await step.result
@@ -188,9 +181,12 @@ class AsyncBatcher:
             self._loop = loop
         if self._loop is not loop:
             raise RuntimeError("batcher: expected calls from one event loop, found another; make a batcher for each")
+        self._expect_open()
+        return loop
+
+    def _expect_open(self) -> None:
         if self._closed:
             raise RuntimeError("batcher: expected an open batcher, found a closed one")
-        return loop
 
     def _check(self, id: int) -> None:
         if id not in self.pool or id in self._closing:
@@ -201,12 +197,15 @@ class AsyncBatcher:
             self.pool.close(opened.result())
 
     def _consider(self) -> None:
-        """Start a batch if it is time, or see to it that somebody asks again."""
-        if self._running is not None or not self._waiting or self._loop is None:
+        """See to it that the next batch starts when it is time."""
+        if self._running is not None or not self._waiting or self._soon or self._loop is None:
             return  # the end of a batch comes here, too
         complete = len(self._waiting) >= min(self._max_batch, len(self.pool))
         if complete or self._waiting[0].due <= self._loop.time():
-            self._dispatch()
+            if self._timer is not None:
+                self._timer.cancel()
+            # Not at once: who steps gives way to others, and who else is about to step comes along.
+            self._timer, self._soon = self._loop.call_soon(self._dispatch), True
         elif self._timer is None:
             self._timer = self._loop.call_at(self._waiting[0].due, self._dispatch)
 
@@ -214,21 +213,37 @@ class AsyncBatcher:
         """Start a batch of the steps that wait."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer, self._soon = None, False
         if self._running is not None or self._loop is None:
             return
-        batch: list[_Step] = []
+        batch: list[Step] = []
         while self._waiting and len(batch) < self._max_batch:
             step = self._waiting.popleft()
             self._places.release()
             if not step.result.done():  # or its task was cancelled
                 batch.append(step)
-        if batch:
-            self._running = self._loop.run_in_executor(self._worker, _run, self.pool, batch)
-            self._running.add_done_callback(lambda running: self._finish(batch, running.result()))
+        if not batch:
+            return
+        if self._brief(batch):
+            self._finish(batch, *run(self.pool, batch))
+            return
+        self._running = self._loop.run_in_executor(self._worker, run, self.pool, batch)
+        self._running.add_done_callback(lambda running: self._finish(batch, *running.result()))
 
-    def _finish(self, batch: list[_Step], results: list[Any]) -> None:
+    def _brief(self, batch: list[Step]) -> bool:
+        """Whether the loop need not go on beside it."""
+        pool = self.pool
+        if type(pool) is not StreamPool or pool.busy:  # what others do may take any time
+            return False
+        return self._took.get(kind_of(batch), math.inf) < _BRIEF
+
+    def _finish(self, batch: list[Step], results: list[Any], seconds: float) -> None:
         self._running = None
+        if not any(isinstance(result, Exception) for result in results):
+            if len(self._took) >= _KINDS:
+                self._took.clear()
+            kind = kind_of(batch)
+            self._took[kind] = min(seconds, 1.25 * self._took.get(kind, seconds))  # an interruption counts little
         for step, result in zip(batch, results):
             if step.result.done():
                 continue  # its task was cancelled
@@ -237,83 +252,3 @@ class AsyncBatcher:
             else:
                 step.result.set_result(result)
         self._consider()
-
-
-def _run(pool: Pool, batch: list[_Step]) -> list[Any]:
-    """On the worker thread: an output, or what went wrong, for each step."""
-    steps_of: dict[int, list[int]] = {}
-    for k, step in enumerate(batch):
-        steps_of.setdefault(step.id, []).append(k)
-    if isinstance(pool.model, LSTM) and len(steps_of) < len(batch):  # several steps of one stream are a chunk of it
-        return _attempt(pool, batch, _chunks)
-    results: list[Any] = [None] * len(batch)
-    for turn in range(max(map(len, steps_of.values()), default=0)):
-        which = [steps[turn] for steps in steps_of.values() if turn < len(steps)]
-        for k, result in zip(which, _attempt(pool, [batch[k] for k in which], _turn)):
-            results[k] = result
-    return results
-
-
-def _attempt(pool: Pool, steps: list[_Step], run: Callable[[Pool, list[_Step]], list[Any]]) -> list[Any]:
-    """Run steps of which none runs where one cannot; without streams that were closed meanwhile."""
-    if not steps:
-        return []
-    try:
-        return run(pool, steps)
-    except Exception as error:
-        there = [step.id in pool for step in steps]
-        if all(there):
-            return [error] * len(steps)
-    # Nothing has run: a pool looks at all ids first.
-    others = iter(_attempt(pool, [step for step, is_there in zip(steps, there) if is_there], run))
-    return [
-        next(others) if is_there else ValueError(f"stream {step.id}: closed before the step ran")
-        for step, is_there in zip(steps, there)
-    ]
-
-
-def _chunks(pool: Pool, steps: list[_Step]) -> list[Any]:
-    """Several steps of some streams of an LSTM."""
-    places: dict[int, list[int]] = {}
-    for k, step in enumerate(steps):
-        places.setdefault(step.id, []).append(k)
-    (x,) = _columns(steps)
-    try:
-        made = pool.process({id: x[which] for id, which in places.items()})
-    except Unfinished as error:
-        made = {id: error.of(id) for id in places}
-    results: list[Any] = [None] * len(steps)
-    for id, which in places.items():
-        rows = made[id]
-        for k, row in zip(which, repeat(rows) if isinstance(rows, Exception) else rows):
-            results[k] = row if isinstance(row, Exception) else row.copy()
-    return results
-
-
-def _turn(pool: Pool, steps: list[_Step]) -> list[Any]:
-    """One step of each stream; where a value makes no sense, it is its own step that fails."""
-    try:
-        made = pool.step([step.id for step in steps], *_columns(steps))
-    except ValueError as error:
-        if not all(step.id in pool for step in steps):
-            raise
-        return [error] if len(steps) == 1 else [made for one in steps for made in _attempt(pool, [one], _turn)]
-    except Unfinished as error:
-        results = [error.of(step.id) for step in steps]
-        # That an actor refuses one of its streams' values leaves the others as they were.
-        for k, step in enumerate(steps):
-            if step.id in error.refused and len(steps) > 1:
-                (results[k],) = _attempt(pool, [step], _turn)
-        return results
-    return [_row(made, k) for k in range(len(steps))]
-
-
-def _columns(steps: list[_Step]) -> list[npt.NDArray[Any]]:
-    return [np.stack(column) for column in zip(*(step.x for step in steps))]
-
-
-def _row(made: Any, k: int) -> Any:
-    """One row, of its own: who keeps it does not keep the batch."""
-    if isinstance(made, tuple):
-        return tuple(_row(one, k) for one in made)
-    return None if made[k] is None else made[k].copy()

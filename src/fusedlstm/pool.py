@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from . import _forks
 from ._growing import Growing
 from ._lstm_rows import LSTMRows
-from ._slots import MOST, Ids, Integers, Slots, id_array
+from ._slots import MOST, Ids, Integers, Slots, count_of, id_array
 from .lstm import LSTM
 from .weights import FloatArray
 
@@ -49,8 +48,8 @@ class StreamPool:
         self, model: LSTM | Model, capacity: int = 64, *, max_streams: int | None = None, **options: Any
     ) -> None:
         self.model, self._rows = model, _rows(model, options)
-        self.max_streams = _count("max_streams", MOST if max_streams is None else max_streams)
-        slots = min(_count("capacity", capacity), self.max_streams)
+        self.max_streams = count_of("max_streams", MOST if max_streams is None else max_streams)
+        slots = min(count_of("capacity", capacity), self.max_streams)
         self._states = Growing(slots, self._rows.first.size, self._rows.first.dtype)
         self._slots = Slots(slots)
         # Whoever needs both takes them in this order. _running: states are read or written by a step. _table: the rest.
@@ -217,6 +216,11 @@ class StreamPool:
         return self.model
 
     @property
+    def busy(self) -> bool:
+        """Whether a step runs now."""
+        return self._running.locked()
+
+    @property
     def capacity(self) -> int:
         """Streams that memory is set aside for."""
         return self._slots.count
@@ -310,11 +314,3 @@ def _rows(model: LSTM | Model, options: dict[str, Any]) -> Any:
     if not isinstance(model, Model):
         raise TypeError(f"model: expected fusedlstm.LSTM or Model, found {type(model).__name__}")
     return rows_of(model, **options)
-
-
-def _count(name: str, value: int) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected a whole number, found {type(value).__name__}")
-    if not 1 <= value <= MOST:
-        raise ValueError(f"{name}: expected 1 to {MOST}, found {value}")
-    return int(value)
