@@ -44,6 +44,10 @@ class Lost(NamedTuple):
     steps: bool
     rows: bool
 
+    def made(self, along: Along, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of an output without them."""
+        return Lost(self.steps and not along.several(name), self.rows).of(shape, along.axis(name))
+
     def of(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
         """A shape without them; `axis` is that of steps."""
         gone = {axis} if self.steps and shape[axis] == 1 else set()
@@ -125,6 +129,11 @@ class Along:
     def size(self, name: str) -> int:
         """Elements of one step of an input or output."""
         return math.prod(self.shape(name, 1))
+
+    def several(self, name: str) -> bool:
+        """Whether each step gives several of an output's, which then keep their axis."""
+        flow = self.flow(name)
+        return not flow.last and flow.rate * flow.inner > 1
 
     def losses(self, step: bool) -> list[Lost]:
         """Axes that callers may leave out: that of rows where there is one, that of a step."""

@@ -149,8 +149,11 @@ class TimeRows(ModelRows):
 
     def shown(self, output: int, made: Array) -> Any:
         """Without the axis of steps, where there is one of them."""
-        axis = self._place(self.walk.outputs[output]) + 1
-        return made.reshape(made.shape[:axis] + made.shape[axis + 1 :]) if made.shape[axis] == 1 else made
+        name = self.walk.outputs[output]
+        axis = self._place(name) + 1
+        if made.shape[axis] != 1 or self.along.several(name):
+            return made
+        return made.reshape(made.shape[:axis] + made.shape[axis + 1 :])
 
     def after(self, states: Array, slots: Integers, count: int) -> None:
         """Count the steps; what is long ago makes no difference."""

@@ -62,13 +62,11 @@ class TimeStream(_core.Stepping):
         if found is not None:
             return _one(cast(found, live.casts))
         arrays, lost = self._fitted(values, 1)
-        flows = [self._along.flow(name) for name in self._walk.outputs]
+        flows = [self._along.flow(name) for name in self._walk.outputs if not self._along.several(name)]
         now = self._core.steps
         if lost.steps and any(flow.settled(now + 1) - flow.settled(now) > 1 for flow in flows):
             raise ValueError("expected an axis of steps, as the first step gives several, or process, found none")
-        made = self._run(arrays, 1)
-        axes = map(self._along.axis, self._walk.outputs)
-        return _some([part.reshape(lost.of(part.shape, k)) if part.size else None for part, k in zip(made, axes)])
+        return _some([part if part.size else None for part in self._without(lost, self._run(arrays, 1))])
 
     def process(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
         """Run any number of steps: the inputs are shaped as the model takes them, and so are the outputs.
@@ -92,8 +90,7 @@ class TimeStream(_core.Stepping):
             raise ValueError(f"expected one number of steps, at least one, found {sorted(counts)}")
         (count,) = counts
         made = self._several(arrays, count) if self._walk.every_step else self._run(arrays, count)
-        axes = map(self._along.axis, self._walk.outputs)
-        return _one([part.reshape(lost.of(part.shape, axis)) for part, axis in zip(made, axes)])
+        return _one(self._without(lost, made))
 
     @property
     def input(self) -> Any:
@@ -250,6 +247,10 @@ class TimeStream(_core.Stepping):
             raise ValueError("expected all inputs with the same axes, found others")
         return found, left.pop()
 
+    def _without(self, lost: Lost, made: Sequence[Array]) -> list[Array]:
+        """The outputs without the axes that the caller left out."""
+        return [part.reshape(lost.made(self._along, name, part.shape)) for name, part in zip(self._walk.outputs, made)]
+
     def _set(self, states: Mapping[str, Array], steps: int) -> None:
         self._core.mend()
         with self._core:
@@ -290,7 +291,7 @@ class _Live:
             [
                 (
                     [lost.of(one.shape, axis) for one, axis in zip(self.given, along.axes)],
-                    [lost.of(shape, along.axis(name)) for shape, (name, _) in zip(shapes, there)],
+                    [lost.made(along, name, shape) for shape, (name, _) in zip(shapes, there)],
                 )
                 for lost in along.losses(count == 1 and steps == 0)
             ]

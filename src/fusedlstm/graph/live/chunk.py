@@ -129,11 +129,10 @@ class Window:
     def __init__(
         self, walk: Walk, name: str, past: int, node: Node, order: Sequence[int] | None = None, fill: float = 0
     ) -> None:
-        self.name, self.flow, self.past, self.order = name, walk.flows[name], past, order
+        self.name, self.past, self.order = name, past, order
+        self.flow = walk.flows[name].alone
         kind = walk.graph.types[name]
         self.axis = self.flow.axis if order is None else list(order).index(self.flow.axis)
-        if past and (self.flow.outer, self.flow.inner) != (1, 1):
-            raise ValueError("expected an axis of steps alone, found one that it shares with others")
         shape = [past if axis == self.flow.axis else size for axis, size in enumerate(kind.shape)]
         shape = shape if order is None else [shape[axis] for axis in order]
         if math.prod(shape) > _MOST:

@@ -25,9 +25,13 @@ class Flow:
     outer, inner : int
         What else lies on this axis: it has ``outer * steps * inner`` elements, in this order.
     stride : int
-        Steps of the input for each of its own.
+        Steps of the input for each of its own, or for each `rate` of them.
     need : int
         Steps of the input before its first one is settled; 0 or less where it begins with steps of its own.
+    rate : int
+        Its own steps that come at once.
+    cut : int
+        How many of the first ones are left out; below 0: how many others come before them. 0 for a rate of 1.
     tail : int
         Steps at its end that the next steps of the input change, such as those that see padding.
     start : int
@@ -41,13 +45,15 @@ class Flow:
     inner: int = 1
     stride: int = 1
     need: int = 1
+    rate: int = 1
+    cut: int = 0
     tail: int = 0
     start: int = 1
     blame: Node | None = None
 
     def settled(self, count: int) -> int:
         """Its steps that are settled after so many of the input."""
-        return 0 if count < self.start else (count - self.need) // self.stride + 1
+        return 0 if count < self.start else self.rate * ((count - self.need) // self.stride + 1) - self.cut
 
     @property
     def last(self) -> bool:
@@ -55,9 +61,44 @@ class Flow:
         return self.axis < 0
 
     @property
-    def pace(self) -> tuple[int, int]:
+    def first(self) -> int:
+        """Steps of the input when its first step is settled."""
+        return self.need + self.stride * (self.cut // self.rate)
+
+    @property
+    def delay(self) -> int:
+        """Of two tensors of one pace, the one with the larger delay has fewer steps, by the difference."""
+        return self.rate * (self.need // self.stride) + self.cut
+
+    @property
+    def pace(self) -> tuple[int, ...]:
         """Two tensors of one pace have as many steps as each other, whatever the length of the input."""
-        return self.stride, self.need - self.tail * self.stride
+        return self.stride, self.rate, self.need % self.stride, self.delay - self.tail
+
+    @property
+    def alone(self) -> Flow:
+        """The same, where what lies behind a step on its axis are steps as well.
+
+        Raises
+        ------
+        ValueError
+            It shares the axis with what lies before it.
+        """
+        if self.outer != 1:
+            raise ValueError("expected an axis of steps alone, found one that it shares with others")
+        return self.faster(self.inner, 0, 0) if self.inner != 1 else self
+
+    def faster(self, rate: int, before: int, tail: int) -> Flow:
+        """So many steps for each one, but the first `before`; of the last ones `tail` change, or are missing."""
+        cut = self.cut * rate + before - min(tail, 0)
+        made = replace(self, inner=1, rate=self.rate * rate, cut=cut, tail=self.tail * rate + max(tail, 0))
+        return replace(made, start=max(self.start, made.first))
+
+    def after(self, count: int) -> Flow:
+        """With so many steps in front of it."""
+        if self.rate > 1:
+            return replace(self, cut=self.cut - count)
+        return replace(self, need=self.need - self.stride * count)
 
     def moved(self, axis: int, outer: int | None = None, inner: int | None = None) -> Flow:
         """The same steps on another axis."""
@@ -87,15 +128,20 @@ class Flow:
             raise ValueError("its last windows see steps that are put behind, and later ones come in their place")
         if tail < 0:  # a step is there when so many more have come
             reach -= tail
-        need = self.need + self.stride * (reach - 1 - before)
-        flow = replace(
-            self,
-            stride=self.stride * step,
-            need=need,
-            tail=max(tail, 0),
-            start=max(self.start, need),
-            blame=blame if after > 0 else self.blame,
-        )
+        late = self.cut + reach - 1 - before  # steps that are there when the first window is
+        if self.rate == 1:
+            made = replace(self, need=self.need + self.stride * late, stride=self.stride * step)
+        elif self.rate % step == 0:
+            made = replace(self, rate=self.rate // step, cut=(late + step) // step - 1)
+        elif step % self.rate == 0:
+            need = self.need + self.stride * (-(-(late + 1) // self.rate) - 1)
+            made = replace(self, rate=1, cut=0, need=need, stride=self.stride * (step // self.rate))
+        else:
+            raise ValueError(f"it takes one step of {step}, where {self.rate} come at once")
+        if made.rate == 1 and made.cut:
+            made = replace(made, need=made.need + made.stride * made.cut, cut=0)
+        start = max(self.start, made.first)
+        flow = replace(made, tail=max(tail, 0), start=start, blame=blame if after > 0 else self.blame)
         return flow, max(reach - 1, before)
 
 

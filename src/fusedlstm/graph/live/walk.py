@@ -87,7 +87,7 @@ class Walk:
         for name in self.outputs:
             self._hand_out(name)
         distinct = set(self.flows.values())
-        self.warm = max(max(one.start, one.need) for one in distinct)
+        self.warm = max(max(one.start, one.first) for one in distinct)
         self.period = int(np.lcm.reduce([one.stride for one in distinct]))
         self._distinct = sorted(distinct, key=repr)
 
@@ -146,7 +146,7 @@ class Walk:
             rest = [size for axis, size in enumerate(kind.shape) if axis != flow.axis]
             if not known(tuple(rest)):
                 raise ValueError(f"expected its shape to depend on the steps along one axis, found {kind.shape}")
-            if self.rows and (flow.pace, flow.tail) != ((1, 1), 0):
+            if self.rows and (flow.pace, flow.tail) != (Flow(0).pace, 0):
                 raise ValueError("rows see each other")
             self.flows[name] = flow
             if flow.axis == 0 and any(self._joins(one, flow, other) for other in one.inputs if other in self.flows):
@@ -206,7 +206,7 @@ AHEAD = (
 
 def _latest(flows: list[Flow]) -> Flow:
     first = flows[0]
-    if any(one.stride != first.stride for one in flows):
+    if any((one.stride, one.rate) != (first.stride, first.rate) for one in flows):
         raise ValueError("expected inputs that come equally often, found others")
     if len({step % first.stride for one in flows for step in (one.start, one.need)}) > 1:
         raise ValueError("expected inputs that come at the same steps, found others")

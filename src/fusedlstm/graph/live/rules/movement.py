@@ -32,10 +32,9 @@ def latest(moving: Moving, flow: Flow, why: str = _LAST) -> Flow:
         raise ValueError(f"{why}; stream(every_step=True) gives at every step what would come if it were the last")
     if flow.tail:
         raise ValueError("what comes before it is padded behind the last step, and a stream has none")
-    if (flow.outer, flow.inner) != (1, 1):
-        raise ValueError("expected an axis of steps alone, found one that it shares with others")
-    # Where steps are put in front, several come with the first one of the input, but there is one result.
-    return replace(flow, axis=-1, need=flow.start - (flow.start - flow.need) % flow.stride)
+    # Where several steps come at once, or some are put in front, there is one result.
+    need = flow.start - (flow.start - flow.need) % flow.stride
+    return replace(flow.alone, axis=-1, need=need, rate=1, cut=0)
 
 
 @goes("Transpose")
@@ -51,13 +50,20 @@ def _reshape(moving: Moving) -> Moved:
     flow, shape, made = moving.flow(), moving.shapes[0], moving.made[0]
     outer = math.prod(shape[: flow.axis]) * flow.outer
     inner = flow.inner * math.prod(shape[flow.axis + 1 :])
+    if not outer * inner:
+        raise ValueError(f"expected steps that have elements, found shape {shape}")
     steps = shape[flow.axis] // (flow.outer * flow.inner)
     for axis, size in enumerate(made):
         count = size // steps if type(size) is not int else 0
         if not count or type(count) is not int or count * steps != size:
             continue
         ahead, behind = math.prod(made[:axis]), math.prod(made[axis + 1 :])
-        if outer % ahead == 0 and inner % behind == 0 and (outer // ahead) * (inner // behind) == count:
+        if (
+            ahead * behind
+            and outer % ahead == 0
+            and inner % behind == 0
+            and (outer // ahead) * (inner // behind) == count
+        ):
             found = flow.moved(axis, outer // ahead, inner // behind)
             break
     else:
@@ -87,10 +93,7 @@ def _concat(moving: Moving) -> Moved:
 
 def _in_front(moving: Moving, flow: Flow, count: int) -> Moved:
     """Some steps before the first one: the node itself with the first chunk, and nothing from then on."""
-    if flow.stride * count and (flow.outer, flow.inner) != (1, 1):
-        raise ValueError("expected an axis of steps alone, found one that it shares with others")
-    need = flow.need - flow.stride * count
-    made = replace(flow, need=need, start=flow.start)
+    made = flow.alone.after(count) if count else flow
     name = moving.node.outputs[0]
     place = next(k for k, one in enumerate(moving.flows) if one is not None)
 
@@ -117,18 +120,12 @@ def _pad(moving: Moving) -> Moved:
         return Moved([flow])
     if moving.a["mode"] not in (("constant", "edge") if after <= 0 else ("constant",)):
         raise ValueError(f"its edge is padded with {moving.a['mode']} steps, which are not there yet")
-    if (flow.outer, flow.inner) != (1, 1):
-        raise ValueError("expected an axis of steps alone, found one that it shares with others")
+    flow = flow.alone
     if before < 0 or after < 0:
         if before > 0 or after > 0 or any(pads[j] or pads[n + j] for j in range(n) if j != k):
             raise ValueError("expected padding or cutting, found both")
         return _cut(moving, flow, -before, -after, 1)
-    made = replace(
-        flow,
-        need=flow.need - flow.stride * before,
-        tail=flow.tail + after,
-        blame=moving.node if after else flow.blame,
-    )
+    made = replace(flow.after(before), tail=flow.tail + after, blame=moving.node if after else flow.blame)
     rest = [*pads[:k], 0, *pads[k + 1 : n + k], 0, *pads[n + k + 1 :]]
 
     def write(chunk: Chunk) -> None:
@@ -166,8 +163,7 @@ def _slice(moving: Moving) -> Moved:
         raise ValueError("it picks steps by where the sequence ends, or takes a fixed number of them")
     if len(found) > 1:
         raise ValueError("expected a slice along time alone, found one along other axes as well")
-    if (flow.outer, flow.inner) != (1, 1):
-        raise ValueError("expected an axis of steps alone, found one that it shares with others")
+    flow = flow.alone
     return _cut(moving, flow, max(start, 0), 0 if end > 0 else -end, step)
 
 

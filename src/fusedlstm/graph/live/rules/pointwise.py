@@ -25,25 +25,27 @@ def together(moving: Moving, axes: Sequence[int | None]) -> tuple[Flow, list[Win
     ValueError
         They do not go alike.
     """
-    flows = [flow for flow in moving.flows if flow is not None]
-    first = flows[0]
-    if len({one.pace for one in flows}) > 1:
+    flows = list(moving.flows)
+    there = [flow for flow in flows if flow is not None]
+    if len({(one.outer, one.inner, one.delay) for one in there}) > 1:
+        flows = [None if flow is None else flow.alone for flow in flows]
+        there = [flow for flow in flows if flow is not None]
+    if len({one.pace for one in there}) > 1:
         raise ValueError("expected inputs with equally many steps, found one that has lost or got some")
-    if len({axis for axis in axes if axis is not None} | {(one.outer, one.inner) for one in flows}) != 2:
+    if len({axis for axis in axes if axis is not None} | {(one.outer, one.inner) for one in there}) != 2:
         raise ValueError("expected time on the same axis of all inputs, found others")
-    slowest = max(flows, key=lambda one: one.need)
-    start = max(one.start for one in flows)
+    slowest = max(there, key=lambda one: one.delay)
+    start = max(one.start for one in there)
     axis = next(axis for axis in axes if axis is not None)
     made = replace(slowest, axis=axis, start=start)
     windows: list[Window | None] = [None] * len(flows)
-    if len(flows) > 1:
+    if len(there) > 1:
         windows = []
-        for k, flow in enumerate(moving.flows):
-            late = 0 if flow is None else (slowest.need - flow.need) // slowest.stride
-            if flow is not None and not late and flow.start != start and start != slowest.need:
+        for k, flow in enumerate(flows):
+            late = 0 if flow is None else slowest.delay - flow.delay
+            if flow is not None and not late and flow.start != start and start != slowest.first:
                 raise ValueError("expected inputs whose first steps come at once, found others")
             windows.append(Window(moving.walk, moving.node.inputs[k], late, moving.node) if late else None)
-    assert first.stride == made.stride
     return made, windows
 
 

@@ -32,8 +32,7 @@ def _along(moving: Moving, time: int, lengths: int) -> Flow:
     flow = moving.flow()
     if flow.axis != time:
         raise BatchError("expected time where the layer has it, found it where the layer has rows or features")
-    if (flow.outer, flow.inner) != (1, 1):
-        raise ValueError("expected an axis of steps alone, found one that it shares with others")
+    flow = flow.alone
     if flow.tail:
         raise ValueError("what comes before it is padded behind the last step, and a stream has none")
     return flow

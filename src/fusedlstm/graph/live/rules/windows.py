@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ...operators.convolution import geometry
+from ...dims import Dim
+from ...operators.convolution import geometry, transposed
+from ...operators.resize import taps
 from ..chunk import Chunk, Window
 from ..flow import Moved, Moving, goes
 from .recurrent import BatchError
@@ -36,8 +39,6 @@ def _windows(moving: Moving) -> Moved:
         return _rows(moving)
     if flow.axis == 1:
         raise ValueError("expected time where the layer has it, found it where the layer has channels")
-    if (flow.outer, flow.inner) != (1, 1):
-        raise ValueError("expected an axis of steps alone, found one that it shares with others")
     kernel = a["kernel_shape"] if pool else moving.shapes[1][2:]
     k = flow.axis - 2
     sizes = [_LONG if axis == k else size for axis, size in enumerate(shape[2:])]
@@ -58,7 +59,7 @@ def _windows(moving: Moving) -> Moved:
 
 def _slid(moving: Moving, reach: int, stride: int, ends: tuple[int, int], fill: float, **attributes: Any) -> Moved:
     """The node, with `attributes`, on a chunk and the steps before it that its windows see; `ends`: what pads time."""
-    flow, node, first = moving.flow(), moving.node, ends[0]
+    flow, node, first = moving.flow().alone, moving.node, ends[0]
     made, past = flow.windows(reach, stride, *ends, node)
     order = (0, *range(2, len(moving.shapes[0])), 1) if flow.axis == 2 else None
     window = Window(moving.walk, node.inputs[0], past, node, order, fill)
@@ -77,18 +78,62 @@ def _slid(moving: Moving, reach: int, stride: int, ends: tuple[int, int], fill: 
 
 @goes("ConvTranspose")
 def _spreads(moving: Moving) -> Moved:
-    """Step by step over time it is a convolution: what is cut off a whole window's ends is what may come again."""
-    flow, a, shape = moving.flow(), moving.a, moving.shapes[0]
+    """Each step over some of the output's, which are settled when the last step that reaches them is there."""
+    flow, node, a, rank = moving.flow(), moving.node, moving.a, len(moving.shapes[0])
     if flow.axis == 0:
         return _rows(moving)
-    n, k = len(shape) - 2, flow.axis - 2
-    plain = k >= 0 and (flow.outer, flow.inner) == (1, 1)
-    if not plain or a["auto_pad"] not in ("NOTSET", "VALID") or a["output_shape"] or any(a["output_padding"] or ()):
+    n, k = rank - 2, flow.axis - 2
+    if k < 0 or a["output_shape"]:
         raise ValueError("over time it is not known to go step by step")
-    if (a["strides"] or (1,) * n)[k] != 1:
-        raise ValueError("it makes several steps of one (strides), and a stream has as many as its input")
-    reach = (a["dilations"] or (1,) * n)[k] * (moving.shapes[1][2 + k] - 1) + 1
-    pads = list(a["pads"] or (0,) * (2 * n))
-    ends = reach - 1 - pads[k], reach - 1 - pads[n + k]
-    pads[k] = pads[n + k] = reach - 1
-    return _slid(moving, reach, 1, ends, 0, pads=tuple(pads))
+    sizes = [_LONG if axis == k else size for axis, size in enumerate(moving.shapes[0][2:])]
+    kernel, strides, dilations = moving.shapes[1][2:], a["strides"] or (1,) * n, a["dilations"] or (1,) * n
+    out, begin, end = transposed(a, sizes, kernel)
+    reach = [d * (size - 1) + 1 for d, size in zip(dilations, kernel)]
+    before, stride = begin[k], strides[k]
+    tail = out[k] - (stride * _LONG - before)
+    flow, past = flow.alone, (reach[k] - 1) // stride
+    made = flow.faster(stride, before, tail)
+    made = replace(made, blame=node if tail > 0 else flow.blame)
+    more = [o + b + e - (s * (x - 1) + r) for o, b, e, s, x, r in zip(out, begin, end, strides, sizes, reach)]
+    more[k], begin[k], end[k] = max(stride - reach[k], 0), 0, 0
+    attributes = {"pads": (*begin, *end), "output_padding": tuple(more), "auto_pad": "NOTSET"}
+    order = (0, *range(2, rank), 1) if flow.axis == 2 else None
+    window = Window(moving.walk, node.inputs[0], past, node, order)
+    moving.walk.offsets.append(lambda n, t: made.settled(n) + before - stride * flow.settled(n))
+
+    def write(chunk: Chunk) -> None:
+        seen, stop = flow.settled(chunk.before), flow.settled(chunk.before + chunk.count)
+        x = window.take(chunk, seen - past, stop)
+        if chunk.new(made):
+            chunk.copy(node, [x, *map(chunk.name, node.inputs[1:])], **attributes)
+            first = made.settled(chunk.before) + before - stride * (seen - past)
+            y = node.outputs[0]
+            chunk.put(y, chunk.sliced(y, flow.axis, first, first + chunk.new(made)))
+
+    return Moved([made], write)
+
+
+@goes("Resize")
+def _resize(moving: Moving) -> Moved:
+    """Each step some times over."""
+    flow, node, a = moving.flow(), moving.node, moving.a
+    now, made = moving.shapes[0][flow.axis], moving.made[0][flow.axis]
+    times = made // now if isinstance(made, Dim) else 0
+    if type(times) is not int or times < 1 or times * now != made or a["keep_aspect_ratio_policy"] != "stretch":
+        raise ValueError("how many steps it makes is not a whole number of times what it sees")
+    few = 7
+    at, weights = taps(a, few, times * few, float(times))
+    if not np.array_equal(at[weights != 0], np.repeat(np.arange(few), times)):
+        raise ValueError(f"its mode {a['mode']!r} mixes steps, and how depends on how long the sequence is")
+    found = flow if times == 1 else flow.alone.faster(times, 0, 0)
+    kind, scales = moving.walk.graph.types[node.outputs[0]], [*moving.values, None, None][2]
+
+    def write(chunk: Chunk) -> None:
+        inputs = [chunk.name(name) if name else "" for name in node.inputs]
+        if scales is None or not scales.size:
+            sizes = chunk.sized(kind, found)
+            axes = range(len(sizes)) if a["axes"] is None else a["axes"]
+            inputs[3] = chunk.constant(np.array([sizes[axis] for axis in axes], np.int64), f"{node.outputs[0]}/sizes")
+        chunk.copy(node, inputs)
+
+    return Moved([found], write)
