@@ -231,12 +231,12 @@ def stepping():
     build = Builder(x=(1, 3), state=(1, 3))
     after = build("Tanh", build("Add", "state", build("MatMul", "x", random(3, 3))))
     model = fl.Model(build.graph(build("Neg", after), after))
-    return model.stream(states={"state": after}), (ModelStream, "step"), (5, 1, 3)
+    return model.stream(states={"state": after}), (ModelStream, "_stepped"), (5, 1, 3)
 
 
 def last_of_each():
     model = fl.Sequential(fl.LSTM(random_weights(np.random.default_rng(2), 3, 5)), fl.Last(), shape=(None, None, 3))
-    return model.stream(every_step=True), (TimeStream, "_run"), (1, 5, 3)
+    return model.stream(every_step=True), (TimeStream, "_stepped"), (1, 5, 3)
 
 
 @pytest.mark.parametrize("make", [stepping, last_of_each])

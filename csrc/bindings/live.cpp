@@ -9,73 +9,15 @@
 #include <cstring>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
-#include "../program/guard.hpp"
 #include "call.hpp"
 #include "live.hpp"
+#include "shared.hpp"
 
 using namespace fusedlstm;
-
-namespace {
-
-[[noreturn]] void refuse(Guard::Found found) {
-  if (found == Guard::Found::busy) throw std::runtime_error("stream: another thread is using it, and nothing was done");
-  throw std::runtime_error(
-      "stream: a thread of the process that this one was forked from was in it, so that its state is lost; call reset(), "
-      "set state, or make a new stream");
-}
-
-// What all programs of a stream share: its states, who is in it, and which of them may step.
-struct Shared : Guard, Initialised {
-  struct Kind {
-    Element element;
-    std::vector<py::ssize_t> shape;
-  };
-  explicit Shared(const std::vector<py::tuple>& said) {
-    std::vector<std::size_t> bytes;
-    for (const py::tuple& one : said) {
-      const Model::Slot slot = Model::slot_from(one);
-      kinds.push_back({slot.element, slot.shape});
-      bytes.push_back(slot.bytes);
-    }
-    states = std::make_shared<States>(bytes);
-  }
-  const Kind& kind(std::size_t state) const {
-    if (state >= kinds.size()) throw std::invalid_argument("state: expected one of the stream");
-    return kinds[state];
-  }
-  py::array get(std::size_t state) const {
-    const Kind& one = kind(state);
-    return py::array(Model::dtype_of(one.element), one.shape, states->now(state));
-  }
-  void set(std::size_t state, const py::array& value) const {
-    if ((value.flags() & py::array::c_style) == 0 || !Model::is_of(value, kind(state).element) ||
-        static_cast<std::size_t>(value.nbytes()) != states->bytes(state))
-      throw std::invalid_argument("state: expected a contiguous array of its type and size");
-    std::memcpy(states->now(state), value.data(), states->bytes(state));
-  }
-
-  std::vector<Kind> kinds;
-  std::shared_ptr<States> states;
-  long long steps = 0;  // that were taken, where programs follow each other
-  bool held = false;
-  const void* current = nullptr;
-};
-
-struct Inside {
-  explicit Inside(Guard& of) : guard(of) {
-    const Guard::Found found = guard.enter();
-    if (found != Guard::Found::idle) refuse(found);
-  }
-  ~Inside() { guard.leave(); }
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-  Guard& guard;
-};
-
-}  // namespace
 
 // A model that is stepped on memory of its own. pairs: (input, output, state); overlaps: (input, count), elements at the end
 // of its last axis that come again at the start; given, made: the inputs and outputs of a step; steps: how many it takes, if
@@ -157,22 +99,18 @@ class LiveModel : public Initialised {
     forms_ = std::move(found);
   }
 
-  // New outputs; None where the arrays do not fit as they are, or the state is elsewhere.
-  py::object step(const py::tuple& arrays) const {
+  // New outputs; None where the arrays do not fit as they are, or the state is elsewhere. held: the caller is in already.
+  py::object step(const py::tuple& arrays, bool held = false) const {
     const Form* const form = form_of(arrays);
     if (form == nullptr) return py::none();
     py::tuple found(made_.size());
     for (std::size_t k = 0; k < made_.size(); ++k) found[k] = allocate(form->made[k]);
-    const Inside inside(*shared_);
+    std::optional<Inside> inside;
+    if (!held) inside.emplace(*shared_);
+    if (held && !shared_->held) throw std::invalid_argument("step: expected a caller who is in the stream");
     // Garbage was collected perhaps, which may have done anything to the arrays; another thread may have gone on elsewhere.
     if (!form->fit(arrays) || shared_->current != this) return py::none();
-    for (std::size_t k = 0; k < given_.size(); ++k) {
-      const Live::Overlap& one = given_[k];
-      const auto* from = static_cast<const char*>(py::reinterpret_borrow<py::array>(arrays[k]).data());
-      const std::size_t bytes = one.row_bytes - one.bytes;
-      for (std::size_t row = 0; row < one.rows; ++row)
-        std::memcpy(live_->at(one.input) + row * one.row_bytes + one.bytes, from + row * bytes, bytes);
-    }
+    take(arrays);
     advance();
     for (std::size_t k = 0; k < made_.size(); ++k)
       std::memcpy(py::reinterpret_borrow<py::array>(found[k]).mutable_data(), live_->at(made_[k]),
@@ -223,6 +161,31 @@ class LiveModel : public Initialised {
 
   void expect_place(std::size_t array) const {
     if (live_->is_state(array)) throw std::invalid_argument("expected an array that is no state");
+  }
+
+  // What is given goes to its places; it may itself be a view of one of them.
+  void take(const py::tuple& arrays) const {
+    const auto data = [&](std::size_t k) {
+      return static_cast<const char*>(py::reinterpret_borrow<py::array>(arrays[k]).data());
+    };
+    const auto size = [&](std::size_t k) { return given_[k].rows * (given_[k].row_bytes - given_[k].bytes); };
+    const auto meets = [&](std::size_t k, const Live::Overlap& place) {
+      const char* const start = live_->at(place.input);
+      return std::less<>()(data(k), start + place.rows * place.row_bytes) && std::less<>()(start, data(k) + size(k));
+    };
+    std::vector<std::vector<char>> copies;  // of views, where there are any
+    for (std::size_t k = 0; k < given_.size(); ++k)
+      if (std::any_of(given_.begin(), given_.end(), [&](const Live::Overlap& one) { return meets(k, one); })) {
+        copies.resize(given_.size());
+        copies[k].assign(data(k), data(k) + size(k));
+      }
+    for (std::size_t k = 0; k < given_.size(); ++k) {
+      const Live::Overlap& one = given_[k];
+      const char* const from = copies.empty() || copies[k].empty() ? data(k) : copies[k].data();
+      const std::size_t bytes = one.row_bytes - one.bytes;
+      for (std::size_t row = 0; row < one.rows; ++row)
+        std::memcpy(live_->at(one.input) + row * one.row_bytes + one.bytes, from + row * bytes, bytes);
+    }
   }
 
   // Shapes of what is given and made.
@@ -292,6 +255,8 @@ void bind_live(py::module_& module) {
              if (std::exchange(self.held, false)) self.leave();
            })
       .def(
+          "let_go", [](Shared& self) { self.current = nullptr; }, "No program may step until one takes over.")
+      .def(
           "mend", [](Shared& self) { self.mend(); }, "Let others in again after a fork; for who sets the whole state.")
       .def("get", &Shared::get, "A copy of a state; nobody may step meanwhile.")
       .def("set", &Shared::set)
@@ -306,7 +271,8 @@ void bind_live(py::module_& module) {
            }),
            py::arg("program").none(false), py::arg("states").none(false), py::arg("pairs"), py::arg("overlaps"),
            py::arg("given"), py::arg("made"), py::arg("steps") = 0)
-      .def("step", &LiveModel::step, "New outputs for new inputs; None where they do not fit as they are.")
+      .def("step", &LiveModel::step, py::arg("arrays"), py::arg("held") = false,
+           "New outputs for new inputs; None where they do not fit as they are.")
       .def("step_in_place", &LiveModel::step_in_place, "The same with its own memory.")
       .def("array", &LiveModel::array, "What an input or output holds, shared.")
       .def("set_forms", &LiveModel::set_forms, py::arg("forms"), "The shapes that steps come and go in.")

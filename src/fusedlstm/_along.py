@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._model_parts import held
+from ._model_parts import constants_of, held
 from .errors import FormatError
 from .graph import specialise
 from .graph.live import TIME, Chunk, Flow, Walk
@@ -52,7 +52,7 @@ class Lost(NamedTuple):
         """A shape without them; `axis` is that of steps."""
         gone = {axis} if self.steps and shape[axis] == 1 else set()
         row = 0 if axis else 1
-        if self.rows and shape[row : row + 1] == (1,) and len(shape) > 2:
+        if self.rows and shape[row : row + 1] == (1,) and len(shape) - len(gone) > 1:
             gone.add(row)
         return tuple(size for k, size in enumerate(shape) if k not in gone)
 
@@ -94,11 +94,12 @@ class Along:
         self.free = [name for name in model.inputs if name not in fixed]
         if not self.free:
             raise ValueError("stream: expected an input that goes along time, found all of them fixed")
-        self.fixed = {name: fixed[name].astype(model.inputs[name].dtype) for name in model.inputs if name in fixed}
+        self.fixed = constants_of(model.inputs, fixed)
         _expect_axes(time, self.free)
         self.walk = self._walk(self.fixed, time, every_step)
         self.axes = tuple(self.flow(name).axis for name in self.free)
         self.first = [np.array(one.initial, held(one.initial.dtype), order="C") for one in self.walk.states]
+        self.states = {one.name: first for one, first in zip(self.walk.states, self.first)}
         self.packed = packed or (
             Packed(model.graph.precision, model.threads, model._packed) if fixed else model._packed
         )
@@ -108,7 +109,13 @@ class Along:
     def options(self) -> dict[str, Any]:
         """What `Model.stream` opens another one with."""
         time, every_step = dict(zip(self.free, self.axes)), self.walk.every_step
-        return {"batch_size": self.batch_size, "fixed": self.fixed, "time": time, "every_step": every_step}
+        return {
+            "batch_size": self.batch_size,
+            "fixed": self.fixed,
+            "states": {},
+            "time": time,
+            "every_step": every_step,
+        }
 
     def flow(self, name: str) -> Flow:
         """How an input or output goes."""
@@ -138,13 +145,37 @@ class Along:
     def losses(self, step: bool) -> list[Lost]:
         """Axes that callers may leave out: that of rows where there is one, that of a step."""
         rows = [False, True] if self.batch_size == 1 else [False]
-        return [Lost(steps, row) for steps in ([False, True] if step else [False]) for row in rows]
+        return [Lost(steps, row) for row in rows for steps in ([False, True] if step else [False])]
+
+    def fitted(self, values: list[Array], count: int | None) -> tuple[list[Array], Lost]:
+        """The inputs as the model takes them, and which axes the caller left out."""
+        for lost in self.losses(count == 1):
+            wholes = [self._whole(name, array, lost, count) for name, array in zip(self.free, values)]
+            if None not in wholes:
+                return [array.reshape(whole) for array, whole in zip(values, wholes) if whole is not None], lost
+        for name, array in zip(self.free, values):
+            if all(self._whole(name, array, lost, count) is None for lost in self.losses(count == 1)):
+                whole, axis = self.shape(name, 1), self.axis(name)
+                shown = ["steps" if k == axis and count is None else str(size) for k, size in enumerate(whole)]
+                raise ValueError(f"input {name!r}: expected shape ({', '.join(shown)}), found {array.shape}")
+        raise ValueError("expected all inputs with the same axes, found others")
+
+    def _whole(self, name: str, array: Array, lost: Lost, count: int | None) -> tuple[int, ...] | None:
+        """The shape of an input with the axes that it lacks; None where it has another one."""
+        axis = self.axis(name)
+        place = axis - (1 if lost.rows and axis else 0)
+        whole = self.shape(name, count or (array.shape[place] if array.ndim > place else 0))
+        return whole if array.shape == lost.of(whole, axis) else None
 
     def _walk(self, fixed: Mapping[str, Array], time: Time, every_step: bool) -> Walk:
         choices = [self._axes(name, time) for name in self.free]
         found: list[Walk] = []
         errors: list[ValueError] = []
-        for axes in itertools.islice(itertools.product(*choices), 16):
+        same = [(axis,) * len(choices) for axis in choices[0] if all(axis in some for some in choices)]
+        others = (axes for axes in itertools.product(*choices) if axes not in same)
+        for k, axes in enumerate(itertools.islice(itertools.chain(same, others), 16)):
+            if k == len(same) and found:  # on one axis of all, more likely than on another of each
+                break
             shapes = {name: self._open(name, axis) for name, axis in zip(self.free, axes)}
             try:
                 walk = Walk(self.model.simplified, shapes, fixed, every_step)

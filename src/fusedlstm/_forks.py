@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Protocol
+from typing import Any, Protocol
 
 PATIENCE = 1.0
 """Seconds that a fork waits for a table. Tables are locked for microseconds; a signal handler that forks inside of one
@@ -15,7 +15,7 @@ must not wait for itself."""
 class Forked(Protocol):
     """Something with a lock around what must be whole in a forked child."""
 
-    _table: threading.Lock
+    _table: Any  # a lock
 
     def start_over(self) -> None:
         """In the child, which has one thread: take new locks, and note what was under way."""

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ._along import Along, Time
+from ._model_parts import is_count
 from ._state_rows import StateRows
 from ._time_rows import TimeRows
-from .model_stream import ModelStream, is_count
+from .model_stream import ModelStream
 from .pairing import pair_states
 from .time_stream import TimeStream
 
@@ -64,14 +65,16 @@ def _kept(
     """The output of each state input, and the inputs that stay the same."""
     inputs = model.inputs
     pairs = pair_states(inputs, model.outputs, states)
-    left = [name for name in inputs if name not in pairs and name not in (fixed or {})]
-    if states is None and not left and any(spec.shape.count(None) > 1 for spec in inputs.values()):
-        pairs = {}  # a sequence that is handed through
+    if states is None:  # more than one free size: a sequence that is handed through
+        pairs = {name: output for name, output in pairs.items() if inputs[name].shape.count(None) < 2}
     for name in (*(fixed or {}), *(context or {})):
         if name not in inputs or name in pairs:
             raise ValueError(f"{name!r}: expected an input that is no state, of {', '.join(inputs)}")
     if pairs and along:
-        raise ValueError("time, every_step: expected a model without states of its own, found one with some")
+        raise ValueError(
+            f"time, every_step: expected a model without states of its own, found {', '.join(pairs)}; states={{}} says "
+            "that they are none"
+        )
     if context and not pairs:
         raise ValueError(
             "context: expected a model with states among its inputs and outputs, found none; if it has some, say "

@@ -144,6 +144,15 @@ class Planned:
         return found if found is None or not self.casts else cast(found, self.casts)
 
 
+def constants_of(inputs: Inputs, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Values of inputs as constants of the graph, whose floating-point numbers are float32."""
+    return {
+        name: values[name].astype(held(spec.dtype) if spec.dtype.kind == "f" else spec.dtype)
+        for name, spec in inputs.items()
+        if name in values
+    }
+
+
 def spec_of(value: Value, graph: Graph) -> TensorSpec:
     """What the file says of an input or output, and what is known of it besides."""
     kind = graph.types.get(value.name)
@@ -158,3 +167,22 @@ def cast(arrays: Sequence[Array], casts: Sequence[tuple[int, np.dtype[Any]]]) ->
     for k, dtype in casts:
         found[k] = found[k].astype(dtype)
     return tuple(found)
+
+
+def expect_names(state: Mapping[str, npt.ArrayLike], names: Collection[str]) -> None:
+    """Refuse what is no state of these names.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No dict, or other names.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state: expected a dict of arrays by name, found {type(state).__name__}")
+    if state.keys() != set(names):
+        raise ValueError(f"state: expected {', '.join(names)}, found {', '.join(map(str, state))}")
+
+
+def is_count(value: object) -> bool:
+    """Whether it is a whole number from 1."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1

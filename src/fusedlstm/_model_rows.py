@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._model_parts import held
+from ._model_parts import expect_names, held
 from ._slots import Integers
+from .weights.checked import unmasked
 
 if TYPE_CHECKING:
     from .model import Model
@@ -60,13 +61,10 @@ class ModelRows:
         TypeError, ValueError
             Not arrays of these names and shapes.
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"state: expected a dict of arrays by name, found {type(state).__name__}")
-        if state.keys() != self._initial.keys():
-            raise ValueError(f"state: expected {', '.join(self._initial)}, found {', '.join(map(str, state))}")
+        expect_names(state, self._initial)
         found = {}
         for name, like in self._initial.items():
-            array = np.asarray(state[name])
+            array = np.asarray(unmasked(f"state {name!r}", state[name]))
             if array.shape != like.shape or array.dtype.kind != like.dtype.kind:
                 raise ValueError(
                     f"state {name!r}: expected shape {like.shape} of {like.dtype}, found {array.shape} of {array.dtype}"
@@ -95,6 +93,7 @@ class ModelRows:
         like = [(part.dtype, part.shape) if type(part) is np.ndarray else None for part in parts]
         if like == self._like:  # most rows are as the one before
             return tuple([part.copy() for part in parts])
+        unmasked("x", list(parts))
         if len(parts) != len(self.free):
             raise TypeError(f"expected {', '.join(self.free)}; found {len(parts)} arrays")
         found = tuple(part[0].copy() for part in self.steps(1, [np.asarray(part)[None] for part in parts], {}))
@@ -146,7 +145,7 @@ class ModelRows:
                 for place, row in zip(which, () if part is None else self.shown(k, part)):
                     parts[k][place] = row
         states[slots] = local
-        return _one([part if any(row is None for row in part) else np.stack(part) for part in parts])
+        return _one([_stacked(part) for part in parts])
 
     def chunks(self, ids: Sequence[int], given: Sequence[Any]) -> list[tuple[Given, int]]:
         """Several steps of each stream, and how many."""
@@ -186,7 +185,7 @@ class ModelRows:
                 for k in which:
                     at[k] += piece
         states[slots] = local
-        return [_one([self.join(k, rows) for k, rows in enumerate(one)]) for one in made]
+        return [_one([self.join(k, rows, own) for k, rows in enumerate(one)]) for one, (own, _) in zip(made, given)]
 
     def run(self, states: Array, slots: Integers, given: Given, count: int, kind: Any) -> list[Array | None]:
         """Step rows of one kind; of each output an array with a row for each, None where these steps give none."""
@@ -241,8 +240,8 @@ class ModelRows:
         """Some steps of a chunk."""
         raise NotImplementedError
 
-    def join(self, output: int, rows: list[Array]) -> Array:
-        """The steps of an output, put together."""
+    def join(self, output: int, rows: list[Array], given: Given) -> Array:
+        """The steps of an output for these inputs, put together."""
         raise NotImplementedError
 
     def shown(self, output: int, made: Array) -> Any:
@@ -288,6 +287,12 @@ def part_of(shape: Sequence[int], axis: int | None, item: int) -> tuple[int, int
 def without(shape: Sequence[int], axis: int | None) -> tuple[int, ...]:
     """The shape of one row."""
     return tuple(size for k, size in enumerate(shape) if k != axis)
+
+
+def _stacked(rows: list[Array | None]) -> Any:
+    """An array, or the rows where some are not there or have other numbers of steps."""
+    shapes = {None if row is None else row.shape for row in rows}
+    return rows if None in shapes or len(shapes) > 1 else np.stack(rows)  # type: ignore[arg-type]
 
 
 def _one(values: Sequence[Any]) -> Any:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._model_parts import held
+from ._model_parts import constants_of, held, is_count
 from ._model_rows import Array, Given, ModelRows, part_of, sizes, without
 from .graph.live import TIME, Walk
-from .model_stream import is_count
 
 if TYPE_CHECKING:
     from .model import Model
@@ -78,7 +77,7 @@ class StateRows(ModelRows):
             if name in specs and (rows is None or specs[name].shape[rows] is not None or shapes[name].count(TIME) > 1):
                 return False
         try:
-            walk = Walk(self.model.simplified, shapes, _cast(self.model, self._fixed), rows=True)
+            walk = Walk(self.model.simplified, shapes, constants_of(self.model.inputs, self._fixed), rows=True)
         except ValueError:
             return False
         axes = {name: walk.flows[name].axis for name in walk.outputs}
@@ -119,9 +118,12 @@ class StateRows(ModelRows):
         """One step of a chunk."""
         return x[:, start]
 
-    def join(self, output: int, rows: list[Array]) -> Array:
+    def join(self, output: int, rows: list[Array], given: Given) -> Array:
         """Steps in front."""
-        return np.stack(rows) if rows else np.zeros((0,), np.float32)
+        if rows:
+            return np.stack(rows)
+        shape, dtype = self.made(1, None, tuple(np.zeros((1, *one.shape[2:]), one.dtype) for one in given))[output]
+        return np.zeros((0, *(shape or ())), dtype)
 
     def batch(self, rows: int, count: int, kind: Any, given: Given) -> _core.Batch:
         """The program for so many rows."""
@@ -175,7 +177,3 @@ class StateRows(ModelRows):
             if name in places:
                 batch.set(places[name], np.ascontiguousarray(value))
         return batch, row_shapes
-
-
-def _cast(model: Model, fixed: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: fixed[name].astype(model.inputs[name].dtype) for name in model.inputs if name in fixed}

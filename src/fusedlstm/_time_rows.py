@@ -42,16 +42,18 @@ class TimeRows(ModelRows):
         self.outputs = len(one.walk.outputs)
         together = self._together(model, one)
         two = Along(model, 2, *self._options) if together else one
+        if two.states.keys() != one.states.keys():
+            together, two = False, one
         self._alongs[2] = two
         names = (*one.free, *one.walk.outputs)
         self._axes = {name: _rows(one.shape(name, 1), two.shape(name, 1)) for name in names}
         if not together:
             self._axes = {name: _alone(one.shape(name, 1), one.axis(name)) for name in names}
-        self._states = [_rows(a.shape, b.shape) for a, b in zip(one.first, two.first)]
+        self._states = {name: _rows(value.shape, two.states[name].shape) for name, value in one.states.items()}
         self._batches: dict[Any, _core.Batch] = {}
         self._known: dict[tuple[int, int], int] = {}
         self._first_of: dict[Any, int] = {}
-        initial = {STEPS: np.array(0, np.int64), **dict(zip((state.name for state in one.walk.states), one.first))}
+        initial = {STEPS: np.array(0, np.int64), **one.states}
         self._sizes = sizes(together)
         self._whole = {name: without(one.shape(name, 1), self._axes[name]) for name in one.free}
         self._short = {
@@ -140,7 +142,7 @@ class TimeRows(ModelRows):
         """Some steps of a chunk."""
         return np.ascontiguousarray(x.take(range(start, start + count), self._place(name) + 1))
 
-    def join(self, output: int, rows: list[Array]) -> Array:
+    def join(self, output: int, rows: list[Array], given: Given) -> Array:
         """On the axis of steps."""
         name = self.walk.outputs[output]
         if not rows:
@@ -191,11 +193,11 @@ class TimeRows(ModelRows):
         if along is None:
             along = self._alongs[rows] = Along(self.model, rows, *self._options)
         chunked = along.chunk(kind, count)
-        names = list(self.offsets)[1:]
-        states = []
+        names, states = list(along.states), []  # in the order of this number of rows
         for given, made, k in chunked.states:
-            value = along.first[k]
-            states.append((given, made, *part_of(value.shape, self._states[k], value.itemsize), self.offsets[names[k]]))
+            name, value = names[k], along.first[k]
+            part = part_of(value.shape, self._states[name], value.itemsize)
+            states.append((given, made, *part, self.offsets[name]))
         taken = []
         for name, place in zip(self.free, chunked.given):
             part = part_of(along.shape(name, count), self._axes[name], self.model.inputs.held[name].itemsize)

@@ -68,6 +68,7 @@ class AsyncBatcher:
         self._places = asyncio.Semaphore(max_waiting)
         self._waiting: deque[Step] = deque()
         self._running: asyncio.Future[tuple[list[Any], float]] | None = None
+        self._batch: list[Step] = []  # that runs
         self._timer: asyncio.Handle | None = None  # of the next batch
         self._soon = False  # whether that is in this turn of the loop
         self._took: dict[Any, float] = {}  # seconds, for batches of a kind
@@ -148,7 +149,7 @@ class AsyncBatcher:
         self._check(id)
         self._closing.add(int(id))
         try:
-            if mine := [step.result for step in self._waiting if step.id == id]:
+            if mine := [step.result for step in (*self._batch, *self._waiting) if step.id == id]:
                 await asyncio.wait(mine)
         finally:
             self._closing.discard(int(id))
@@ -227,6 +228,7 @@ class AsyncBatcher:
         if self._brief(batch):
             self._finish(batch, *run(self.pool, batch))
             return
+        self._batch = batch
         self._running = self._loop.run_in_executor(self._worker, run, self.pool, batch)
         self._running.add_done_callback(lambda running: self._finish(batch, *running.result()))
 
@@ -238,7 +240,7 @@ class AsyncBatcher:
         return self._took.get(kind_of(batch), math.inf) < _BRIEF
 
     def _finish(self, batch: list[Step], results: list[Any], seconds: float) -> None:
-        self._running = None
+        self._running, self._batch = None, []
         if not any(isinstance(result, Exception) for result in results):
             if len(self._took) >= _KINDS:
                 self._took.clear()

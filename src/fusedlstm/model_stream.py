@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._model_parts import cast
+from ._model_parts import cast, expect_names, is_count
 from .graph.tensors import element_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class ModelStream(_core.Stepping):
         self._lives: dict[Shapes, _Live] = {}
         self._core = _core.States([(element_of(value.dtype), value.shape) for value in self._zeros().values()])
         self._live: _Live | None = None
-        self._waiting: dict[str, Array] = {}  # contexts that were set before the first step
+        self._handed: list[_Live] = []  # whose handles C may have
+        self._waiting = self._first_contexts()  # until the first step
         shapes = [self._shape(name) for name in self._free]
         if all(shape is not None for shape in shapes):
             self._switch(tuple(shape for shape in shapes if shape is not None))
@@ -67,14 +68,13 @@ class ModelStream(_core.Stepping):
         """One that is not like the one before."""
         if not args and not kwargs:
             live = self._bound()
+            given = live.input if isinstance(live.input, tuple) else (live.input,)
+            for name, one in zip(self._free, given):
+                self.model.inputs.array(name, one)  # numbers that are too large for their type are refused
             live.core.step_in_place()
             return live.output
         arrays = self._arguments(args, kwargs)
-        live = self._switch(tuple(array.shape for array in arrays))
-        found = live.core.step(tuple(arrays))
-        if found is None:
-            raise RuntimeError("stream: another thread is using it, and nothing was done")
-        found = cast(found, live.casts)
+        found = self._stepped(self._switch(tuple(array.shape for array in arrays)), tuple(arrays))
         return found[0] if len(found) == 1 else found
 
     def process(self, /, *args: npt.ArrayLike, **kwargs: npt.ArrayLike) -> Any:
@@ -93,16 +93,17 @@ class ModelStream(_core.Stepping):
             raise ValueError(f"expected one number of steps on the first axis, found {sorted(counts)}")
         if counts == {0}:
             raise ValueError("expected at least one step, found none")
-        before = self.state
-        try:
-            results = [self.step(*step) for step in zip(*arrays)]
-        except (ValueError, KeyboardInterrupt):
-            now = {name: np.zeros_like(view) for name, view in self._overlaps().items()}
-            self._set({**now, **before})
-            raise
-        if len(self._made) == 1:
-            return np.stack(results)
-        return tuple(np.stack(parts) for parts in zip(*results))
+        with self._core:
+            before = {**self._states(), **self._overlaps()}
+            live = self._switched(tuple(array.shape[1:] for array in arrays))
+            try:
+                steps = [self._stepped(live, tuple(one[at, ...] for one in arrays), True) for at in range(*counts)]
+            except BaseException:
+                now = {name: np.zeros_like(one) for name, one in self._overlaps().items()}
+                self._put({**now, **before})
+                raise
+        made = tuple(np.stack(parts) for parts in zip(*steps))
+        return made[0] if len(made) == 1 else made
 
     @property
     def input(self) -> Any:
@@ -127,7 +128,11 @@ class ModelStream(_core.Stepping):
         ValueError
             The model leaves shapes open, and no step has told them yet.
         """
-        return self._bound().core.handle()
+        live = self._bound()
+        handle: int = live.core.handle()
+        if live not in self._handed:
+            self._handed.append(live)
+        return handle
 
     @property
     def state(self) -> dict[str, Array]:
@@ -138,8 +143,7 @@ class ModelStream(_core.Stepping):
     @state.setter
     def state(self, value: Mapping[str, npt.ArrayLike]) -> None:
         now = {**self._zeros(), **self._overlaps()}
-        if value.keys() != now.keys():
-            raise ValueError(f"state: expected {', '.join(now)}, found {', '.join(value)}")
+        expect_names(value, now)
         new = {name: self.model.inputs.array(name, one).copy() for name, one in value.items()}
         for name, array in new.items():
             if array.shape != now[name].shape:
@@ -188,6 +192,16 @@ class ModelStream(_core.Stepping):
         more = self._context.get(name, 0)
         return (*shape[:-1], shape[-1] - more) if more else shape  # type: ignore[return-value, operator, arg-type]
 
+    def _first_contexts(self) -> dict[str, Array]:
+        """Contexts of zeros, where the model says how large they are."""
+        found = {}
+        for name, count in self._context.items():
+            sizes = self.model.inputs[name].shape[:-1]
+            lead = tuple(self._batch if size is None and k == 0 else size for k, size in enumerate(sizes))
+            if not any(size is None for size in lead):
+                found[name] = np.zeros((*lead, count), self.model.inputs.held[name])  # type: ignore[type-var]
+        return found
+
     def _zeros(self) -> dict[str, Array]:
         found = {}
         for name in self.states:
@@ -203,23 +217,33 @@ class ModelStream(_core.Stepping):
             )
         return self._live
 
+    def _stepped(self, live: _Live, arrays: tuple[Array, ...], held: bool = False) -> tuple[Array, ...]:
+        found = live.core.step(arrays, held)
+        if found is None:
+            raise RuntimeError("stream: another thread is using it, and nothing was done")
+        return cast(found, live.casts)
+
     def _switch(self, shapes: Shapes) -> _Live:
         """The memory for inputs of these shapes, with the state as it is now."""
         with self._core:
-            live = self._lives.get(shapes)
-            if live is None:
-                live = _Live(self, shapes)
-                while len(self._lives) >= _MOST:
-                    self._lives.pop(next(iter(self._lives)))
-                self._lives[shapes] = live
-            if live is not self._live:
-                for name, value in self._overlaps().items():
-                    if value.shape != live.overlaps[name].shape:
-                        raise ValueError(f"context of {name!r}: expected rows as before, {value.shape}, found others")
-                    live.overlaps[name][...] = value
-                live.core.take_over()
-                self._live = live
-                self._set_quick(live.core, live.output, not (self._narrow or live.casts))
+            return self._switched(shapes)
+
+    def _switched(self, shapes: Shapes) -> _Live:
+        live = self._lives.get(shapes)
+        if live is None:
+            live = _Live(self, shapes)
+            while len(self._lives) >= _MOST:
+                self._lives.pop(next(iter(self._lives)))
+            self._lives[shapes] = live
+        if live is not self._live:
+            for name, value in self._overlaps().items():
+                if value.shape != live.overlaps[name].shape:
+                    raise ValueError(f"context of {name!r}: expected rows as before, {value.shape}, found others")
+                live.overlaps[name][...] = value
+            live.core.take_over()
+            self._live = live
+            # Narrow numbers in its own memory are looked at before they count.
+            self._set_quick(None if self._narrow else live.core, live.output, not live.casts)
         return live
 
     def _states(self) -> dict[str, Array]:
@@ -233,18 +257,16 @@ class ModelStream(_core.Stepping):
     def _set(self, state: dict[str, Array]) -> None:
         self._core.mend()
         with self._core:
-            for k, name in enumerate(self.states):
-                self._core.set(k, np.ascontiguousarray(state.pop(name)))
-            if self._live is None:
-                self._waiting = state
-                return
-            for name, value in state.items():
-                self._live.overlaps[name][...] = value
+            self._put(state)
 
-
-def is_count(value: object) -> bool:
-    """Whether it is a whole number from 1."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
+    def _put(self, state: dict[str, Array]) -> None:
+        for k, name in enumerate(self.states):
+            self._core.set(k, np.ascontiguousarray(state.pop(name)))
+        if self._live is None:
+            self._waiting = state
+            return
+        for name, value in state.items():
+            self._live.overlaps[name][...] = value
 
 
 class _Live:

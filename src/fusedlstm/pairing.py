@@ -88,9 +88,9 @@ def _fit(one: Spec, other: Spec) -> bool:
 
 
 def _alike(one: Spec, other: Spec) -> bool:
-    """Whether the types are one and the shapes may be."""
+    """Whether the types are one, as models hold them, and the shapes may be."""
     return (
-        one.dtype == other.dtype
+        (one.dtype == other.dtype or one.dtype.kind == other.dtype.kind == "f")
         and len(one.shape) == len(other.shape)
         and all(a is None or b is None or a == b for a, b in zip(one.shape, other.shape))
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -53,7 +53,7 @@ class StreamPool:
         self._states = Growing(slots, self._rows.first.size, self._rows.first.dtype)
         self._slots = Slots(slots)
         # Whoever needs both takes them in this order. _running: states are read or written by a step. _table: the rest.
-        self._running, self._table = Lock(), Lock()
+        self._running, self._table = RLock(), RLock()
         self._stepping: Integers | None = None  # the slots that a step is writing to
         self._torn: set[int] = set()  # and those where it was, in another thread, when this process was forked
         _forks.register(self)
@@ -83,7 +83,7 @@ class StreamPool:
         with self._table:
             if not self._slots.full():
                 return self._join(row)
-        with self._running:
+        with self._alone():
             return self._open(row)
 
     def close(self, id: int) -> None:
@@ -113,8 +113,8 @@ class StreamPool:
         Returns
         -------
         ndarray, or a tuple of them for a model of several outputs
-            A row for each: `out`, or a new array. Where some of the streams give no output in this step, a list with
-            None for them.
+            A row for each: `out`, or a new array. Where some of the streams give no output in this step, or others several
+            steps, a list, with None for the former.
 
         Raises
         ------
@@ -165,7 +165,7 @@ class StreamPool:
 
     def state(self, id: int) -> Any:
         """A stream's state, copies, as one stream alone gives it; a pool in another process can `open(state)`."""
-        with self._running, self._table:
+        with self._alone(), self._table:
             row = self._row(id)
         return self._rows.unpack(row)
 
@@ -178,7 +178,7 @@ class StreamPool:
             The stream is not open, or the state does not fit.
         """
         row = self._rows.pack(state)
-        with self._running, self._table:
+        with self._alone(), self._table:
             self._write(self._slots.find(id_array([id])), row)
 
     def reset(self, ids: Ids) -> None:
@@ -190,7 +190,7 @@ class StreamPool:
             Ids that are not open or come twice. No state has changed.
         """
         wanted = id_array(ids)
-        with self._running, self._table:
+        with self._alone(), self._table:
             self._write(self._slots.find(wanted), self._rows.first)
 
     def fork(self, id: int) -> int:
@@ -203,7 +203,7 @@ class StreamPool:
         ValueError
             The stream is not open.
         """
-        with self._running:
+        with self._alone():
             with self._table:
                 row = self._row(id)
             return self._open(row)
@@ -217,8 +217,10 @@ class StreamPool:
 
     @property
     def busy(self) -> bool:
-        """Whether a step runs now."""
-        return self._running.locked()
+        """Whether another thread is in it, and steps would wait."""
+        if free := self._running.acquire(blocking=False):
+            self._running.release()
+        return not free
 
     @property
     def capacity(self) -> int:
@@ -240,19 +242,17 @@ class StreamPool:
 
     def __reduce__(self) -> Any:
         """Refuse to be copied or pickled: streams have one home."""
-        raise TypeError(
-            "pool: cannot be copied or pickled; move its streams one by one, with state(id) and open(state)"
-        )
+        raise TypeError("pool: cannot be copied or pickled; move its streams, with state(id) and open(state)")
 
     def start_over(self) -> None:
         """In a forked child: new locks. A step that another thread was in will never end."""
-        self._running, self._table = Lock(), Lock()
+        self._running, self._table = RLock(), RLock()
         if self._stepping is not None:
             self._torn.update(self._stepping.tolist())
             self._stepping = None
 
     def _run(self, wanted: Integers, given: Any, run: Callable[..., Any], *more: Any) -> Any:
-        with self._running:
+        with self._alone():
             with self._table:
                 slots = self._slots.find(wanted)
             self._expect_whole(slots)
@@ -261,6 +261,12 @@ class StreamPool:
                 return run(self._states.array, slots, given, *more)
             finally:
                 self._stepping = None
+
+    def _alone(self) -> Any:
+        """The lock of states. A finalizer or handler of a signal, in the middle of a call, would wait for itself."""
+        if any(lock._is_owned() for lock in (self._running, self._table)):  # type: ignore[attr-defined]
+            raise RuntimeError("pool: this thread is in the middle of a call of the pool, and nothing was done")
+        return self._running
 
     def _row(self, id: int) -> npt.NDArray[Any]:
         slots = self._slots.find(id_array([id]))
@@ -297,9 +303,7 @@ class StreamPool:
         before = self._slots.count
         count = min(2 * before, self.max_streams)
         if count == before:
-            raise RuntimeError(
-                f"pool: full, {before} streams are open; close one, or make the pool with more max_streams"
-            )
+            raise RuntimeError(f"pool: full, {before} streams are open; close one, or make it with more max_streams")
         self._states.grow(count)
         self._slots.grow(count)
 

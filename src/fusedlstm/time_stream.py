@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from . import _core
 from ._along import STEPS, Along, Chunked, Lost
-from ._model_parts import cast, held
+from ._model_parts import cast, expect_names, held
 from .graph.tensors import element_of
+from .weights.checked import unmasked
 
 Array = npt.NDArray[Any]
 _MOST = 64  # kinds of chunks that a stream keeps memory for
@@ -38,7 +39,7 @@ class TimeStream(_core.Stepping):
         self._narrow = not self.model.inputs.narrow.isdisjoint(along.free)
         self._lives: dict[Any, _Live] = {}
         self._live: _Live | None = None  # which every step from now on is one of
-        self._set(dict(zip(self._names, along.first)), 0)
+        self._set(along.first, 0)
         # What steps without arguments use, wherever the stream is.
         self._bound = _Live(self, along.chunk(self._walk.warm, 1), 1, 0)
         self._outputs = tuple(
@@ -52,7 +53,16 @@ class TimeStream(_core.Stepping):
     def _step(self, args: Sequence[npt.ArrayLike], kwargs: Mapping[str, npt.ArrayLike]) -> Any:
         """One that is not like the one before."""
         if not args and not kwargs:
-            made = self._run(list(self._bound.given), 1)
+            given = self._values(self._bound.given, {})  # numbers that are too large for their type are refused
+            now = self._core.steps
+            for name, one in zip(self._walk.outputs, self._outputs):
+                flow = self._along.flow(name)
+                count = flow.settled(now + 1) - flow.settled(now)
+                if count and one.shape != self._along.shape(name, count):
+                    raise ValueError(
+                        f"expected step(x), as this step gives {count} of {name!r}, found none: see output"
+                    )
+            made = self._run(given, 1)
             for one, part in zip(self._outputs, made):
                 if part.size:
                     one[...] = part
@@ -61,7 +71,7 @@ class TimeStream(_core.Stepping):
         found = live.core.step(tuple(values)) if self._live is live else None
         if found is not None:
             return _one(cast(found, live.casts))
-        arrays, lost = self._fitted(values, 1)
+        arrays, lost = self._along.fitted(values, 1)
         flows = [self._along.flow(name) for name in self._walk.outputs if not self._along.several(name)]
         now = self._core.steps
         if lost.steps and any(flow.settled(now + 1) - flow.settled(now) > 1 for flow in flows):
@@ -84,7 +94,7 @@ class TimeStream(_core.Stepping):
             block = live.core.step(args)
             if block is not None:
                 return _one(cast(block, live.casts) if live.casts else block)
-        arrays, lost = self._fitted(self._values(args, kwargs), None)
+        arrays, lost = self._along.fitted(self._values(args, kwargs), None)
         counts = {array.shape[axis] for array, axis in zip(arrays, self._along.axes)}
         if len(counts) != 1 or not min(counts):
             raise ValueError(f"expected one number of steps, at least one, found {sorted(counts)}")
@@ -126,7 +136,10 @@ class TimeStream(_core.Stepping):
 
     @property
     def state(self) -> dict[str, Array]:
-        """Copies of what the layers keep, by names, and how many steps there were; set it to go on from another."""
+        """Copies of what the layers keep, by names, and how many steps there were; set it to go on from another.
+
+        Steps that are so long ago that they make no difference are not counted.
+        """
         with self._core:
             found = {name: self._core.get(k) for k, name in enumerate(self._names)}
             return {**found, STEPS: np.array(self._core.steps, np.int64)}
@@ -134,24 +147,23 @@ class TimeStream(_core.Stepping):
     @state.setter
     def state(self, value: Mapping[str, npt.ArrayLike]) -> None:
         wanted = dict(zip((*self._names, STEPS), (*self._along.first, np.array(0, np.int64))))
-        if value.keys() != wanted.keys():
-            raise ValueError(f"state: expected {', '.join(wanted)}, found {', '.join(value)}")
-        new = {}
+        expect_names(value, wanted)
+        new = []
         for name, like in wanted.items():
-            array = np.asarray(value[name])
+            array = np.asarray(unmasked(f"state {name!r}", value[name]))
             if array.dtype.kind != like.dtype.kind or array.shape != like.shape:
                 raise ValueError(
                     f"state {name!r}: expected shape {like.shape} of {like.dtype}, found {array.shape} of {array.dtype}"
                 )
-            new[name] = np.array(array, like.dtype, order="C")
-        steps = int(new.pop(STEPS))
+            new.append(np.array(array, like.dtype, order="C"))
+        steps = int(new.pop())
         if steps < 0:
             raise ValueError(f"state {STEPS!r}: expected 0 or more, found {steps}")
         self._set(new, steps)
 
     def reset(self) -> None:
         """Back to the start."""
-        self._set(dict(zip(self._names, self._along.first)), 0)
+        self._set(self._along.first, 0)
 
     def copy(self) -> TimeStream:
         """A second stream that goes on from the same state, with buffers of its own."""
@@ -178,7 +190,10 @@ class TimeStream(_core.Stepping):
         live = self._live
         if live is None or live.count != count:
             live = self._switch(count)
-        found = live.core.step(tuple(arrays))
+        return self._stepped(live, arrays)
+
+    def _stepped(self, live: _Live, arrays: list[Array], held: bool = False) -> list[Array]:
+        found = live.core.step(tuple(arrays), held)
         if found is None:
             raise RuntimeError("stream: another thread is using it, and nothing was done")
         parts = iter(cast(found, live.casts))
@@ -186,34 +201,41 @@ class TimeStream(_core.Stepping):
 
     def _switch(self, count: int) -> _Live:
         """The program for so many steps, from where the stream is now."""
-        walk = self._walk
         with self._core:
-            before = self._core.steps
-            if before > walk.warm + walk.period:  # what is long ago makes no difference
-                before = self._core.steps = walk.warm + (before - walk.warm) % walk.period
-            steady = before >= walk.warm and count % walk.period == 0
-            key = (steady, walk.key(before, count))
-            live = self._lives.get(key)
-            if live is None:
-                while len(self._lives) >= _MOST:
-                    self._lives.pop(next(iter(self._lives)))
-                live = self._lives[key] = _Live(self, self._along.chunk(before, count), count, 0 if steady else count)
-            live.core.take_over()
-            self._live = live if steady else None
-            plain = not (self._narrow or live.casts)
-            self._set_quick(live.core if self._live is self._bound else None, self._shown, plain)
+            return self._switched(count)
+
+    def _switched(self, count: int) -> _Live:
+        walk, before = self._walk, self._core.steps
+        if before > walk.warm + walk.period:  # what is long ago makes no difference
+            before = self._core.steps = walk.warm + (before - walk.warm) % walk.period
+        steady = before >= walk.warm and count % walk.period == 0
+        key = (steady, walk.key(before, count))
+        live = self._lives.get(key)
+        if live is None:
+            while len(self._lives) >= _MOST:
+                self._lives.pop(next(old for old, one in self._lives.items() if one is not self._bound))
+            live = self._lives[key] = _Live(self, self._along.chunk(before, count), count, 0 if steady else count)
+        live.core.take_over()
+        self._live = live if steady else None
+        # Narrow numbers in its own memory are looked at before they count.
+        bound = self._live is self._bound and not self._narrow
+        self._set_quick(live.core if bound else None, self._shown, not live.casts)
         return live
 
     def _several(self, arrays: list[Array], count: int) -> list[Array]:
         """One step after the other, where each renews what is the last step's alone."""
-        before, parts = self.state, []
-        try:
-            for at in range(count):
-                one = [np.ascontiguousarray(array.take([at], axis)) for array, axis in zip(arrays, self._along.axes)]
-                parts.append(self._run(one, 1))
-        except (ValueError, KeyboardInterrupt):
-            self.state = before
-            raise
+        parts = []
+        with self._core:
+            before, steps = [self._core.get(k) for k in range(len(self._names))], self._core.steps
+            try:
+                for at in range(count):
+                    one = [
+                        np.ascontiguousarray(array.take([at], axis)) for array, axis in zip(arrays, self._along.axes)
+                    ]
+                    parts.append(self._stepped(self._switched(1), one, True))
+            except BaseException:
+                self._put(before, steps)
+                raise
         axes = map(self._along.axis, self._walk.outputs)
         return [np.concatenate(part, axis) for part, axis in zip(zip(*parts), axes)]
 
@@ -226,39 +248,22 @@ class TimeStream(_core.Stepping):
         values = {**dict(zip(free, args)), **named}
         return [self.model.inputs.array(name, values[name]) for name in free]
 
-    def _fitted(self, values: list[Array], count: int | None) -> tuple[list[Array], Lost]:
-        """The inputs as the model takes them, and which axes the caller left out."""
-        found, left = [], set()
-        for name, array in zip(self._along.free, values):
-            axis = self._along.axis(name)
-            for lost in self._along.losses(count == 1):
-                place = axis - (1 if lost.rows and axis else 0)
-                steps = count or (array.shape[place] if array.ndim > place else 0)
-                whole = self._along.shape(name, steps)
-                if array.shape == lost.of(whole, axis):
-                    left.add(lost)
-                    found.append(array.reshape(whole))
-                    break
-            else:
-                whole = self._along.shape(name, 1)
-                shown = ["steps" if k == axis and count is None else str(size) for k, size in enumerate(whole)]
-                raise ValueError(f"input {name!r}: expected shape ({', '.join(shown)}), found {array.shape}")
-        if len(left) > 1:
-            raise ValueError("expected all inputs with the same axes, found others")
-        return found, left.pop()
-
     def _without(self, lost: Lost, made: Sequence[Array]) -> list[Array]:
         """The outputs without the axes that the caller left out."""
         return [part.reshape(lost.made(self._along, name, part.shape)) for name, part in zip(self._walk.outputs, made)]
 
-    def _set(self, states: Mapping[str, Array], steps: int) -> None:
+    def _set(self, states: Sequence[Array], steps: int) -> None:
         self._core.mend()
         with self._core:
-            for k, name in enumerate(self._names):
-                self._core.set(k, states[name])
-            self._core.steps = steps
-            self._live = None
-            self._set_quick(None, None, False)
+            self._put(states, steps)
+
+    def _put(self, states: Sequence[Array], steps: int) -> None:
+        for k, value in enumerate(states):
+            self._core.set(k, value)
+        self._core.steps = steps
+        self._core.let_go()
+        self._live = None
+        self._set_quick(None, None, False)
 
 
 def _one(values: Sequence[Any]) -> Any:

@@ -137,9 +137,7 @@ class Window:
         shape = shape if order is None else [shape[axis] for axis in order]
         if math.prod(shape) > _MOST:
             raise ValueError(f"expected at most {_MOST} numbers of the past, found {math.prod(shape)}")
-        self.state = (
-            walk.state(f"{node.name or node.outputs[0]}.past", np.full(shape, fill, kind.dtype)) if past else None
-        )
+        self.state = walk.state(node, "past", np.full(shape, fill, kind.dtype)) if past else None
 
     def take(self, chunk: Chunk, start: int, stop: int) -> str:
         """The steps from `start` to `stop`, counted from the tensor's first one; "" where there are none."""

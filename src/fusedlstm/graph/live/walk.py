@@ -100,10 +100,12 @@ class Walk:
         """Whether the first axis of a tensor is steps and rows, put together."""
         return name in self._merged
 
-    def state(self, name: str, initial: Array) -> State:
-        """A new state."""
+    def state(self, node: Node, what: str, initial: Array) -> State:
+        """A new state of a node, by a name for any number of rows: the order of nodes may differ with it."""
         if self.rows:
             raise ValueError("rows see each other")
+        named = node.name and sum((one.name, one.op) == (node.name, node.op) for one in self.graph.nodes) == 1
+        name = f"{node.name if named else next(filter(None, node.outputs))}.{what}"
         taken, k = {one.name for one in self.states}, 1
         base = name
         while name in taken:

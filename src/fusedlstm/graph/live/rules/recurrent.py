@@ -77,7 +77,7 @@ def _lstm(moving: Moving) -> Moved:
             if not given and part.initial_state is not None:
                 rows = [np.broadcast_to(np.asarray(one)[0], shape[1:]) for one in part.initial_state[k]]
                 first = np.stack(rows).astype(first.dtype)
-            states.append(moving.walk.state(f"{moving.node.name or names[0]}.{what}", first))
+            states.append(moving.walk.state(moving.node, what, first))
         parts.append((part, states))
     lasts = [latest(moving, flow) if name and name in moving.walk.graph.types else None for name in names[1:]]
     if len(parts) > 1 and any(lasts):
@@ -128,9 +128,10 @@ def _conv_lstm(moving: Moving) -> Moved:
     if moving.walk.rows:
         return _of_rows(moving, (0, None, None, None, 0, 0), (0, 0, 0))
     flow = _along(moving, 1, len(moving.node.inputs))
-    shape = (moving.shapes[0][0], *moving.made[0][2:])
-    name = moving.node.name or moving.node.outputs[0]
-    states = [moving.walk.state(f"{name}.{one}", _first(moving, 4 + k, shape)) for k, one in enumerate("hc")]
+    whole, *ends = moving.made  # of all steps, and of the last one
+    shape = (moving.shapes[0][0], *whole[2:]) if whole else next(filter(None, ends))
+    name = moving.node.name or next(filter(None, moving.node.outputs))
+    states = [moving.walk.state(moving.node, one, _first(moving, 4 + k, shape)) for k, one in enumerate("hc")]
     names = (*moving.node.outputs, "", "")[1:3]
     lasts = [latest(moving, flow) if one and one in moving.walk.graph.types else None for one in names]
 
@@ -160,7 +161,7 @@ def _gru(moving: Moving) -> Moved:
         raise ValueError(_BACKWARDS)
     batch, hidden = moving.shapes[0][0 if layout else 1], moving.shapes[2][2]
     shape = (batch, 1, hidden) if layout else (1, batch, hidden)
-    state = moving.walk.state(f"{moving.node.name or moving.node.outputs[0]}.h", _first(moving, 5, shape))
+    state = moving.walk.state(moving.node, "h", _first(moving, 5, shape))
     name = moving.node.outputs[1] if len(moving.node.outputs) > 1 else ""
     last = latest(moving, flow) if name and name in moving.walk.graph.types else None
 

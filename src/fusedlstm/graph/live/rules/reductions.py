@@ -59,9 +59,8 @@ def _running(moving: Moving, reduction: str, axes: Sequence[int], keepdims: int)
         raise ValueError(f"{why}; a running one is of floats, found {dtype}")
     if any(axis < flow.axis and moving.shapes[0][axis] != 1 for axis in axes):
         raise ValueError(f"{why}; a running one may be over time and axes behind it, found one before it")
-    name = moving.node.name or moving.node.outputs[0]
     first = nothing_yet(reduction, tuple(int(size) for size in moving.made[0]))
-    states = [moving.walk.state(f"{name}.{one}", value) for one, value in zip(("sums", "total", "count"), first)]
+    states = [moving.walk.state(moving.node, one, value) for one, value in zip(("sums", "total", "count"), first)]
     attributes = {"reduction": reduction, "axes": tuple(axes), "keepdims": keepdims}
 
     def write(chunk: Chunk) -> None:

@@ -52,9 +52,15 @@ def _windows(moving: Moving) -> Moved:
         raise ValueError("its last windows may be cut short (ceil_mode), and later ones come in their place")
     if node.op == "AveragePool" and before[k] and not a["count_include_pad"]:
         raise ValueError("its first windows are shorter than the others")
-    ends, fill = (before[k], after[k]), -np.inf if node.op == "MaxPool" else 0
+    ends = before[k], after[k]
+    fill = _least(moving.walk.graph.types[node.inputs[0]].dtype) if node.op == "MaxPool" else 0
     before[k] = after[k] = 0
     return _slid(moving, reach, strides[k], ends, fill, auto_pad="NOTSET", pads=(*before, *after))
+
+
+def _least(dtype: np.dtype[Any]) -> Any:
+    """What no element is less than."""
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
 def _slid(moving: Moving, reach: int, stride: int, ends: tuple[int, int], fill: float, **attributes: Any) -> Moved:
