@@ -113,8 +113,8 @@ class StreamPool:
         Returns
         -------
         ndarray, or a tuple of them for a model of several outputs
-            A row for each: `out`, or a new array. Where some of the streams give no output in this step, or others several
-            steps, a list, with None for the former.
+            A row for each: `out`, or a new array. Where some of the streams give no output in this step, or others
+            several, a list, with None for the former.
 
         Raises
         ------
