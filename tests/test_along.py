@@ -527,6 +527,8 @@ def test_which_axis_is_time():
     assert odd.stream(3, time=2).process(random(3, 3, 5)).shape == (3, 1, 2, 4)
     with pytest.raises(ValueError, match=r"time: expected an axis of 'x' whose size is free, \[0, 1\], found 2"):
         steps_first.stream(time=2)
+    fixed_row = Builder(x=(None, 1, 4))
+    same_bits(fl.Model(fixed_row.graph(lstm_node(fixed_row, "x")[0])), random(20, 1, 4), axes=(0,))
     unbatched = Builder(x=(None, 4))
     made = lstm_node(unbatched, unbatched("Unsqueeze", "x", [1]))[0]
     same_bits(fl.Model(unbatched.graph(made)), random(20, 4), axes=(0,), batch=1)

@@ -186,6 +186,9 @@ class Along:
             else:
                 found.append(walk)
         if not found:
+            for name, axes in zip(self.free, choices):
+                if axes == [0] and time is None and len(self.model.inputs[name].shape) > 2:  # that of rows, most likely
+                    raise self._window(name)
             told = [error for error in errors if not _is_of_rows(error)]
             raise told[0] if told else self._window(self.free[0]) if choices[0] == [0] else errors[0]
         if len(found) > 1 and any(walk.alive for walk in found):
@@ -204,7 +207,7 @@ class Along:
             return [said % len(shape)]
         found = _free(shape)
         found = [axis for axis in found if axis] + [axis for axis in found if not axis]
-        if not [axis for axis in found if axis or len(shape) < 3]:
+        if not found:
             raise self._window(name)
         return found
 
