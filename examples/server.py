@@ -55,6 +55,8 @@ async def stream(request: web.Request) -> web.WebSocketResponse:
         return socket
     try:
         async for message in socket:  # the next one is read when this one is answered: who is too fast has to wait
+            if message.type == WSMsgType.ERROR:  # too long, or no WebSocket's: the client has been told
+                break
             if message.type == WSMsgType.TEXT and message.data == "reset":
                 await asyncio.to_thread(batcher.pool.reset, [id])  # it waits for the batch that runs
             elif message.type == WSMsgType.BINARY and message.data and len(message.data) % (4 * size) == 0:
@@ -106,6 +108,8 @@ def application(
     else:
         if frame < 1:
             raise ValueError(f"frame: expected a whole number from 1, found {frame}")
+        if rate < 1:
+            raise ValueError(f"rate: expected samples a second, from 1, found {rate}")
         app[SIZES] = {"input_size": frame, "rate": rate}
         id = pool.open()  # rather an error now than one for each client; programs are planned as well
         if isinstance(pool.step([id], np.zeros((1, frame), np.float32)), tuple):
@@ -130,6 +134,12 @@ def pair(text: str) -> tuple:
     return name, json.loads(value)
 
 
+def port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 65535, found {text!r}")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="whatever fusedlstm.LSTM.load reads; with --frame fusedlstm.Model.load")
@@ -139,7 +149,7 @@ def main() -> None:
     parser.add_argument("--fixed", nargs="+", type=pair, default=[], metavar="INPUT=NUMBER", help="what stays the same")
     parser.add_argument("--context", nargs="+", type=pair, default=[], metavar="INPUT=COUNT", help="what comes again")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=port, default=8080)
     parser.add_argument("--max-streams", type=int, default=10_000)
     given = parser.parse_args()
     try:
@@ -151,7 +161,10 @@ def main() -> None:
             app = application(fl.LSTM.load(given.model, given.prefix), given.max_streams)
     except (OSError, TypeError, ValueError, ImportError) as error:  # a bidirectional one, say, has no streams
         sys.exit(f"server.py: {error}")
-    web.run_app(app, host=given.host, port=given.port, shutdown_timeout=1)
+    try:
+        web.run_app(app, host=given.host, port=given.port, shutdown_timeout=1)
+    except (OSError, UnicodeError) as error:  # no such host, or a port that is in use
+        sys.exit(f"server.py: {given.host}, port {given.port}: {error}")
 
 
 if __name__ == "__main__":

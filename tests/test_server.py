@@ -1,6 +1,7 @@
 """examples/server.py under load on loopback, and with clients that do not behave."""
 
 import asyncio
+import socket
 import threading
 import time
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_messages_that_are_no_steps(server, lstm, make, message):
     serve(app, main)
 
 
-def test_a_message_that_is_too_long(server, lstm):
+def test_a_message_that_is_too_long(server, lstm, caplog):
     app = server.application(lstm)
 
     async def main(client):
@@ -168,6 +169,7 @@ def test_a_message_that_is_too_long(server, lstm):
         await emptied(app[server.BATCHER].pool)
 
     serve(app, main)
+    assert not caplog.records, caplog.text
 
 
 def test_values_that_make_no_sense(server):
@@ -274,6 +276,9 @@ def test_models_that_cannot_be_served(server):
     model, options = along_time()
     with pytest.raises(ValueError, match="frame: expected a whole number from 1"):
         server.application(model, **options)
+    for rate in (0, -1):
+        with pytest.raises(ValueError, match=f"rate: expected samples a second, from 1, found {rate}"):
+            server.application(model, frame=FRAME, rate=rate, **options)
     with pytest.raises(ValueError, match=r"expected shape .*512.* found"):
         server.application(model, frame=FRAME - 1, **options)
     build = Builder(x=(None, FRAME), state=(None, FRAME))
@@ -302,3 +307,24 @@ def test_the_command_line(server, tmp_path, monkeypatch):
     for arguments in (["both.safetensors"], ["none.onnx"], ["model.safetensors", "--frame", 100]):
         with pytest.raises(SystemExit, match=r"server\.py: "):
             run(tmp_path / arguments[0], *arguments[1:])
+
+
+def test_where_it_cannot_listen(server, tmp_path, monkeypatch, capsys):
+    fl.LSTM(random_weights(np.random.default_rng(0), 3, 4)).save(tmp_path / "lstm.safetensors")
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["server.py", str(tmp_path / "lstm.safetensors"), *map(str, arguments)])
+        server.main()
+
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        taken = busy.getsockname()[1]
+        with pytest.raises(SystemExit, match=rf"^server\.py: 127\.0\.0\.1, port {taken}: .*in use"):
+            run("--port", taken)
+    for host in ("no-such-host.invalid", "a" * 70 + ".invalid"):
+        with pytest.raises(SystemExit, match=rf"^server\.py: {host}, port 0: "):
+            run("--host", host, "--port", 0)
+    for port in (99999, -1, "http"):
+        with pytest.raises(SystemExit) as raised:
+            run(f"--port={port}")
+        assert raised.value.code == 2
+        assert f"--port: expected a number from 0 to 65535, found '{port}'" in capsys.readouterr().err
