@@ -159,34 +159,6 @@ def test_the_same_bits_in_any_batch_and_number_of_threads(isa, threads, dtype, p
         assert low(x).tobytes() == found.tobytes()
 
 
-def test_what_is_kept_stays_in_float32():
-    nodes = [
-        node("MatMul", ["x", "w"], ["z"], "body/dense"),
-        node("MatMul", ["z", "v"], ["y"], "head/dense_1/MatMul"),
-    ]
-    w, v, x = numbers(6, 8), numbers(8, 4, seed=1), numbers(2, 6, seed=2)
-    full = model(nodes, (None, 6), {"w": w, "v": v})
-    for name in ("head", "dense_1", "head/dense_1", "dense_1/MatMul", "head/dense_1/MatMul", "*dense_1*"):
-        found = full.astype("int8", keep=[name])(x)
-        kept = held(w.T, "int8").T
-        np.testing.assert_allclose(found, x @ kept @ v, atol=1e-4)
-        assert np.abs(found - full.astype("int8")(x)).max() > 1e-4
-    assert full.astype("int8", keep=["head", "body"])(x).tobytes() == full(x).tobytes()
-    with pytest.raises(ValueError, match="keep: expected a node with weights, of 'body/dense', 'head/dense_1/MatMul'"):
-        full.astype("int8", keep=["dense_2"])
-    with pytest.raises(TypeError, match=r"keep: expected a sequence of names such as \['head'\]"):
-        full.astype("int8", keep="head")
-
-
-def test_one_matrix_of_two_nodes_of_which_one_is_kept():
-    nodes = [node("MatMul", ["x", "w"], ["z"], "a"), node("MatMul", ["z", "w"], ["y"], "b")]
-    w, x = numbers(6, 6), numbers(2, 6, seed=2)
-    full = model(nodes, (None, 6), {"w": w}, ("z", "y"))
-    z, y = full.astype("int8", keep=["b"])(x)
-    assert z.tobytes() == full.astype("int8")(x)[0].tobytes() != full(x)[0].tobytes()
-    np.testing.assert_allclose(y, z.astype(float) @ w, atol=1e-6)
-
-
 def test_from_what_the_file_has():
     """Rounding again starts from the file's weights; the model itself is left alone."""
     full = whole()
@@ -224,6 +196,16 @@ def test_saved_pickled_and_live(tmp_path, dtype, products):
     assert again.astype("float32")(x).tobytes() == whole()(x).tobytes()
 
 
+def test_an_lstm_of_a_saved_model_is_as_the_file_has_it(tmp_path):
+    """The precision is the model's; asked for, it is that of the LSTM as well."""
+    weights = fl.LSTMWeights([[fl.DirectionWeights(numbers(80, 16), numbers(80, 20), numbers(80, seed=2))]])
+    low, x = fl.Sequential(fl.LSTM(weights)).astype("int8"), numbers(3, 9, 16, seed=5)
+    low.save(tmp_path / "low.safetensors")
+    lstm = fl.LSTM.load(tmp_path / "low.safetensors")
+    assert lstm.dtype == "float32" and lstm(x)[0].tobytes() == fl.LSTM(weights)(x)[0].tobytes()
+    assert fl.LSTM.load(tmp_path / "low.safetensors", dtype="int8")(x)[0].tobytes() == low(x).tobytes()
+
+
 def test_damaged_precisions_are_refused(tmp_path):
     from safetensors import safe_open
     from safetensors.numpy import save_file
@@ -236,6 +218,7 @@ def test_damaged_precisions_are_refused(tmp_path):
         ('"int16"', '"float32"'),
         ('"dtype":"int8"', '"dtype":8'),
         ('"keep":[]', '"keep":[1]'),
+        ('"keep":[]', '"keep":[""]'),
         ('"keep":[]', '"kept":[]'),
     ):
         assert old in metadata[key]

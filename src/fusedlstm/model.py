@@ -19,7 +19,7 @@ from ._live import stream_of
 from ._memory import ModelFromMemory
 from ._model_parts import Array, Inputs, NodeTime, Planned, TensorSpec, cast, held, spec_of
 from .errors import FormatError
-from .graph import Graph, deciding_inputs, simplify, single, specialise, with_tables
+from .graph import Graph, deciding_inputs, settled, simplify, single, specialise
 from .graph.packed import Packed
 from .graph.plan import plan
 from .model_stream import ModelStream
@@ -62,14 +62,14 @@ class Model(ModelFromMemory, InPrecision):
             raise TypeError(f"graph: expected a graph, found {type(graph).__name__}; use Model.load(file)")
         if graph.refusals:
             raise FormatError(_refusal(graph.refusals))
-        self.graph, self._threads = graph, thread_count("threads", threads)
-        self.simplified = with_tables(simplify(single(graph)), graph.precision)
+        self._threads = thread_count("threads", threads)
+        self.graph, self.simplified = settled(graph, simplify(single(graph)))
         specs = {one.name: spec_of(one, self.simplified) for one in graph.inputs}
         self.inputs = Inputs(specs, deciding_inputs(self.simplified))
         self.outputs = {one.name: spec_of(one, self.simplified) for one in self.simplified.outputs}
         self.made = tuple(one.name for one in self.simplified.outputs)
         self._looks = bool(self.inputs.narrow)  # at the values of each call
-        self._packed = Packed(graph.precision, self._threads)
+        self._packed = Packed(self.graph.precision, self._threads)
         # Without a lock, which a fork may leave locked: what is done to it is one operation each time.
         self._plans: OrderedDict[Any, Planned] = OrderedDict()
         self._last: Planned | None = None  # most calls are like the one before
@@ -195,10 +195,6 @@ class Model(ModelFromMemory, InPrecision):
         """
         return stream_of(self, batch_size, fixed, states, context, time, every_step)
 
-    def summary(self) -> str:
-        """What the model computes, a line for each node that is left when it has been simplified."""
-        return str(self.simplified)
-
     def profile(self, /, *args: npt.ArrayLike, runs: int = 100, **kwargs: npt.ArrayLike) -> list[NodeTime]:
         """Where the time of a call goes, by the nodes as the file names them, the longest first.
 
@@ -308,7 +304,8 @@ class Model(ModelFromMemory, InPrecision):
             )
 
         threads = "" if self.threads is None else f", threads={self.threads}"
-        return f"{type(self).__name__}({shown(self.inputs)} -> {shown(self.outputs)}{threads})"
+        dtype = "" if self.dtype == "float32" else f", dtype={self.graph.precision}"
+        return f"{type(self).__name__}({shown(self.inputs)} -> {shown(self.outputs)}{threads}{dtype})"
 
 
 def _refusal(refusals: Sequence[str]) -> str:

@@ -6,9 +6,9 @@ from .inside import lstms_inside
 from .listing import type_text
 from .operators import OPERATORS, Operator, TensorType
 from .passes import simplify, single
-from .precision import FLOAT32, Precision
+from .precision import FLOAT32, Precision, checked_keep
 from .specialise import deciding_inputs, specialise
-from .tables import expect_names, with_tables
+from .weighted import expect_names, in_float32, settled
 
 __all__ = [
     "FLOAT32",
@@ -20,14 +20,16 @@ __all__ = [
     "Precision",
     "TensorType",
     "Value",
+    "checked_keep",
     "deciding_inputs",
     "evaluate",
     "expect_names",
+    "in_float32",
     "lstms_inside",
     "node",
+    "settled",
     "simplify",
     "single",
     "specialise",
     "type_text",
-    "with_tables",
 ]

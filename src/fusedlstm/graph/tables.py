@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from .graph import Graph, Node, graphs_of
 from .operators import Array
-from .precision import WEIGHTED, Precision, fits
+from .precision import Precision
 
 LOOKUP = "fusedlstm.Lookup"
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3e38, "int8": 3.3e38}
-
-
-def tables(graph: Graph) -> Iterator[Node]:
-    """Nodes that look up rows of a table."""
-    constants = dict(graph.constants)
-    for inside, one in graph.walk():
-        if inside is not graph:
-            constants.update(inside.constants)
-        if one.op == LOOKUP or _held(one, constants) is not None:
-            yield one
-
-
-def expect_names(graph: Graph, keep: Iterable[str]) -> None:
-    """Refuse names that mean no node with weights.
-
-    Raises
-    ------
-    ValueError
-        Such a name; the message says which there are.
-    """
-    nodes = [*(node for _, node in graph.walk() if node.op in WEIGHTED), *tables(graph)]
-    for one in keep:
-        if not any(fits(one, node) for node in nodes):
-            names = ", ".join(repr(node.name or node.outputs[0]) for node in nodes)
-            raise ValueError(f"keep: expected a node with weights, of {names or 'none'}; found {one!r}")
 
 
 def with_tables(graph: Graph, precision: Precision, around: Mapping[str, Array] | None = None) -> Graph:
@@ -50,7 +25,7 @@ def with_tables(graph: Graph, precision: Precision, around: Mapping[str, Array] 
     constants = {**(around or {}), **graph.constants}
 
     def seen(one: Node) -> Node:
-        held, dtype = _held(one, constants), precision.of(one)[0]
+        held, dtype = held_table(one, constants), precision.of(one)[0]
         if held is not None and dtype != "float32" and np.abs(held).max() <= _LARGEST[dtype]:
             return Node(LOOKUP, one.inputs, one.outputs, {"dtype": dtype}, one.name)
         if not graphs_of(one):
@@ -64,8 +39,8 @@ def with_tables(graph: Graph, precision: Precision, around: Mapping[str, Array] 
     return graph.replace(nodes=tuple(map(seen, graph.nodes)))
 
 
-def _held(one: Node, constants: Mapping[str, Array]) -> Array | None:
-    """The table; a column of numbers is none, since there is nothing to be saved."""
+def held_table(one: Node, constants: Mapping[str, Array]) -> Array | None:
+    """The table of a node that looks up rows; a column of numbers is none, since there is nothing to be saved."""
     if one.op != "Gather" or one.attributes["axis"] not in (0, -2):
         return None
     held = constants.get(one.inputs[0])

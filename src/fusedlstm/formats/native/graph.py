@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import FormatError
-from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Precision, Value, node
+from ...graph import FLOAT32, OPERATORS, OPSET, Graph, Node, Precision, Value, checked_keep, node
 from ...graph.dims import Dim, Size, parsed
 from ...graph.graph import MAX_NODES, check_shape
 from ...graph.operators import Array, Attribute, DType
@@ -22,6 +22,7 @@ VERSION = 2
 """Raised when an older reader would get other numbers from it; 1 has no precision."""
 
 _FIELDS = ("inputs", "outputs", "nodes", "name")
+FIELDS_OF_PRECISION = ("dtype", "products", "keep")
 FIELDS_OF_NODE = ("op", "inputs", "outputs", "attributes", "name")
 _DTYPES = {np.dtype(kind).name: np.dtype(kind) for kind in NUMBERS.values() if np.dtype(kind).kind in "fiub"}
 
@@ -232,8 +233,11 @@ def _short(said: Any) -> str:
 
 
 def _precision(said: Any) -> Precision:
-    said = _fields(said, ("dtype", "products", "keep"), "precision")
+    said = _fields(said, FIELDS_OF_PRECISION, "precision")
     dtype, products = _text(said["dtype"], "dtype"), _text(said["products"], "products")
     if products not in PRODUCTS.get(dtype, ()):
         raise FormatError(f"metadata {MODEL_KEY!r}: expected a precision, found {_short(dtype)} by {_short(products)}")
-    return Precision(dtype, products, tuple(_text(one, "keep") for one in _list(said["keep"], "keep")))
+    try:
+        return Precision(dtype, products, checked_keep([_text(one, "keep") for one in _list(said["keep"], "keep")]))
+    except ValueError as error:
+        raise FormatError(f"metadata {MODEL_KEY!r}: {error}") from error

@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +24,7 @@ from ...weights import Activation, LSTMWeights
 from ..containers.safetensors import NUMBERS, Safetensors, Stored
 from ..pieces import Pieces
 from . import lstm, narrow
-from .graph import FIELDS_OF_NODE, VERSION, Reader
+from .graph import FIELDS_OF_NODE, FIELDS_OF_PRECISION, VERSION, Reader
 from .stored import MODEL_KEY
 
 _STORED_AS = {np.dtype(number): kind for kind, number in NUMBERS.items() if kind != "BF16"}
@@ -38,7 +37,8 @@ def described(graph: Graph) -> tuple[dict[str, Stored], dict[str, str]]:
     said: dict[str, Any] = {"version": 1, "opset": OPSET, **writer.graph(graph)}
     said |= {"constants": writer.constants, "lstms": writer.lstms}
     if graph.precision != FLOAT32:
-        said |= {"version": VERSION, "precision": asdict(graph.precision)}
+        held = graph.precision
+        said |= {"version": VERSION, "precision": {name: getattr(held, name) for name in FIELDS_OF_PRECISION}}
     if graph.ranges:
         said["ranges"] = list(map(list, graph.ranges))
     return writer.tensors, {MODEL_KEY: json.dumps(said, allow_nan=False, ensure_ascii=False, separators=(",", ":"))}

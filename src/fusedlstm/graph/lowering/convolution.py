@@ -12,7 +12,7 @@ from ... import _core
 from ...errors import FormatError
 from ..graph import Node
 from ..operators import Array
-from ..operators.convolution import geometry, transposed
+from ..operators.convolution import across_groups, geometry, transposed
 from ..operators.lowers import lowers
 from ..plan import Plan
 from ..tensors import Tensor
@@ -20,10 +20,6 @@ from .elementwise import emit_map
 
 _BLOCK = 64
 """Terms of a sum that are added up before the others (see docs/numerics.md)."""
-_FEW = 8
-"""Outputs of a group that would leave most of a panel empty: then vectors run across the groups."""
-
-
 _MANY = 16
 """Positions."""
 
@@ -56,15 +52,15 @@ def _conv(plan: Plan, node: Node) -> None:
     edge = {"constant": "zeros", "reflect": "reflect", "edge": "nearest"}[padding]
     x, y = channels_beside(plan, x), _moved(y)
     target, each = _beside_each_other(plan, y), outputs // groups
-    if groups > 1 and each <= _FEW:
-        by_channel = plan.packed.get(
+    if across_groups(node.op, groups, weights.shape):
+        rows = plan.packed.get(
             ("channels", names[1], names[2], groups, tuple((one.start, one.stop) for one in keep)),
             lambda: _by_channel(weights[(slice(None), slice(None), *keep)], bias),
             weights,
             bias,
         )
         beside = _beside(plan, x, (groups, channels, each))
-        plan.emit("channels", by_channel, (beside, target), (tuple(axes), edge), a.get("activation"))
+        plan.emit("channels", rows, (beside, target), (tuple(axes), edge), a.get("activation"))
         groups = 0
     for g in range(groups):
         part = weights[g * each : (g + 1) * each][(slice(None), slice(None), *keep)]
@@ -160,7 +156,7 @@ def _transposed_conv(plan: Plan, node: Node) -> None:
     channels, taps = len(weights) // groups, math.prod(kernel)
     x, bias = channels_beside(plan, x), plan.read(names[2]) if names[2] else None
     bias = None if bias is None else plan.dense(bias)
-    if channels == 1 and groups > 1:
+    if across_groups(node.op, groups, weights.shape):
         columns = plan.scratch("f", (*x.shape[:-1], taps, groups, each))
         by_tap = plan.packed.get(
             ("taps", names[1]),

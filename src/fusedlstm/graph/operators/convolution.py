@@ -14,6 +14,15 @@ from .elementwise import wide
 from .operator import Array, Attributes, Call, Shape, TensorType, differ, integer, integers, operator, same_types, text
 
 AUTO_PAD = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+FEW = 8
+"""Outputs of a group that would leave most of a panel empty: then vectors run across the groups."""
+
+
+def across_groups(op: str, groups: int, weights: Shape) -> bool:
+    """Whether a convolution is computed channel by channel, all groups at once, rather than as products of rows."""
+    if op == "ConvTranspose":
+        return groups > 1 and weights[0] == groups
+    return groups > 1 and weights[0] // groups <= FEW
 
 
 def geometry(

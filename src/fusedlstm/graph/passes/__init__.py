@@ -68,13 +68,13 @@ def settle(graph: Graph) -> Graph:
     return draft.finish()
 
 
-def simplify(graph: Graph, joined: bool = True) -> Graph:
-    """All passes, on the graphs inside nodes as well, until none changes anything.
+def simplify(graph: Graph, joined: bool = True, more: Sequence[Callable[[Draft], None]] = ()) -> Graph:
+    """All passes, on the graphs inside nodes as well, until none changes anything; `more` of them before.
 
     With `joined` false, LSTMs stay as the file has them: apart, with their axes in the order that they have there.
     """
     joins = () if joined else (lstm_pairs.rewrite, lstm_shapes.rewrite)
-    return _settled(fold(graph), tuple(one for one in PASSES if one not in joins))
+    return _settled(fold(graph), (*more, *(one for one in PASSES if one not in joins)))
 
 
 def _settled(graph: Graph, passes: Sequence[Callable[[Draft], None]]) -> Graph:
