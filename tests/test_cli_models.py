@@ -143,6 +143,45 @@ def test_outputs_with_names_that_mean_something_elsewhere(tmp_path):
         assert "\x1b" not in shown
 
 
+def test_names_that_move_the_cursor(tmp_path):
+    """In whatever is said of a file: inputs, outputs, nodes, and what is refused."""
+    bad = "a\x1b[31mb\x07\n\x9b"
+    weights = helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.ones((3, 4), np.float32)))
+    nodes = [weights, helper.make_node("MatMul", [bad, "w"], ["z" + bad], name=bad)]
+    model = small(tmp_path / "b.onnx", nodes, [(bad, FLOAT, [2, 3])], ["z" + bad])
+    dice = helper.make_node("RandomNormal", [], ["y"], shape=[2], name=bad)
+    other = small(tmp_path / "c.onnx", [dice], [], ["y"])
+    low = tmp_path / "low.safetensors"
+    for code, arguments in (
+        (1, ("run", model, "--input", "x=3", "-o", tmp_path / "out.npz")),
+        (1, ("profile", model, "--input", "x=3")),
+        (1, ("check", model, "--dtype", "int8", "--keep", "none")),
+        (0, ("check", model, "--dtype", "int8", "--keep", "a*")),
+        (0, ("convert", model, low, "--whole", "--dtype", "int8")),
+        (0, ("info", "-v", model)),
+        (0, ("info", other)),
+        (1, ("profile", other)),
+    ):
+        text = invoke(*arguments, code=code)
+        assert "\\x1b[31m" in text, arguments
+        assert not {"\x1b", "\x07", "\x9b"} & set(text), arguments
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\0", "q" * 70_000, "é" * 33_000])
+def test_outputs_with_names_that_no_archive_holds(tmp_path, name):
+    nodes = [helper.make_node("Neg", ["x"], [one]) for one in (name, "a")]
+    model = small(tmp_path / "b.onnx", nodes, [("x", FLOAT, [])], [name, "a"])
+    text = invoke("run", model, "--input", "x=1", "-o", tmp_path / "out.npz", code=1)
+    assert "expected a name for" in text and "of 65,535 bytes and no NUL" in text and len(text) < 400
+    assert not (tmp_path / "out.npz").exists()
+    fits = small(
+        tmp_path / "c.onnx", [helper.make_node("Neg", ["x"], ["q" * 65_531])], [("x", FLOAT, [])], ["q" * 65_531]
+    )
+    invoke("run", fits, "--input", "x=1", "-o", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as found:
+        assert found.files == ["q" * 65_531]
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "words"),
     [
@@ -169,8 +208,13 @@ def test_convert_writes_whole_models(path, tmp_path):
     assert "expected another file" in invoke("convert", out, out, "--whole", code=1)
     assert "--force" in invoke("convert", path, out, "--whole", code=1)
     assert "expected no --prefix" in invoke("convert", path, out, "--whole", "--prefix", "a", code=1)
-    invoke("convert", path, out, "--whole", "--dtype", "int8", "--force")
+    text = invoke("convert", path, out, "--whole", "--dtype", "int8", "--products", "int8", "--force")
+    assert "positive: float32[?, 4], dtype=int8 by int8), 12 parameters" in text
     assert fl.Model.load(out).dtype == "int8"
+    assert "12 parameters, int8 by int8 weights\n" in invoke("info", out)
+    about = json.loads(invoke("info", "--json", out))["model"]
+    assert (about["dtype"], about["weights"]) == ("int8", "int8 by int8 weights")
+    assert "float32" not in invoke("info", path)
     assert "it holds a whole model" in invoke("convert", out, tmp_path / "b.safetensors", code=1)
 
 
@@ -180,6 +224,10 @@ def test_check_tells_of_every_output(path, tmp_path):
     assert "int8 by int16 against float32" in text and "times as fast" in text and "50 runs" in text
     for name in fl.Model.load(path).outputs:
         assert any(line.startswith(f"{name} ") for line in text.splitlines())
+    assert "int8 weights\n" in text
+    kept = invoke("check", path, "--dtype", "int8", "--keep", "dense", "--input", "x=[5,3]")
+    assert "int8 weights; float32 stays: dense (Dense) 100.0%" in kept
+    assert "expected names, found ''" in invoke("check", path, "--dtype", "int8", "--keep", "", code=1)
     assert "expected a node with weights" in invoke("check", path, "--dtype", "int8", "--keep", "none", code=1)
     weights = [fl.DirectionWeights(np.ones((8, 3), np.float32), np.ones((8, 2), np.float32))]
     fl.LSTM(fl.LSTMWeights([weights])).save(tmp_path / "lstm.safetensors")

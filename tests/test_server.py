@@ -1,10 +1,10 @@
 """examples/server.py under load on loopback, and with clients that do not behave."""
 
 import asyncio
-import socket
 import threading
 import time
 from pathlib import Path
+from socket import create_server
 
 import numpy as np
 import pytest
@@ -316,7 +316,7 @@ def test_where_it_cannot_listen(server, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("sys.argv", ["server.py", str(tmp_path / "lstm.safetensors"), *map(str, arguments)])
         server.main()
 
-    with socket.create_server(("127.0.0.1", 0)) as busy:
+    with create_server(("127.0.0.1", 0)) as busy:
         taken = busy.getsockname()[1]
         with pytest.raises(SystemExit, match=rf"^server\.py: 127\.0\.0\.1, port {taken}: .*in use"):
             run("--port", taken)

@@ -22,7 +22,17 @@ from .benchmark import bench
 from .checking import check
 from .demonstration import demo
 from .info import info
-from .options import FILE, MODEL, STATED_BY, Piped, config_option, layout_option, prefix_option, products_option
+from .options import (
+    FILE,
+    MODEL,
+    STATED_BY,
+    Piped,
+    config_option,
+    layout_option,
+    prefix_option,
+    printable,
+    products_option,
+)
 from .runfile import open_array, read_state, run_file, write_state
 
 
@@ -45,7 +55,7 @@ class OneLineErrors(click.Group):
             warnings.simplefilter("always", AssumptionWarning)
             result = self._invoke(ctx)
         for one in assumed:
-            click.echo(f"Warning: {one} (here {STATED_BY[one.argument]})", err=True)
+            click.echo(f"Warning: {printable(str(one))} (here {STATED_BY[one.argument]})", err=True)
         return result
 
     def _invoke(self, ctx: click.Context) -> Any:
@@ -57,9 +67,9 @@ class OneLineErrors(click.Group):
             raise click.ClickException("out of memory") from error
         except OSError as error:
             told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            raise click.ClickException(told) from error
+            raise click.ClickException(printable(told)) from error
         except (ValueError, TypeError, ImportError) as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(printable(" ".join(str(error).split()))) from error
 
 
 def _now(token: str) -> str:
@@ -126,7 +136,8 @@ def convert(
         if not force:
             raise ValueError(f"{target}: exists already; --force overwrites it")
     found.save(target)
-    click.echo(f"{target}: {found}, {parameters:,} parameters, {decimal(target.stat().st_size)}")
+    told = f"{target}: {found}, {parameters:,} parameters, {decimal(target.stat().st_size)}"
+    click.echo(printable(told))
 
 
 def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> list[int] | None:

@@ -15,6 +15,7 @@ from ..bench.report import Report
 from ..bench.whole import runner
 from ..model import Model
 from .models import feed_for
+from .options import printable
 
 
 def one_file(file: Path, inputs: Sequence[str], threads: Sequence[int], seconds: float, written: Path | None) -> None:
@@ -33,7 +34,7 @@ def one_file(file: Path, inputs: Sequence[str], threads: Sequence[int], seconds:
         console.print(terminal.model(row))
     told = dict.fromkeys(f"left out: {peer}: {why}" for row in rows for peer, why in row.left_out.items())
     for line in told:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
     for line in terminal.warnings(busy.signs(about, {row.title: row for row in rows}), []):
         console.print(f"\n[yellow]{line}[/]")
     if written is not None:

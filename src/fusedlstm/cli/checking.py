@@ -19,7 +19,7 @@ from .._assumed import settled
 from ..model import Model
 from ..weights import DTYPES, PRODUCTS, LSTMWeights
 from .models import feed_for, guessing, shape_option
-from .options import FILE, MODEL, Piped, config_option, layout_option, prefix_option, products_option
+from .options import FILE, MODEL, Piped, config_option, layout_option, prefix_option, printable, products_option
 from .runfile import open_array
 
 if TYPE_CHECKING:
@@ -104,16 +104,17 @@ def _check_model(
     with formats.named(contents.file):
         model = Model(graph)
     feeds = [feed_for(model, inputs) for _ in range(RUNS)]
-    model.astype(dtype, products, keep=keep)  # what is wrong with these has nothing to do with the inputs
+    low = model.astype(dtype, products, keep=keep)  # what is wrong with these has nothing to do with the inputs
     with guessing(model, inputs, feeds[0]):
         found = checking.check_model(model, dtype, products, feeds, keep)
     console = _begin(contents, found)
     before, after = found.seconds_before * 1e6, found.seconds_after * 1e6
     console.print(f"time  {after:,.4g} µs for {before:,.4g} µs a call, {before / max(after, 1e-6):.2f} times as fast")
+    console.print(escape(printable(low.in_words())), soft_wrap=True)
     table = Table("output", "largest error", "RMS error", "of RMS", "share", box=None, padding=(0, 1, 0, 0))
     for one in found.outputs:
         numbers = f"{one.max_error:.2e}", f"{one.rms_error:.2e}", f"{one.output_rms:.2e}", f"{one.share:.3%}"
-        table.add_row(escape(one.name), *numbers)
+        table.add_row(escape(printable(one.name)), *numbers)
     console.print(table)
     runs = "steps, each model with its own states" if found.states else "runs"
     console.print(f"({RUNS} {runs}; what --input does not give is made up: standard normal, zeros for whole numbers)")

@@ -55,16 +55,16 @@ def info(file: Path | Piped, config: Any, as_json: bool, verbose: bool) -> None:
         click.echo(line)
     for prefix, about in found.items():
         if about.get("differences"):
-            click.echo(f"{_bold(prefix)}, unlike torch.nn.LSTM: {', '.join(about['differences'])}")
+            click.echo(f"{_bold(prefix)}, unlike torch.nn.LSTM: {printable(', '.join(about['differences']))}")
     for prefix, about in (*found.items(), *found_conv.items()):
         if "config" in about.get("assumed", ()):
-            click.echo(f"{_bold(prefix)}, assumed: {about['assumed']['config']}")
+            click.echo(f"{_bold(prefix)}, assumed: {printable(about['assumed']['config'])}")
     for prefix, about in found_conv.items():
         if "refused" not in about:
-            click.echo(f"{_bold(prefix)}: {about['conv_lstm']}, {about['parameters']:,} parameters")
+            click.echo(f"{_bold(prefix)}: {printable(about['conv_lstm'])}, {about['parameters']:,} parameters")
     for prefix, about in (*found.items(), *found_conv.items()):
         if "refused" in about:
-            click.echo(f"{click.style('refused', fg='red')} {_bold(prefix)}: {about['refused']}")
+            click.echo(f"{click.style('refused', fg='red')} {_bold(prefix)}: {printable(about['refused'])}")
 
 
 def _bold(prefix: str) -> str:

@@ -25,6 +25,8 @@ from .runfile import open_array
 Array = npt.NDArray[Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+MOST_NAME = (1 << 16) - 1
+"""Bytes of a name in a zip archive."""
 _RANDOM = np.random.default_rng(0)
 
 
@@ -96,6 +98,10 @@ def run_model(file: Path | Piped, inputs: Sequence[str], output: Path) -> None:
     expected = {".npy": "one output", ".npz": ""}.get(output.suffix)
     if expected is None or (expected and len(model.outputs) > 1):
         raise ValueError(f"{output}: expected a name that ends with .npz, as there may be several outputs")
+    for name in model.outputs if expected == "" else ():
+        if "\0" in name or len(f"{name}.npy".encode()) > MOST_NAME:
+            short = f"{name[:60]!r}{'...' if len(name) > 60 else ''}"
+            raise ValueError(f"output {short}: expected a name for {output}, of {MOST_NAME:,} bytes and no NUL")
     found = model.run({name: _given(model, name, value, made_up=False) for name, value in given.items()})
     with replacing(output) as temporary, open(temporary, "wb") as stream:
         if output.suffix == ".npy":
@@ -140,6 +146,8 @@ def describe(contents: Contents) -> dict[str, Any]:
         "nodes": len(nodes),
         "nodes_left": dict(Counter(node.op for _, node in left)),
         "parameters": parameters(model),
+        "dtype": model.dtype,
+        "weights": model.in_words(),
         "summary": model.summary(),
     }
 
@@ -157,7 +165,7 @@ def parameters(model: Model) -> int:
 def told(about: dict[str, Any], verbose: bool) -> list[str]:
     """The same as lines of text."""
     if "refused" in about:
-        return [f"{click.style('refused', fg='red')} as a whole model (Model.load): {about['refused']}"]
+        return [f"{click.style('refused', fg='red')} as a whole model (Model.load): {printable(about['refused'])}"]
 
     def shown(what: str) -> list[str]:
         return [
@@ -165,10 +173,10 @@ def told(about: dict[str, Any], verbose: bool) -> list[str]:
             for one in about[f"{what}s"]
         ]
 
-    left = about["nodes_left"]
+    left, low = about["nodes_left"], about["dtype"] != "float32"
     lines = [
         f"{click.style('whole model', bold=True)}: {about['nodes']:,} nodes, simplified to {sum(left.values()):,}, "
-        f"{about['parameters']:,} parameters",
+        f"{about['parameters']:,} parameters" + (f", {printable(about['weights'])}" if low else ""),
         *shown("input"),
         *shown("output"),
     ]
