@@ -186,8 +186,10 @@ class Along:
             else:
                 found.append(walk)
         if not found:
-            for name, axes in zip(self.free, choices):
-                if axes == [0] and time is None and len(self.model.inputs[name].shape) > 2:  # that of rows, most likely
+            for name, axes_of in zip(self.free, choices):
+                if (
+                    axes_of == [0] and time is None and len(self.model.inputs[name].shape) > 2
+                ):  # that of rows, most likely
                     raise self._window(name)
             told = [error for error in errors if not _is_of_rows(error)]
             raise told[0] if told else self._window(self.free[0]) if choices[0] == [0] else errors[0]
