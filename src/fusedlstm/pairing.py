@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,21 @@ class Spec(Protocol):
 _WORDS = re.compile(
     r"(?:next|new|out(?:put)?s?|in(?:put)?s?|prev(?:ious)?|past|present|init(?:ial)?|cur(?:rent)?|final|last|n|t)"
 )
+
+
+class AmbiguousStatesError(ValueError):
+    """There is more than one way to pair an input with an output."""
+
+    def __init__(self, name: str, outputs: Sequence[str]) -> None:
+        self.name, self.outputs = name, tuple(outputs)
+        super().__init__(
+            f"states: expected one way to pair inputs and outputs, found that {name!r} may be "
+            f"{' or '.join(map(repr, outputs))}; say it: stream(states={{{name!r}: {outputs[0]!r}, ...}})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it was made."""
+        return type(self), (self.name, self.outputs)
 
 
 def pair_states(
@@ -74,10 +89,7 @@ def pair_states(
         if not fitting:
             continue
         if len(fitting) > 1 or rivals:
-            raise ValueError(
-                f"states: expected one way to pair inputs and outputs, found that {name!r} may be "
-                f"{' or '.join(map(repr, fitting))}; say it: stream(states={{{name!r}: {fitting[0]!r}, ...}})"
-            )
+            raise AmbiguousStatesError(name, fitting)
         found[name] = fitting[0]
     return found
 
