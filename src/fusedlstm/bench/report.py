@@ -18,6 +18,7 @@ from . import busy
 from .cases import Case
 from .peers import PEERS, Engine, installed
 from .runner import Figures, Row
+from .whole.engine import WholeEngine
 from .whole.engines import PEERS as WHOLE
 
 SETTINGS = ("FUSEDLSTM_ISA", "ONEDNN_MAX_CPU_ISA")
@@ -72,9 +73,9 @@ def about(peers: Sequence[type[Engine]], duration: float) -> dict[str, Any]:
     return _about({peer.name: peer.needs[0] for peer in peers}, duration)
 
 
-def about_models(duration: float) -> dict[str, Any]:
+def about_models(duration: float, peers: Sequence[type[WholeEngine]] = WHOLE) -> dict[str, Any]:
     """The same where whole models are measured, with every peer that is installed."""
-    return _about({peer.name: peer.needs[0] for peer in WHOLE if installed(peer)}, duration)
+    return _about({peer.name: peer.needs[0] for peer in peers if installed(peer)}, duration)
 
 
 def _about(modules: dict[str, str], duration: float) -> dict[str, Any]:

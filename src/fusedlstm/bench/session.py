@@ -19,6 +19,10 @@ from typing import Any, TypeVar
 Measured = TypeVar("Measured")
 
 
+class EngineCrashError(ImportError):
+    """An engine ended the process that it was measured in."""
+
+
 class Session:
     """A process with a number of threads for every engine, in which cases are measured.
 
@@ -29,20 +33,26 @@ class Session:
     """
 
     def __init__(self, threads: int) -> None:
-        self._pool = ProcessPoolExecutor(1, get_context("spawn"), prepare, (threads,))
+        self._threads = threads
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, get_context("spawn"), prepare, (self._threads,))
 
     def run(self, measure: Callable[..., Measured], name: str, *arguments: Any) -> Measured:
         """Measure something there.
 
         Raises
         ------
-        ImportError
-            An engine crashed, and the process with it.
+        EngineCrashError
+            An engine crashed, and the process with it; the next is measured in a new one.
         """
         try:
             return self._pool.submit(measure, *arguments).result()
         except BrokenProcessPool as crash:
-            raise ImportError(f"{name}: an engine crashed; find which with --peers, and leave it out") from crash
+            self._pool.shutdown()
+            self._pool = self._start()
+            raise EngineCrashError(f"{name}: an engine crashed; find which with --peers, and leave it out") from crash
 
     def __enter__(self) -> Session:
         """Start."""

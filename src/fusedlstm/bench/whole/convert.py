@@ -6,20 +6,24 @@ Each conversion runs in a process of its own, since frameworks choose their back
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...formats import open as open_file
 from .engine import Feed
 
 KINDS = {
-    ".onnx": "onnx", ".tflite": "tflite", ".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".pt2": "pt2",
-    ".safetensors": "native",
+    "ONNX": ("onnx", (".onnx",)), "TensorFlow Lite": ("tflite", (".tflite",)), "Keras file": ("keras", (".keras",)),
+    "Keras HDF5 file": ("keras", (".h5", ".hdf5")), "PyTorch exported program": ("pt2", (".pt2",)),
+    "safetensors file": ("native", (".safetensors",)),
 }  # fmt: skip
+"""By what `formats.open` calls a file: what engines call it, and the suffixes that they know it by."""
 LONGEST = 600
 """Seconds that a conversion may take."""
 
@@ -33,25 +37,30 @@ class Converted(NamedTuple):
     """By what it was converted; empty: the file itself."""
 
 
-def kind_of(path: Path) -> str:
-    """What kind of file it is, by its suffix.
+def kind_of(path: Path) -> tuple[str, tuple[str, ...]]:
+    """What kind of file it is, by what is in it, and the suffixes that such have.
 
     Raises
     ------
     ValueError
-        Of another suffix.
+        Of another kind, or a folder.
     """
-    try:
-        return KINDS[path.suffix.lower()]
-    except KeyError:
-        raise ValueError(f"{path}: expected a file that ends with {', '.join(KINDS)}") from None
+    found = open_file(path).format
+    if path.is_dir() or found not in KINDS:
+        raise ValueError(f"{path}: expected a file of one of {', '.join(KINDS)}, found {found}")
+    return KINDS[found]
 
 
-def forms(path: Path, feed: Feed, folder: Path) -> tuple[list[Converted], dict[str, str]]:
-    """The file, and what can be made of it in `folder`; why the rest could not."""
-    found, failed = [Converted(kind_of(path), path, "")], dict[str, str]()
+def forms(
+    path: Path, feed: Feed, folder: Path, wanted: Collection[str] | None = None
+) -> tuple[list[Converted], dict[str, str]]:
+    """The file, and what can be made of it in `folder` of kinds that are wanted; why the rest could not."""
+    kind, suffixes = kind_of(path)
+    if path.suffix.lower() not in suffixes:  # engines go by it
+        path = Path(shutil.copy(path, folder / f"{path.name}{suffixes[0]}"))
+    found, failed = [Converted(kind, path, "")], dict[str, str]()
     for name, way in WAYS.items():
-        if path.suffix.lower() not in way.starts:
+        if path.suffix.lower() not in way.starts or (wanted is not None and way.end not in wanted):
             continue
         missing = [module for module in way.needs if find_spec(module) is None]
         if missing:

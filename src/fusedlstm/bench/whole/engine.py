@@ -73,7 +73,8 @@ def matched(feed: Feed, names: Sequence[str], shapes: Sequence[Sequence[Any]]) -
         They are not as many, or one fits none.
     """
     if len(names) != len(feed):
-        raise ValueError(f"expected {len(feed)} inputs, found {', '.join(names) or 'none'}")
+        inside = "; it keeps states inside" if len(names) < len(feed) else ""
+        raise ValueError(f"expected the inputs {', '.join(feed)}, found {', '.join(names) or 'none'}{inside}")
     left, found = dict(feed), dict[int, Array]()
 
     ways: list[Callable[[str, str], bool]] = [
@@ -118,8 +119,10 @@ def difference(wanted: Sequence[Array], found: Sequence[Array]) -> tuple[float, 
 
 
 def _apart(one: Array, other: Array) -> float:
-    if not one.size:
-        return 0.0
-    scale = max(float(np.abs(one.astype(np.float64)).max()), 1e-30)
-    apart = float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max()) / scale
-    return apart if np.isfinite(apart) else float("inf")
+    """Of the largest finite number; what is NaN or infinite in both alike is the same."""
+    wanted, found = one.astype(np.float64), other.astype(np.float64)
+    finite = np.isfinite(wanted)
+    if not np.array_equal(wanted[~finite], found[~finite], equal_nan=True) or not np.isfinite(found[finite]).all():
+        return float("inf")
+    scale = max(float(np.abs(wanted[finite]).max(initial=0.0)), 1e-30)
+    return float(np.abs(wanted[finite] - found[finite]).max(initial=0.0)) / scale

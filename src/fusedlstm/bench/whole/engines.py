@@ -36,12 +36,20 @@ class Ours(WholeEngine):
 
     def stream(self, pairs: Pairs) -> None:
         """Let a stream own the states, and step on its buffers."""
-        names = list(self._feed)
-        fixed = {name: self._feed[name] for k, name in enumerate(names) if k not in pairs and not self._feed[name].ndim}
-        stream = self.model.stream(fixed=fixed)
-        rest = [self._feed[name] for k, name in enumerate(names) if k not in pairs and name not in fixed]
-        stream.step(*rest)  # into its buffers
-        stream.state = {names[k]: self._feed[names[k]] for k in pairs}
+        from ..._handed import handed_over
+
+        names, made, specs = list(self._feed), self.model.made, self.model.inputs
+        states = {names[to]: made[at] for to, at in pairs.items()}
+        fixed = {name: self._feed[name] for name in handed_over(self.model, states).fixed}
+        rest = [name for name in names if name not in states and name not in fixed]
+        # A free size of a state is its rows; without one they are those of the inputs.
+        free = [
+            self._feed[name].shape[k] for name in states for k, size in enumerate(specs[name].shape) if size is None
+        ]
+        free += [self._feed[name].shape[0] for name in rest if specs[name].shape[:1] == (None,)]
+        stream = self.model.stream(free[0] if free else 1, fixed=fixed, states=states)
+        stream.step(*(self._feed[name] for name in rest))  # into its buffers
+        stream.state = {name: self._feed[name] for name in states}
         self.call = stream.step
 
 
@@ -209,21 +217,50 @@ class Torch(WholeEngine):
     def __init__(self, path: Path, feed: Feed, threads: int) -> None:
         torch = import_module("torch")
         torch.set_num_threads(threads)
-        self._torch, self._module = torch, torch.export.load(path).module()
-        self._in = [torch.from_numpy(np.array(one)) for one in feed.values()]
+        program = torch.export.load(path)
+        self._torch, self._module, self._spec = torch, program.module(), program.call_spec.in_spec
+        self._begin = [torch.from_numpy(np.array(one)) for one in feed.values()]
+        self._tensors = list(self._begin)
+        # Buffers that a call writes are states inside; we have an input for each, called like it.
+        signature, names = program.graph_signature, list(feed)
+        inside = {one: f"{one}.in" for one, _ in self._module.named_buffers() if f"{one}.in" in feed}
+        self._buffers = {names.index(name): self._module.get_buffer(one) for one, name in inside.items()}
+        outside = iter(place for place in range(len(names)) if place not in self._buffers)
+        self._leaves = [
+            (one.arg.value,) if hasattr(one.arg, "value") else next(outside)
+            for one in signature.input_specs
+            if one.kind.name == "USER_INPUT"
+        ]
+        left = ", ".join(names[place] for place in outside)
+        if left:
+            raise ValueError(f"expected an input for {left}, found none")
+        self._arguments()
         self.call = self._call
 
+    def _arguments(self) -> None:
+        """In the program's own convention: tuples, dicts and arguments by name."""
+        leaves = [self._tensors[one] if isinstance(one, int) else one[0] for one in self._leaves]
+        self._args, self._named = self._torch.utils._pytree.tree_unflatten(leaves, self._spec)
+
     def _call(self) -> list[Any]:
-        found = self._module(*self._in)
+        found = self._module(*self._args, **self._named)
         flat: list[Any] = self._torch.utils._pytree.tree_leaves(found)
         for to, at in self.pairs.items():
-            self._in[to] = flat[at]
+            self._tensors[to] = flat[at]
+        if self.pairs:
+            self._arguments()
         return flat
 
     def outputs(self) -> list[Array]:
-        """Call once."""
+        """Call once, from the states of the feed; states inside come last."""
         with self.session():
-            return [one.numpy() for one in self._call()]
+            for place, buffer in self._buffers.items():
+                buffer.copy_(self._begin[place])
+            return [one.numpy().copy() for one in (*self._call(), *self._buffers.values())]
+
+    def stream(self, pairs: Pairs) -> None:
+        """Buffers hand themselves over."""
+        self.pairs = {to: at for to, at in pairs.items() if to not in self._buffers}
 
     def session(self) -> AbstractContextManager[Any]:
         """Inference mode."""
@@ -243,7 +280,7 @@ class Keras(WholeEngine):
     def __init__(self, path: Path, feed: Feed, threads: int) -> None:
         keras = import_module("keras")
         model = keras.saving.load_model(path, compile=False)
-        arrays = list(feed.values())
+        arrays = matched(feed, [one.name for one in model.inputs], [one.shape for one in model.inputs])
         given: Any = arrays if len(arrays) > 1 else arrays[0]
         self.call = partial(model.predict_on_batch, given)
         if keras.backend.backend() == "jax":
