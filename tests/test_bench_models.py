@@ -13,7 +13,7 @@ from suite import model_tables
 from suite import models as cases
 
 import fusedlstm as fl
-from fusedlstm.bench import report
+from fusedlstm.bench import report, session
 from fusedlstm.bench.whole import convert, engine, engines, runner
 
 f4 = np.float32
@@ -26,8 +26,8 @@ def case_file(case, tmp_path):
     return path, case.feed({name: one.dtype for name, one in fl.Model.load(path).inputs.items()})
 
 
-def measured(name, path, feed, folder):
-    return runner.measure(runner.Measured(name, path, feed, *convert.forms(path, feed, folder)), 1, 0.0)
+def measured(name, path, feed, folder, peers=engines.PEERS, **said):
+    return runner.measure(runner.Measured(name, path, feed, *convert.forms(path, feed, folder), **said), 1, 0.0, peers)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_inputs_are_matched_by_names_and_shapes():
         assert [one.flat[0] for one in found] == [2, 0, 1]
     found = matched(["args_1", "args_0", "args_2"], [(1, 8), (1, 4), (1, 8)])  # nothing but shapes: in order
     assert [one.flat[0] for one in found] == [1, 0, 2]
-    with pytest.raises(ValueError, match="expected 3 inputs, found a, b"):
+    with pytest.raises(ValueError, match="expected the inputs x, h, c, found a, b; it keeps states inside"):
         matched(["a", "b"], [(1, 4), (1, 8)])
     with pytest.raises(ValueError, match="expected an input for c"):
         matched(["x", "h", "z"], [(1, 4), (1, 8), (1, 9)])
@@ -119,20 +119,146 @@ class Absent(engines.OnnxRuntime):
     name, needs, install = "absent", ("no_such_module",), "no-such-package"
 
 
-def test_who_is_wrong_is_not_timed(made, monkeypatch, tmp_path):
+class Elsewhere(engines.Keras):
+    name, needs, install = "elsewhere", ("no_such_module",), "no-such-package"
+
+
+def test_who_is_wrong_is_not_timed(made, tmp_path):
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(runner, "PEERS", (Wrong, Absent))
-    for row in measured("step", *made, tmp_path):
+    for row in measured("step", *made, tmp_path, (Wrong, Absent, Elsewhere)):
         assert list(row.engines) == ["fusedlstm"]
         assert row.best_peer is None and row.speedup is None
         assert row.left_out["wrong"].startswith("other outputs than ours: off by ")
         assert row.left_out["absent"] == "not installed: pip install no-such-package"
+        assert row.left_out["elsewhere"] == "reads keras, and nothing here made that of the file"  # installed or not
 
 
-def test_kinds_of_files(tmp_path):
-    assert convert.kind_of(tmp_path / "a.H5") == "keras"
-    with pytest.raises(ValueError, match=r"a\.txt: expected a file that ends with \.onnx, "):
-        convert.kind_of(tmp_path / "a.txt")
+def test_files_are_known_by_what_is_in_them(made, tmp_path):
+    path, feed = made
+    odd = path.rename(tmp_path / "model.weights")
+    assert convert.kind_of(odd) == ("onnx", (".onnx",))
+    (form,), _ = convert.forms(odd, feed, tmp_path)
+    assert form.path.suffix == ".onnx" and form.path.read_bytes() == odd.read_bytes()
+    np.savez(tmp_path / "a.npz", x=np.ones(3, f4))
+    with pytest.raises(ValueError, match=r"a\.npz: expected a file of one of ONNX, .* found NumPy archive"):
+        convert.kind_of(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="expected a file of one of"):
+        convert.kind_of(tmp_path)
+
+
+def test_what_is_nan_in_both_is_no_difference():
+    one = np.array([1, np.nan, np.inf, 2], f4)
+    assert engine.difference([one], [one.copy()]) == (0.0, [0])
+    for k, other in ((1, 0), (1, np.inf), (2, -np.inf), (2, 3), (0, np.nan), (0, np.inf)):
+        changed = one.copy()
+        changed[k] = other
+        assert engine.difference([one], [changed])[0] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "Exception from src/inference/core.cpp:94:\nCheck 'false' failed at src/a/b.cpp:151:\nNo Loop\nmore",
+            "No Loop",
+        ),
+        ("Not converted:\n\n-- Loop", "Not converted: -- Loop"),
+        ("plain\nmore", "plain"),
+        ("", "ValueError"),
+    ],
+)
+def test_reasons_say_something(said, reason):
+    assert runner._reason(ValueError(said)) == reason
+
+
+class Crashing(engines.OnnxRuntime):
+    name = "crashing"
+
+    def __init__(self, path, feed, threads):
+        os._exit(3)
+
+
+def test_an_engine_that_crashes_loses_nothing(made, tmp_path):
+    pytest.importorskip("onnxruntime")
+    peers = (engines.OnnxRuntime, Crashing)
+    with session.Session(1) as measuring:
+        model = runner.Measured("step", *made, *convert.forms(*made, tmp_path))
+        for row in runner._measured(measuring, model, 1, 0.0, peers):
+            assert list(row.engines) == ["fusedlstm", "onnxruntime"]
+            assert row.left_out["crashing"] == "it crashed, and the process with it"
+
+
+def test_streams_have_as_many_rows_as_the_states(made, tmp_path):
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    path, _ = made
+    model = onnx.load(path)
+    for one in (*model.graph.input, *model.graph.output):
+        dims = one.type.tensor_type.shape.dim
+        if len(dims) == 3:
+            dims[1].ClearField("dim_value")
+            dims[1].dim_param = "rows"
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+    loaded, rng = fl.Model.load(path), np.random.default_rng(0)
+    feed = {
+        name: rng.standard_normal([3 if size is None else size for size in one.shape]).astype(f4)
+        for name, one in loaded.inputs.items()
+    }
+    assert [feed[name].shape[1] for name in ("x", "h0")] == [3, 3]
+    rows = measured("step", path, feed, tmp_path, ())
+    assert [row.stream for row in rows] == [False, True]
+    ours = engines.Ours(path, feed, 1)
+    ours.stream(runner.states(ours))
+    np.testing.assert_allclose(ours.call(), next(iter(loaded.run(feed).values())), rtol=1e-5, atol=1e-6)
+
+
+def test_a_stream_that_does_not_open_loses_no_calls(made, tmp_path, monkeypatch):
+    def refuse(self, pairs):
+        raise ValueError("no such stream")
+
+    monkeypatch.setattr(engines.Ours, "stream", refuse)
+    (row,) = measured("step", *made, tmp_path, ())
+    assert row.left_out["a step of a stream"] == "no such stream" and row.ours.microseconds > 0
+
+
+def test_programs_of_pytorch_in_their_own_convention(tmp_path):
+    """Arguments by name, tuples and dicts, states in buffers: each beside ours, and two steps of those."""
+    torch = pytest.importorskip("torch")
+
+    class Named(torch.nn.Module):
+        def forward(self, pair, table, *, scale):
+            return {"y": pair[0] * table["k"] + pair[1], "z": pair[1] * scale}
+
+    class Kept(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("h", torch.zeros(1, 4))
+
+        def forward(self, x):
+            self.h.copy_(torch.tanh(self.h * 0.5 + x))
+            return self.h * 2
+
+    some = [torch.randn(2, 3) for _ in range(4)]
+    programs = (
+        torch.export.export(Named(), ((some[0], some[1]), {"k": some[2]}), {"scale": some[3]}),
+        torch.export.export(Kept(), (torch.randn(1, 4),)),
+    )
+    for k, program in enumerate(programs):
+        path = tmp_path / f"{k}.pt2"
+        torch.export.save(program, path)
+        rng = np.random.default_rng(k)
+        feed = {name: rng.standard_normal(one.shape).astype(f4) for name, one in fl.Model.load(path).inputs.items()}
+        for row in measured("program", path, feed, tmp_path, (engines.Torch,)):
+            assert row.engines["torch"].difference < 1e-6, row.left_out
+    assert list(feed) == ["x", "h.in"]
+    theirs = engines.Torch(path, feed, 1)
+    theirs.outputs()
+    theirs.stream({1: 1})
+    with theirs.session():
+        found = theirs.call()[0].numpy()
+    first = np.tanh(feed["h.in"] * 0.5 + feed["x"])
+    np.testing.assert_allclose(found, 2 * np.tanh(first * 0.5 + feed["x"]), rtol=1e-5, atol=1e-6)
 
 
 def bench(*arguments):
@@ -181,6 +307,36 @@ def test_one_file_on_the_command_line(made, tmp_path):
         assert (tmp_path / "report" / "models.png").stat().st_size > 10_000
     assert bench(tmp_path / "none.onnx").stderr.startswith("Error: ")
     assert "expected one of x, h0" in bench(made[0], "--input", "z=1").stderr
+    assert kept["inputs"][0] == {"name": "x", "dtype": "float32", "shape": [1, 1, 64], "made_up": "standard normal"}
+    assert "states handed over: h0 from h0n" in told.stdout
+    odd = bench(made[0], "--threads", "1", "--peers", "onnxruntime", "--states", "none")
+    assert "a step of a stream" not in odd.stdout and "onnxruntime" in odd.stdout and "keras:" not in odd.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("a.onnx", "--cases", "tiny"), 2, "expected some of"),
+        (("a.onnx", "--low-precision"), 1, "--cases, --low-precision: expected no FILE"),
+        (("--peers", "torch", "a.onnx", "--low-precision"), 1, "--cases, --low-precision: expected no FILE"),
+        (("a.onnx", "--peers", "nobody"), 2, "nobody: expected all, none or some of onnxruntime, openvino"),
+        (("--peers", "nobody"), 2, "nobody: expected all, none or some of "),
+        (("--input", "x=1"), 1, "--input, --states: expected a FILE with a whole model, found none"),
+        (("--states", "none"), 1, "--input, --states: expected a FILE with a whole model, found none"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, code, words):
+    told = bench(*arguments)
+    assert told.returncode == code and words in " ".join(told.stderr.replace("│", "").split())
+
+
+def test_bench_of_what_is_piped_in(made):
+    told = subprocess.run(
+        [sys.executable, "-m", "fusedlstm", "bench", "-", "--seconds", "0", "--threads", "1", "--peers", "none"],
+        input=made[0].read_bytes(), capture_output=True,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert b"fusedlstm" in told.stdout
 
 
 @pytest.mark.slow

@@ -11,7 +11,9 @@ from onnx import TensorProto, helper, numpy_helper, save
 from test_cli import invoke
 
 import fusedlstm as fl
+from fusedlstm import check_model
 from fusedlstm.cli import cli
+from fusedlstm.cli.feeds import Feeds
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -92,6 +94,13 @@ def test_profile_shows_nodes_of_the_file(path):
         (("profile", "--input", "x=[7,4]"), "input 'x': expected an array (?, 3) of float32, found shape (7, 4)"),
         (("profile", "--input", "x=nowhere.npy"), "nowhere.npy: No such file"),
         (("profile", "--input", "x=[7,4]"), "made up times as i64[]: --input says what it is"),
+        (
+            ("check", "--dtype", "int8", "--states", "x=positive"),
+            "expected 'x' and 'positive' to have one type and shape",
+        ),
+        (("check", "--dtype", "int8", "--states", "x=z"), "--states x=z: expected one of x, times, =, and one of y, "),
+        (("check", "--dtype", "int8", "--png", "a.txt"), "--png: expected a name that ends with .png, .svg, .pdf"),
+        (("check", "--dtype", "int8", "--png", "no/such/a.png"), "--png: expected a file in a folder that is there"),
         (("check", "--dtype", "int8", "--input", "x=[7,4]"), "made up times as i64[]: --input says what it is"),
         (("run", "-o", "out.npz", "--input", "times=3"), "input 'x': expected an array"),
         (("run", "-o", "out.npz", "--input", "x=[7,3]", "--input", "times=3"), "[7,3]: No such file"),
@@ -109,12 +118,16 @@ def test_inputs_without_a_value(path):
     assert "found it twice" in invoke("profile", path, "--input", "times=1", "--input", "times=2", code=2)
 
 
-def small(path, nodes, inputs, outputs):
+def small(path, nodes, inputs, outputs, constants=()):
     graph = helper.make_graph(
         nodes,
         "test",
         [helper.make_tensor_value_info(*one) for one in inputs],
-        [helper.make_empty_tensor_value_info(name) for name in outputs],
+        [
+            helper.make_empty_tensor_value_info(one) if isinstance(one, str) else helper.make_tensor_value_info(*one)
+            for one in outputs
+        ],
+        constants,
     )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return path
@@ -247,16 +260,180 @@ def test_check_of_what_is_piped_in(path, tmp_path):
 
 
 def test_check_of_a_model(path):
-    from fusedlstm.check_model import check_model
-
     model, rng = fl.Model.load(path), np.random.default_rng(0)
     feeds = [{"x": rng.standard_normal((5, 3)).astype(np.float32), "times": np.array(2)} for _ in range(4)]
-    found = check_model(model, "int8", None, feeds)
+    found = check_model.check_model(model, "int8", None, feeds)
     low = model.astype("int8")
     for one in found.outputs:
         errors = [low.run(feed)[one.name].astype(float) - model.run(feed)[one.name] for feed in feeds]
         assert one.max_error == np.abs(errors).max()
         assert one.rms_error == pytest.approx(np.sqrt(np.mean(np.square(errors))))
-    assert found.seconds_before > 0 < found.seconds_after and not found.states
-    with pytest.raises(ValueError, match="expected finite numbers in float32"):
-        check_model(model, "int8", None, [{**feeds[0], "x": np.full((5, 3), np.nan, np.float32)}])
+    assert found.seconds_before > 0 < found.seconds_after and found.states == {} and found.runs == 4
+    with pytest.raises(ValueError, match="expected finite numbers in float32, found NaN or inf alone"):
+        check_model.check_model(model, "int8", None, [{**feeds[0], "x": np.full((5, 3), np.nan, np.float32)}])
+
+
+def test_errors_know_nan_and_infinity():
+    """What assert_array_equal takes for the same is no error; what it does not is one, and is not lost."""
+    nan, inf = np.nan, np.inf
+    exact = np.array([1, nan, inf, -inf, 2], np.float32)
+    told = check_model.OutputError("y", 0.0, 0.0, np.sqrt(2.5), 0, 5)
+    errors = check_model._Errors()
+    errors.add(exact, exact.copy())
+    assert errors.told("y") == told
+    for place, number, largest in ((0, nan, nan), (0, inf, inf), (1, 0, nan), (2, -inf, inf), (3, 5, inf)):
+        found = exact.copy()
+        found[place] = number
+        errors = check_model._Errors()
+        errors.add(exact, found)
+        errors.add(exact, exact)
+        one = errors.told("y")
+        np.testing.assert_equal(one.max_error, largest)
+        assert one.broken == 1 and one.count == 10 and not np.isfinite(one.share)
+
+
+def test_check_says_what_becomes_nan(tmp_path):
+    weights = numpy_helper.from_array(np.ones((2, 3), np.float32), "weights")
+    path = small(
+        tmp_path / "b.onnx",
+        [helper.make_node("MatMul", ["x", "weights"], ["y"])],
+        [("x", FLOAT, [2, 2])],
+        ["y"],
+        [weights],
+    )
+    np.save(tmp_path / "x.npy", np.array([[np.inf, 1], [1, 1]], np.float32))
+    model, x = fl.Model.load(path), np.load(tmp_path / "x.npy")
+    assert not np.array_equal(model.astype("int8")(x), model(x), equal_nan=True)
+    text = invoke("check", path, "--dtype", "int8", "--input", f"x={tmp_path / 'x.npy'}")
+    assert "y: NaN or inf in one of the two, for 3 of 6 numbers" in text and "(1 run; x f32[2, 2], given)" in text
+
+
+@pytest.fixture
+def handed(tmp_path):
+    """A sequence that is handed through, one with a state whose names say so, and an export whose names say nothing."""
+    free = [None, None, 3]
+    through = [helper.make_node("Neg", ["audio_in"], ["audio_out"])]
+    nodes = [helper.make_node("Add", ["x", "h"], ["h_out"]), helper.make_node("Neg", ["h_out"], ["y"])]
+    two = [helper.make_node("Add", ["h", "x"], ["160"]), helper.make_node("Sub", ["c", "x"], ["161"])]
+    two.append(helper.make_node("Add", ["160", "161"], ["y"]))
+    one = [1, 3]
+    return (
+        small(tmp_path / "through.onnx", through, [("audio_in", FLOAT, free)], [("audio_out", FLOAT, free)]),
+        small(
+            tmp_path / "named.onnx",
+            nodes,
+            [("x", FLOAT, one), ("h", FLOAT, one)],
+            [("y", FLOAT, one), ("h_out", FLOAT, one)],
+        ),
+        small(
+            tmp_path / "open.onnx",
+            two,
+            [(k, FLOAT, one) for k in "xhc"],
+            [(k, FLOAT, one) for k in ("y", "160", "161")],
+        ),
+    )
+
+
+def test_states_are_those_of_the_stream(handed, tmp_path):
+    through, with_names, unclear = handed
+    text = invoke("check", through, "--dtype", "int8")
+    assert "handed over" not in text and "(50 runs; audio_in f32[1, 20, 3]: standard normal)" in text
+    assert "states handed over: h from h_out" in invoke("check", with_names, "--dtype", "int8")
+    assert "50 runs" in invoke("check", with_names, "--dtype", "int8", "--states", "none")
+    text = invoke("check", unclear, "--dtype", "int8")
+    assert "50 runs" in text and "more than one way to pair them; say it: --states h=160" in text
+    text = invoke("check", unclear, "--dtype", "int8", "--states", "h=160", "--states", "c=161")
+    assert "50 steps" in text and "states handed over: h from 160, c from 161" in text
+    np.save(tmp_path / "h.npy", np.ones((1, 3), np.float32))
+    text = invoke("check", with_names, "--dtype", "int8", "--input", f"h={tmp_path / 'h.npy'}")
+    assert "50 runs" in text and "no state, as --input gives it: h" in text
+    assert fl.Model.load(with_names).stream().states == {"h": "h_out"}
+
+
+def test_data_stays_what_it_is(handed, tmp_path):
+    """Each run has it, contiguous and in memory, whatever the outputs are."""
+    model = fl.Model.load(handed[1])
+    np.save(tmp_path / "h.npy", np.asfortranarray(np.ones((1, 3), np.float32)))
+    fed = Feeds(model, ["x=[1,3]", f"h={tmp_path / 'h.npy'}"])
+    first, second = fed.next(), fed.next()
+    assert type(first["h"]) is np.ndarray and first["h"].flags.carray
+    np.testing.assert_array_equal(second["h"], np.ones((1, 3)))
+    assert not np.array_equal(first["x"], second["x"]) and fed.handed.states == {}
+    np.testing.assert_array_equal(first["x"], Feeds(model, []).next()["x"])  # the same ones every time
+    assert fed.about()[1] == {"name": "h", "dtype": "float32", "shape": [1, 3], "made_up": None}
+
+
+def test_whole_numbers_are_some_that_the_model_has_a_use_for(tmp_path):
+    """Rows of the table, full lengths in the layout of the layer, sequences of 20 steps."""
+    rng = np.random.default_rng(0)
+    table, w, r = rng.standard_normal((7, 4)), rng.standard_normal((1, 12, 4)), rng.standard_normal((1, 12, 3))
+    held = [
+        numpy_helper.from_array(one.astype(np.float32), name) for name, one in zip(("table", "w", "r"), (table, w, r))
+    ]
+    nodes = [
+        helper.make_node("Cast", ["tokens"], ["rows"], to=INT64),
+        helper.make_node("Gather", ["table", "rows"], ["x"]),
+        helper.make_node("LSTM", ["x", "w", "r", "", "lengths"], ["y"], hidden_size=3),
+    ]
+    held[1] = numpy_helper.from_array(rng.standard_normal((1, 12, 4)).astype(np.float32), "w")
+    inputs = [("tokens", TensorProto.INT32, ["time", "rows of it"]), ("lengths", TensorProto.INT32, ["rows of it"])]
+    path = small(tmp_path / "b.onnx", nodes, inputs, ["y"], held)
+    fed = Feeds(fl.Model.load(path), [])
+    runs = [fed.next() for _ in range(20)]
+    assert {run["tokens"].shape for run in runs} == {(20, 1)} and {tuple(run["lengths"]) for run in runs} == {(20,)}
+    assert set(np.concatenate([run["tokens"] for run in runs]).ravel()) == set(range(1, 7))
+    assert "tokens i32[20, 1]: 1 to 6, lengths i32[1]: 20" in invoke("check", path, "--dtype", "int8")
+    fixed = small(
+        tmp_path / "c.onnx",
+        [helper.make_node("Slice", ["x", "zero", "count", "zero"], ["y"])],
+        [("x", FLOAT, [1, "n"]), ("count", INT64, [1])],
+        ["y"],
+        [numpy_helper.from_array(np.zeros(1, np.int64), "zero")],
+    )
+    assert Feeds(fl.Model.load(fixed), []).next()["count"] == [1]
+
+
+def test_sizes_that_the_model_does_not_run_with(tmp_path):
+    """Windows of a convolution longer than 20 steps take 100; where nothing fits the error says what was made up."""
+    kernel = numpy_helper.from_array(np.ones((1, 2, 50), np.float32), "kernel")
+    path = small(
+        tmp_path / "b.onnx",
+        [helper.make_node("Conv", ["x", "kernel"], ["y"])],
+        [("x", FLOAT, ["b", 2, "t"])],
+        ["y"],
+        [kernel],
+    )
+    assert Feeds(fl.Model.load(path), []).next()["x"].shape == (1, 2, 100)
+    kernel = numpy_helper.from_array(np.ones((1, 2, 500), np.float32), "kernel")
+    path = small(
+        tmp_path / "b.onnx",
+        [helper.make_node("Conv", ["x", "kernel"], ["y"])],
+        [("x", FLOAT, ["b", 2, "t"])],
+        ["y"],
+        [kernel],
+    )
+    assert "made up x as f32[1, 2, 1]" in invoke("check", path, "--dtype", "int8", code=1)
+
+
+def test_long_names_are_whole_where_there_is_no_terminal(tmp_path):
+    names = [f"a_very_long_name_of_an_output_of_a_model_that_somebody_made_{'x' * 60}_{k}" for k in range(2)]
+    path = small(
+        tmp_path / "b.onnx", [helper.make_node("Neg", ["x"], [one]) for one in names], [("x", FLOAT, [2])], names
+    )
+    text = invoke("check", path, "--dtype", "int8", "--png", tmp_path / "a.png")
+    assert all(one in text for one in names) and (tmp_path / "a.png").stat().st_size > 5000
+
+
+def test_pictures_take_names_as_they_are(tmp_path):
+    names = ["$x_$", "y$", "$\\bad{$", "n" * 300]
+    path = small(
+        tmp_path / "b.onnx", [helper.make_node("Neg", ["x"], [one]) for one in names], [("x", FLOAT, [2])], names
+    )
+    invoke("check", path, "--dtype", "int8", "--png", tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_color(path):
+    told = CliRunner(env={"NO_COLOR": "1"}).invoke(cli, ["info", str(path)], color=True)
+    assert told.exit_code == 0 and "\x1b" not in told.stdout
+    assert "\x1b" in CliRunner(env={"NO_COLOR": ""}).invoke(cli, ["info", str(path)], color=True).stdout

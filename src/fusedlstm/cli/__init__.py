@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -21,6 +22,7 @@ from . import models
 from .benchmark import bench
 from .checking import check
 from .demonstration import demo
+from .feeds import input_option
 from .info import info
 from .options import (
     FILE,
@@ -41,6 +43,8 @@ class OneLineErrors(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
         assumed: list[AssumptionWarning] = []
         with warnings.catch_warnings():
             shown = warnings.showwarning
@@ -151,7 +155,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 @click.argument("file", type=MODEL)
 @click.argument("x", metavar="[IN.npy]", type=FILE, required=False)
 @click.option("-o", "--output", metavar="OUT", type=FILE, required=True, help="Where to write y, or a model's outputs.")
-@models.input_option
+@input_option
 @prefix_option
 @layout_option
 @config_option

@@ -15,35 +15,26 @@ from ..bench.peers import LOW_PRECISION, PEERS, Engine, FusedLSTM, installed
 from ..bench.report import Report
 from ..bench.runner import Row, measure
 from ..bench.session import Session
-from .models import shape_option
+from . import options
+from .feeds import shape_option, states_option
+from .options import FILE, MODEL, Piped
+from .peers import chosen_of
 
-FILE = click.Path(path_type=Path)
 
-
-def _cases(context: click.Context, option: click.Parameter, value: str | None) -> list[Case]:
+def _cases(context: click.Context, option: click.Parameter, value: str | None) -> list[Case] | None:
+    if value is None:
+        return None
     known = {case.name: case for case in (*CASES, *BLOCKS)}
-    names = list(known) if value is None else value.split(",")
+    names = value.split(",")
     unknown = [name for name in names if name not in known]
     if unknown:
         raise click.BadParameter(f"{', '.join(unknown)}: expected some of {', '.join(known)}")
     return [known[name] for name in names]
 
 
-def _peers(context: click.Context, option: click.Parameter, value: str) -> list[type[Engine]]:
-    known = {peer.name: peer for peer in PEERS}
-    if value in ("all", "none"):
-        return [peer for peer in PEERS if value == "all" and installed(peer)]
-    for name in value.split(","):
-        if name not in known:
-            raise click.BadParameter(f"{name}: expected all, none or some of {', '.join(known)}")
-        if not installed(known[name]):
-            raise click.BadParameter(f"{name} is not installed: pip install {known[name].install}")
-    return [known[name] for name in value.split(",")]
-
-
 def _threads(context: click.Context, option: click.Parameter, value: str | None) -> list[int]:
     if value is None:
-        return [] if context.params.get("file") is not None else [1]
+        return []
     try:
         numbers = [int(number) for number in value.split(",")]
     except ValueError:
@@ -54,11 +45,12 @@ def _threads(context: click.Context, option: click.Parameter, value: str | None)
 
 
 @click.command()
-@click.argument("file", type=FILE, required=False)
+@click.argument("file", type=MODEL, required=False)
 @shape_option
-@click.option("--cases", metavar="NAME,...", callback=_cases, help="Which cases. Default: all.")
+@states_option
+@click.option("--cases", metavar="NAME,...", callback=_cases, help="Which cases, without FILE. Default: all.")
 @click.option(
-    "--peers", metavar="NAME,...", default="all", callback=_peers,
+    "--peers", metavar="NAME,...", default="all",
     help="all that are installed (the default), none, or names.",
 )  # fmt: skip
 @click.option(
@@ -72,10 +64,11 @@ def _threads(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="Time for each case.")
 @click.option("--json", "written", metavar="FILE", type=FILE, help="Every figure, for benchmarks/report.py.")
 def bench(
-    file: Path | None,
+    file: Path | Piped | None,
     inputs: Sequence[str],
-    cases: list[Case],
-    peers: list[type[Engine]],
+    states: Sequence[str],
+    cases: list[Case] | None,
+    peers: str,
     low_precision: bool,
     threads: list[int],
     seconds: float,
@@ -92,19 +85,28 @@ def bench(
     if written is not None and not written.parent.is_dir():  # before the minutes that follow
         raise ValueError(f"--json: expected a file in a folder that is there, found {written}")
     if file is not None:
+        if cases is not None or low_precision:
+            raise ValueError(
+                "--cases, --low-precision: expected no FILE, as they are for LSTMs made on the spot; `fusedlstm check "
+                "FILE` tells of lower precision"
+            )
         from .bench_models import one_and_all, one_file
 
-        one_file(file, inputs, threads or one_and_all(), seconds, written)
+        one_file(file, inputs, states, peers, threads or one_and_all(), seconds, written)
         return
-    about, watch = report.about(peers, seconds), busy.Watch()
+    if inputs or states:
+        raise ValueError("--input, --states: expected a FILE with a whole model, found none")
+    cases, threads = cases or [*CASES, *BLOCKS], threads or [1]
+    chosen = [peer for peer in chosen_of(peers, PEERS) if installed(peer)]
+    about, watch = report.about(chosen, seconds), busy.Watch()
     if low_precision:
-        peers = [*peers, *(engine for engine in LOW_PRECISION if installed(engine))]
+        chosen += [engine for engine in LOW_PRECISION if installed(engine)]
 
-    console = Console(highlight=False)
+    console = options.console()
     console.print(Report(about, []).title)
     console.print(", ".join(f"{name} {version}" for name, version in about["versions"].items()))
     with _progress.progress_bar("timing") as progress:
-        rows = _measure(cases, peers, threads, seconds, progress)
+        rows = _measure(cases, chosen, threads, seconds, progress)
     found = Report({**about, **watch.seen()}, rows)
 
     _tell(found, console)

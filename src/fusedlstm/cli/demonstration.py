@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .._progress import progress_bar
-from .options import FILE
+from .options import FILE, expect_picture
 
 NO_PICTURE = 'The same as a picture: pip install "fusedlstm[plot]" and run this again.'
 
@@ -25,8 +25,7 @@ def demo(name: str | None, listed: bool, png: Path | None) -> None:
         _show_list()
         return
     with_picture = find_spec("matplotlib") is not None
-    if png is not None and not with_picture:
-        raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
+    expect_picture(png)
     target = png or Path(f"fusedlstm-{name or 'demo'}.png")
     if name is None:
         _forecast(target, with_picture, asked=png is not None)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
 from ..weights import PRODUCTS
 
+PICTURES = (".png", ".svg", ".pdf")
 STATED_BY = {"batch_first": "--batch-first or --time-first", "config": "--config"}  # by the argument of LSTM.load
 
 
@@ -38,6 +42,32 @@ class Piped(io.BytesIO):
 def printable(name: str) -> str:
     """A name as it is written; characters that would move the cursor as their codes."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
+
+
+def console() -> Console:
+    """Where results are printed; what is piped is not cut to the width of a terminal, unless COLUMNS says one."""
+    found = Console(highlight=False)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found = Console(highlight=False, width=10_000)
+    return found
+
+
+def expect_picture(path: Path | None) -> None:
+    """Refuse what could not be drawn, before the work.
+
+    Raises
+    ------
+    ImportError, ValueError
+        There is no matplotlib; the folder is not there, or the name is of no picture.
+    """
+    if path is None:
+        return
+    if find_spec("matplotlib") is None:
+        raise ImportError('--png needs matplotlib: pip install "fusedlstm[plot]"')
+    if path.suffix.lower() not in PICTURES:
+        raise ValueError(f"--png: expected a name that ends with {', '.join(PICTURES)}, found {path}")
+    if not path.parent.is_dir() or path.is_dir():
+        raise ValueError(f"--png: expected a file in a folder that is there, found {path}")
 
 
 class Model(click.Path):
