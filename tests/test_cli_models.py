@@ -383,6 +383,7 @@ def test_whole_numbers_are_some_that_the_model_has_a_use_for(tmp_path):
     assert {run["tokens"].shape for run in runs} == {(20, 1)} and {tuple(run["lengths"]) for run in runs} == {(20,)}
     assert set(np.concatenate([run["tokens"] for run in runs]).ravel()) == set(range(1, 7))
     assert "tokens i32[20, 1]: 1 to 6, lengths i32[1]: 20" in invoke("check", path, "--dtype", "int8")
+    assert Feeds(fl.Model.load(path), ["tokens=[5,3]"]).next()["lengths"].tolist() == [5, 5, 5]
     fixed = small(
         tmp_path / "c.onnx",
         [helper.make_node("Slice", ["x", "zero", "count", "zero"], ["y"])],

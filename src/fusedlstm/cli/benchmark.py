@@ -77,9 +77,10 @@ def bench(
     """Time fusedlstm beside the engines installed here.
 
     With FILE: that whole model, beside whatever of ONNX Runtime, OpenVINO, LiteRT, tract, PyTorch and Keras can run
-    it; outputs are compared first. Without: LSTMs of many shapes.
+    it; their outputs are held against ours first. Without: LSTMs of many shapes; every engine's output is checked
+    against float64 first.
 
-    Every engine's output is checked against float64 first. FUSEDLSTM_ISA=avx2 holds fusedlstm to AVX2, and
+    FUSEDLSTM_ISA=avx2 holds fusedlstm to AVX2, and
     ONEDNN_MAX_CPU_ISA=AVX2 does it with PyTorch and OpenVINO.
     """
     if written is not None and not written.parent.is_dir():  # before the minutes that follow

@@ -73,18 +73,20 @@ def _ways(
 ) -> Iterator[dict[str, Made]]:
     seen: list[dict[str, Made]] = []
     for steps in STEPS[-1:] if handed.states else STEPS:
-        sizes = _sizes(model, handed, steps)
-        sizes |= {name: tuple(one) for name, one in shapes.items() if one is not None}
+        known = {name: array.shape for name, array in given.items()}
+        known |= {name: tuple(one) for name, one in shapes.items() if one is not None}
+        sizes = _sizes(model, handed, steps, known)
         for small in SMALL:
-            about = {**{name: array.shape for name, array in given.items()}, **sizes}
-            way = {name: _filled(model, name, sizes[name], about, small) for name in shapes}
+            way = {name: _filled(model, name, sizes[name], sizes, small) for name in shapes}
             if way not in seen:
                 seen.append(way)
                 yield way
 
 
-def _sizes(model: Model, handed: Handed, steps: int) -> dict[str, tuple[int, ...]]:
-    """Of every input: rows are one, what a layer goes along in time as many as `steps`."""
+def _sizes(
+    model: Model, handed: Handed, steps: int, known: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Of every input: rows are one, what a layer goes along in time as many as `steps`; or as many as are known."""
     graph = model.simplified
     types = graph.input_types()
     ranges = {name: (least, most) for name, least, most in graph.ranges}
@@ -99,21 +101,26 @@ def _sizes(model: Model, handed: Handed, steps: int) -> dict[str, tuple[int, ...
     names = {str(size) for one in types.values() for size in one.shape if isinstance(size, Dim)}
 
     def grows(size: Any, name: str) -> bool:
-        return value_of(size, dict.fromkeys(names - {name}, 1)) is None
+        with_it, without = (value_of(size, dict.fromkeys(some, 1)) for some in (names, names - {name}))
+        return with_it is not None and without is None
 
-    found: dict[str, tuple[int, ...]] = {}
+    found: dict[str, tuple[int, ...]] = dict(known)
     decided: dict[str, int] = {}
-    for name, spec in model.inputs.items():
-        shape = []
-        for axis, size in enumerate(spec.shape):
-            if size is None:
-                dim = types[name].shape[axis] if name in types else None
-                along = any(grows(one, str(dim)) for one in times)
-                row = name in handed.states or dim in rows or (axis == 0 and not along)
-                least, most = ranges.get(str(dim), (0, None))
-                size = decided.setdefault(str(dim or (name, axis)), min(max(1 if row else steps, least), most or steps))
-            shape.append(size)
-        found[name] = tuple(shape)
+    one_row = 1
+    for name in sorted(model.inputs, key=lambda name: name not in known):  # what is known decides of the rest
+        shape, dims = list(known.get(name, model.inputs[name].shape)), types[name].shape if name in types else ()
+        free = (axis for axis, size in enumerate(model.inputs[name].shape[: len(shape)]) if size is None)
+        for axis in free:
+            dim = str(dims[axis]) if dims else f"{name}.{axis}"
+            row = name in handed.states or (bool(dims) and dims[axis] in rows)
+            row = row or (axis == 0 and not any(grows(one, dim) for one in times))
+            if name in known:
+                decided.setdefault(dim, known[name][axis])
+                one_row = known[name][axis] if row else one_row
+            least, most = ranges.get(dim, (0, None))
+            wanted = max(one_row if row else steps, least)
+            shape[axis] = decided.setdefault(dim, wanted if most is None else min(wanted, most))
+        found.setdefault(name, tuple(shape))  # type: ignore[arg-type]
     return found
 
 
@@ -129,7 +136,8 @@ def _filled(model: Model, name: str, shape: tuple[int, ...], shapes: Mapping[str
     rows = _rows(model, name)
     limits = np.iinfo(dtype)
     if rows is not None:  # 0 is padding more often than not
-        return Made(shape, dtype, min(1, rows - 1), min(rows - 1, int(limits.max)))
+        most = max(min(rows - 1, int(limits.max)), 0)
+        return Made(shape, dtype, min(1, most), most)
     if dtype.itemsize == 1:  # what floating-point numbers became
         return Made(shape, dtype, int(limits.min), int(limits.max))
     alone = not shape or name in model.inputs.deciding  # a count or a rate, one for all runs
