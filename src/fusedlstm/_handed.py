@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ._live import _kept
+from ._live import handed_by
 from .pairing import AmbiguousStatesError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def handed_over(model: Model, said: Mapping[str, str] | None = None, given: Coll
         States that are said and do not fit.
     """
     try:
-        states, _ = _kept(model, None, said, None, False)
+        states, _ = handed_by(model, None, said, None, False)
     except AmbiguousStatesError as error:
         return Handed({}, (), (error.name, error.outputs[0]))
     deciding = model.inputs.deciding
@@ -53,6 +53,6 @@ def handed_over(model: Model, said: Mapping[str, str] | None = None, given: Coll
     stood_in = {
         name: np.zeros([size or 1 for size in model.inputs[name].shape], model.inputs[name].dtype) for name in fixed
     }
-    states, _ = _kept(model, stood_in, said, None, False)
+    states, _ = handed_by(model, stood_in, said, None, False)
     kept = tuple(name for name in states if said is None and name in given)
     return Handed({to: at for to, at in states.items() if to not in kept}, tuple(fixed), None, kept)

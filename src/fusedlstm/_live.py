@@ -30,7 +30,7 @@ def stream_of(
     """What `Model.stream` opens."""
     if not is_count(batch_size):
         raise ValueError(f"batch_size: expected a whole number from 1, found {batch_size!r}")
-    pairs, held = _kept(model, fixed, states, context, time is not None or every_step)
+    pairs, held = handed_by(model, fixed, states, context, time is not None or every_step)
     if pairs:
         return ModelStream(model, batch_size, held, pairs, dict(context or {}))
     return TimeStream(Along(model, int(batch_size), held, time, every_step))
@@ -55,11 +55,11 @@ def rows_of(
     every_step: bool = False,
 ) -> StateRows | TimeRows:
     """What a `StreamPool` steps; the parameters are those of `Model.stream`."""
-    pairs, held = _kept(model, fixed, states, context, time is not None or every_step)
+    pairs, held = handed_by(model, fixed, states, context, time is not None or every_step)
     return StateRows(model, held, pairs, dict(context or {})) if pairs else TimeRows(model, held, time, every_step)
 
 
-def _kept(
+def handed_by(
     model: Model, fixed: Fixed, states: States, context: Context, along: bool
 ) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]]]:
     """The output of each state input, and the inputs that stay the same."""
