@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -145,6 +146,8 @@ def _divide(above: Size, below: Size) -> Size:
         break
     if not left:
         return _tidy(found)
+    common = math.gcd(*(count for size in (above, below) for _, count in _terms_of(size)))
+    above, below = (_tidy({key: count // common for key, count in _terms_of(size)}) for size in (above, below))
     quotient = ("//", above, below)
     if max(_depth(above), _depth(below)) < _MOST_DEPTH and len(repr(quotient)) < 200:
         return Dim({(quotient,): 1})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +47,12 @@ class Chunk(Writing):
         self._names: dict[str, str] = {}
         for entry in walk.entries:
             flows = [walk.flows[name] for name in entry.node.inputs if name in walk.flows]
-            there = all if all(flow.last for flow in flows) else any  # of the last step's, some come later than others
-            if there(map(self.new, flows)):
+            if all(flow.last for flow in flows):  # some come later than others
+                there = all(map(self.new, flows))
+            else:  # steps in front may come before the first one
+                made = [walk.flows[name] for name in entry.node.outputs if name in walk.flows]
+                there = any(map(self.new, (*flows, *made)))
+            if there:
                 if entry.write is None:
                     self.copy(entry.node)
                 else:
@@ -159,3 +163,26 @@ class Window:
             inverse = sorted(range(len(self.order)), key=self.order.__getitem__)
             x = chunk.add("Transpose", [x], x, perm=tuple(inverse))
         return x
+
+    def slid(self, walk: Walk, made: Flow, step: int, first: int, reach: int) -> Callable[[Chunk], str]:
+        """What windows over the tensor see of it in a chunk.
+
+        Parameters
+        ----------
+        walk : Walk
+            Where chunks of one kind are told apart.
+        made : Flow
+            What the windows make.
+        step, first, reach : int
+            From one window to the next, where the first one begins, and how many steps each sees.
+        """
+        flow = self.flow
+        walk.offsets.append(
+            lambda n, t: made.settled(n) * step - flow.settled(n) if made.settled(n + t) > made.settled(n) else 0
+        )
+
+        def take(chunk: Chunk) -> str:
+            start, count = made.settled(chunk.before) * step + first, chunk.new(made)
+            return self.take(chunk, start, start + (count - 1) * step + reach if count else start)
+
+        return take

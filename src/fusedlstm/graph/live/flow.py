@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..dims import Dim, Size, known
 from ..graph import Node
 from ..operators import OPERATORS, Array, Shape
 
@@ -35,7 +36,7 @@ class Flow:
     tail : int
         Steps at its end that the next steps of the input change, such as those that see padding.
     start : int
-        Steps of the input before it is there at all.
+        Steps of the input before it is there at all; its first one may be settled later.
     blame : Node, optional
         What made the tail.
     """
@@ -140,7 +141,7 @@ class Flow:
             raise ValueError(f"it takes one step of {step}, where {self.rate} come at once")
         if made.rate == 1 and made.cut:
             made = replace(made, need=made.need + made.stride * made.cut, cut=0)
-        start = max(self.start, made.first)
+        start = max(self.start, self.first, made.first)
         flow = replace(made, tail=max(tail, 0), start=start, blame=blame if after > 0 else self.blame)
         return flow, max(reach - 1, before)
 
@@ -204,8 +205,8 @@ class Moving:
             raise ValueError(f"expected its input {index} alone to go along time, found others")
         return found
 
-    def ints(self, index: int) -> list[int] | None:
-        """The whole numbers of an input; None where it is left out.
+    def sizes(self, index: int) -> list[Size] | None:
+        """The whole numbers of an input, some of which may follow from how long the sequence is; None: it is left out.
 
         Raises
         ------
@@ -216,8 +217,23 @@ class Moving:
             return None
         value = self.values[index]
         if value is None:
+            value = self.walk.symbolic.get(self.node.inputs[index])
+        if value is None:
             raise ValueError("it depends on values that are known only when it runs")
-        return [int(one) for one in value.reshape(-1)]
+        return [one if isinstance(one, Dim) else int(one) for one in value.reshape(-1).tolist()]
+
+    def ints(self, index: int) -> list[int] | None:
+        """The same, where no number depends on how long the sequence is.
+
+        Raises
+        ------
+        ValueError
+            One does, or they are computed.
+        """
+        found = self.sizes(index)
+        if found is not None and not known(tuple(found)):
+            raise ValueError("it depends on how long the sequence is")
+        return found
 
 
 Rule = Callable[[Moving], Moved]

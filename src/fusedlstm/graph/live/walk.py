@@ -68,9 +68,11 @@ class Walk:
             if one.name in shapes
         }
         try:
-            self.graph = settle(Folder(graph, self.inputs, fixed, _ROOM).run())
+            folder = Folder(graph, self.inputs, fixed, _ROOM)
+            self.graph = settle(folder.run())
         except FormatError as error:
             raise ValueError(f"stream: {error}") from error
+        self.symbolic = folder.symbolic
         self.outputs = [one.name for one in self.graph.outputs]
         self.flows = {name: Flow(shape.index(TIME)) for name, shape in shapes.items()}
         self.states: list[State] = []

@@ -6,8 +6,9 @@ import numpy as np
 
 from ..graph import Node
 from ..operators.lowers import lowers
-from ..operators.movement import paddings, places_of, split_sizes
+from ..operators.movement import paddings, split_sizes
 from ..operators.operator import axis_of
+from ..operators.slices import places_of
 from ..plan import Plan
 from ..tensors import Tensor, order_of, same_place
 

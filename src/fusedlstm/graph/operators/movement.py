@@ -25,9 +25,7 @@ from .operator import (
     text,
 )
 from .shapes import product
-
-FAR = (1 << 31) - 1
-"""The end of any axis, as TensorFlow writes it."""
+from .slices import places_of, sliced, slices
 
 
 def reshaped(shape: Shape, wanted: Shape, allowzero: int = 0) -> Shape:
@@ -164,41 +162,6 @@ def _split(a: Attributes, x: Array, split: Array | None = None) -> list[Array]:
     sizes = None if split is None else tuple(split.tolist())
     ends = np.cumsum(split_sizes(x.shape[a["axis"]], sizes, a["num_outputs"] or 1))[:-1]
     return np.split(x, ends, a["axis"])
-
-
-def slices(call_ints: list[Shape | None], rank: int) -> list[tuple[int, int, int, int]]:
-    """Axis, start, end and step of each sliced axis, from starts, ends, axes and steps."""
-    starts, ends, axes, steps = call_ints
-    assert starts is not None and ends is not None
-    axes = axes_of(tuple(range(len(starts))) if axes is None else axes, rank)
-    steps = (1,) * len(starts) if steps is None else steps
-    if not len(starts) == len(ends) == len(axes) == len(steps):
-        raise ValueError("expected as many starts, ends, axes and steps, found others")
-    if any(step == 0 for step in steps):
-        raise ValueError("expected steps that are not 0, found 0")
-    return list(zip(axes, starts, ends, steps))
-
-
-def places_of(size: int, start: int, end: int, step: int) -> range:
-    """The places of an axis that a slice takes; unlike Python's, a backward one starts at 0 at the least."""
-    return range(size)[slice(max(start, -size) if step < 0 else start, end, step)]
-
-
-def sliced(size: Size, start: Size, end: Size, step: int) -> Size:
-    """How many elements a slice takes; of a size that is open, the first and the last one are taken to be there."""
-    if all(type(one) is int for one in (size, start, end)):
-        return len(places_of(size, start, end, step))
-    if step == 1 and type(start) is int and type(end) is int:
-        if (start, end) == (0, 1) or (start == -1 and end >= FAR):
-            return 1
-        first = 0 if start <= -FAR else start
-        if first >= 0 and (end >= FAR or -FAR < end < 0):
-            return size - first if end > 0 else size + end - first
-    if (step == 1 and type(start) is int and start == 0 and end == size) or (
-        step == -1 and type(start) is int and (start == -1 or start >= FAR) and type(end) is int and end <= -FAR
-    ):
-        return size
-    return Dim.unknown("slice", size, start, end, step)
 
 
 def _slice_rule(call: Call) -> list[TensorType]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..draft import Draft, DraftNode
-from ..operators.movement import FAR, places_of
 from ..operators.operator import axes_of, axis_of
+from ..operators.slices import FAR, places_of
 
 _RESHAPES = ("Reshape", "Squeeze", "Unsqueeze", "Flatten")
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1, "Pow": 1}

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...weights import DirectionWeights, LSTMWeights
 from ..draft import Draft, DraftNode
-from ..operators.movement import FAR
 from ..operators.operator import axis_of
+from ..operators.slices import FAR
 from .identities import picked
 
 

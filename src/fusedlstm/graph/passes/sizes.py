@@ -17,6 +17,11 @@ def _meaning(one: Node, values: list[Array | None]) -> list[Array]:
     return compute(one, values)
 
 
+def _arithmetic(one: Node, values: list[Any]) -> list[Array]:
+    """NumPy, and operators that give what their first input is, must not take sizes for numbers of 64 bits."""
+    return compute(one, [value.astype(object) for value in values])
+
+
 def _cast(one: Node, values: list[Any]) -> list[Array] | None:
     return [values[0]] if one.attributes["to"] in (np.int32, np.int64) else None  # wide enough for any size
 
@@ -33,9 +38,10 @@ def _equal(one: Node, values: list[Any]) -> list[Array] | None:
 
 
 ON_SIZES: dict[str, Callable[[Node, list[Any]], list[Array] | None]] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Concat"), _arithmetic),
     **dict.fromkeys(
         (
-            *("Add", "Sub", "Mul", "Div", "Concat", "Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape"),
+            *("Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape"),
             *("Flatten", "Transpose", "ReduceProd", "Where", "Expand"),
         ),
         _meaning,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ...operators.operator import axes_of, axis_of
 from ..chunk import Chunk, Window
@@ -27,7 +28,8 @@ def together(moving: Moving, axes: Sequence[int | None]) -> tuple[Flow, list[Win
     """
     flows = list(moving.flows)
     there = [flow for flow in flows if flow is not None]
-    if len({(one.outer, one.inner, one.delay) for one in there}) > 1:
+    start = max(one.start for one in there)
+    if len({(one.outer, one.inner, one.delay) for one in there}) > 1 or any(one.settled(start - 1) for one in there):
         flows = [None if flow is None else flow.alone for flow in flows]
         there = [flow for flow in flows if flow is not None]
     if len({one.pace for one in there}) > 1:
@@ -36,17 +38,21 @@ def together(moving: Moving, axes: Sequence[int | None]) -> tuple[Flow, list[Win
         raise ValueError("expected time on the same axis of all inputs, found others")
     slowest = max(there, key=lambda one: one.delay)
     start = max(one.start for one in there)
-    axis = next(axis for axis in axes if axis is not None)
-    made = replace(slowest, axis=axis, start=start)
-    windows: list[Window | None] = [None] * len(flows)
-    if len(there) > 1:
-        windows = []
-        for k, flow in enumerate(flows):
-            late = 0 if flow is None else slowest.delay - flow.delay
-            if flow is not None and not late and flow.start != start and start != slowest.first:
-                raise ValueError("expected inputs whose first steps come at once, found others")
-            windows.append(Window(moving.walk, moving.node.inputs[k], late, moving.node) if late else None)
+    made = replace(slowest, axis=next(axis for axis in axes if axis is not None), start=start)
+    windows: list[Window | None] = []
+    for name, flow in zip(moving.node.inputs, flows):
+        # What waits for the others in the end, or until the first of theirs are there.
+        late = 0 if flow is None else max(made.delay - flow.delay, flow.settled(start - 1))
+        windows.append(Window(moving.walk, name, late, moving.node) if late else None)
+        if late and flow is not None:
+            moving.walk.offsets.append(partial(_ahead, flow, made))
     return made, windows
+
+
+def _ahead(flow: Flow, made: Flow, before: int, count: int) -> int:
+    """By how many steps one was ahead of the other, where these steps make some of the other."""
+    now = made.settled(before)
+    return flow.settled(before) - now if made.settled(before + count) > now else 0
 
 
 def delayed(moving: Moving, made: Flow, windows: Sequence[Window | None]) -> Moved:

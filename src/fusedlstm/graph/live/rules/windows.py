@@ -65,18 +65,15 @@ def _least(dtype: np.dtype[Any]) -> Any:
 
 def _slid(moving: Moving, reach: int, stride: int, ends: tuple[int, int], fill: float, **attributes: Any) -> Moved:
     """The node, with `attributes`, on a chunk and the steps before it that its windows see; `ends`: what pads time."""
-    flow, node, first = moving.flow().alone, moving.node, ends[0]
+    flow, node = moving.flow().alone, moving.node
     made, past = flow.windows(reach, stride, *ends, node)
     order = (0, *range(2, len(moving.shapes[0])), 1) if flow.axis == 2 else None
     window = Window(moving.walk, node.inputs[0], past, node, order, fill)
-    moving.walk.offsets.append(
-        lambda n, t: made.settled(n) * stride - flow.settled(n) if made.settled(n + t) > made.settled(n) else 0
-    )
+    take = window.slid(moving.walk, made, stride, -ends[0], reach)
 
     def write(chunk: Chunk) -> None:
-        start, stop = made.settled(chunk.before), made.settled(chunk.before + chunk.count)
-        x = window.take(chunk, start * stride - first, (stop - 1) * stride - first + reach if stop > start else 0)
-        if stop > start:
+        x = take(chunk)
+        if x:
             chunk.copy(node, [x, *map(chunk.name, node.inputs[1:])], **attributes)
 
     return Moved([made, None][: len(node.outputs)], write)
