@@ -209,6 +209,28 @@ LATER = {
 }  # fmt: skip
 
 
+def padded(b, *pads, mode="edge"):
+    """A convolution of (2, 1, time, 4) behind a Pad, which a pass makes one of them; pads: time and features."""
+    first, second, third, fourth = pads
+    x = b("Pad", b("Unsqueeze", "x", [1]), [0, 0, first, second, 0, 0, third, fourth], mode=mode)
+    return b("Conv", x, random(3, 1, 3, 2), random(3))
+
+
+@pytest.mark.parametrize("pads", [(2, 0, 0, 0), (2, 1, 0, 1), (3, 0, 0, 2), (0, 1, 0, 1), (5, 0, 0, 0)])
+def test_the_edge_in_front_of_a_convolution(pads):
+    model = model_of(lambda b: padded(b, *pads))
+    assert [one.op for one in model.simplified.nodes if one.op == "Pad"] == []
+    same_bits(model, random(2, 25, 4), time=1)
+    line = model_of(lambda b: b("Conv", b("Pad", bct(b, "x"), [0, 0, 2, 0, 0, 0], mode="edge"), random(5, 4, 3)))
+    same_bits(line, random(2, 25, 4), time=1)
+
+
+@pytest.mark.parametrize("mode, pads", [("edge", (0, 0, 1, 0)), ("reflect", (2, 0, 0, 0)), ("edge", (1, 0, 1, 0))])
+def test_edges_that_are_not_there_yet(mode, pads):
+    with pytest.raises(ValueError, match=f"Pad node.*padded with {mode} steps"):
+        model_of(lambda b: padded(b, *pads, mode=mode)).stream(2)
+
+
 @pytest.mark.parametrize("name", LATER)
 def test_branches_that_begin_later(name):
     if name == "cut and padded in one":

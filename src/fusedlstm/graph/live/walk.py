@@ -12,8 +12,9 @@ from ...errors import FormatError
 from ..dims import Dim, known
 from ..graph import Graph, Node, captures, graphs_of
 from ..operators import OPERATORS, Array, TensorType
-from ..passes import settle
+from ..passes import apply, settle
 from ..passes.constants import Folder
+from ..passes.convolution import edges_apart
 from .chunk import Chunk, State
 from .flow import Flow, Moved, Moving
 
@@ -69,7 +70,7 @@ class Walk:
         }
         try:
             folder = Folder(graph, self.inputs, fixed, _ROOM)
-            self.graph = settle(folder.run())
+            self.graph = apply(edges_apart, settle(folder.run()))
         except FormatError as error:
             raise ValueError(f"stream: {error}") from error
         self.symbolic = folder.symbolic

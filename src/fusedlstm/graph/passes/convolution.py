@@ -67,6 +67,25 @@ def _pad(draft: Draft, one: DraftNode) -> DraftNode:
     return made
 
 
+def edges_apart(draft: Draft) -> None:
+    """The edge along axes whose sizes are open is a Pad of its own again, so that a stream can ask each node."""
+    for one in draft.of("fusedlstm.Conv"):
+        a, shape = one.attributes, draft.shape(one.inputs[0])
+        if a["pad_mode"] == "constant" or shape is None:
+            continue
+        pads, own = np.reshape(a["pads"], (2, -1)), np.zeros((2, len(shape)), np.int64)
+        along = [type(size) is not int for size in shape[2:]]
+        own[:, 2:][:, along] = pads[:, along]
+        if not own.any():
+            continue
+        before = [one.inputs[0], draft.add_constant(own.reshape(-1), one.inputs[0])]
+        x = draft.between("Pad", before, one.inputs[0], one.name, mode=a["pad_mode"])
+        rest = tuple((pads - own[:, 2:]).reshape(-1).tolist())
+        how = {**a, "pads": rest, "pad_mode": a["pad_mode"] if any(rest) else "constant"}
+        draft.add(one.op, [x, *one.inputs[1:]], [one.output], one.name, **how)
+        draft.remove(one)
+
+
 def _pooled(draft: Draft, one: DraftNode) -> None:
     """Zeros in front of an average that counts them; -inf in front of a maximum."""
     found, a = _pads(draft, one), one.attributes
