@@ -251,3 +251,65 @@ def test_a_shift_gives_a_step_for_the_first_one(name):
         wanted = model(x[:, :n])
         axis = stream._along.axis(stream._walk.outputs[0])
         assert made.tobytes() == wanted.take(n - 1, axis).tobytes()
+
+
+def covariate(b, like="x", wanted=None):
+    """The input c (2, 3) for each step of x."""
+    wanted = wanted or sized(b, 2, size_of(b, like, 1), 3)
+    return b("Expand", b("Unsqueeze", "c", [1]), wanted)
+
+
+def first_state(b):
+    h = b("Unsqueeze", b("Tanh", b("Add", b("MatMul", "c", random(3, 5)), random(5))), [0])
+    weights = [random(1, 15, 4), random(1, 15, 5), random(1, 30)]
+    return b("GRU", b("Transpose", "x", perm=(1, 0, 2)), *weights, "", h, hidden_size=5, outputs=2)[0]
+
+
+FIXED = {
+    "beside the features": lambda b: b("Concat", "x", covariate(b), axis=2),
+    "of a window's length": lambda b: b(
+        "Concat", y := bct(b, conv(b, bct(b, "x"))), covariate(b, y), b("Slice", "x", [2], [FAR], [1]), axis=2
+    ),
+    "of what comes faster": lambda b: b(
+        "Concat", y := b("Reshape", "x", [2, -1, 2]), covariate(b, y), axis=2
+    ),
+    "repeated by Tile": lambda b: b(
+        "Concat", b("Tile", b("Unsqueeze", "c", [1]), sized(b, 1, steps_of(b), 1)), "x", axis=2
+    ),
+    "numbers of its own": lambda b: b(
+        "Concat", b("ConstantOfShape", sized(b, 2, steps_of(b), 1), value=np.ones(1, f4)), b("Mul", "x", b("Unsqueeze", b("Slice", "c", [0], [1], [1]), [1])), axis=2
+    ),
+    "then a layer": lambda b: lstm_node(b, b("Concat", "x", covariate(b), axis=2), features=7, layout=1)[0],
+    "beside a delay": lambda b: conv(b, bct(b, b("Concat", "x", covariate(b), axis=2)), channels=7),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_what_is_fixed_comes_with_each_step(name):
+    build, c, x = Builder(x=(2, None, 4), c=(2, 3)), random(2, 3), random(2, 30, 4)
+    model = fl.Model(build.graph(FIXED[name](build)))
+    whole, stream = model(x, c), model.stream(2, fixed={"c": c}, time=1)
+    for cuts in ([1, 2, 3, 4, 11, 12, 25], [9], []):
+        stream.reset()
+        axis = stream._along.axis(stream._walk.outputs[0])
+        parts = [stream.process(part) for part in np.split(x, cuts, 1)]
+        assert np.concatenate(parts, axis).tobytes() == whole.tobytes()
+
+
+def test_a_first_state_that_follows_from_what_is_fixed():
+    build, c, x = Builder(x=(2, None, 4), c=(2, 3)), random(2, 3), random(2, 30, 4)
+    model = fl.Model(build.graph(first_state(build)))
+    stream = model.stream(2, fixed={"c": c}, time=1)
+    found = np.concatenate([stream.process(part) for part in np.split(x, [1, 4, 5, 20], 1)], 0)
+    np.testing.assert_allclose(found, model(x, c), rtol=0, atol=1e-6)
+    stream.reset()
+    assert np.concatenate([stream.process(x[:, :13]), stream.process(x[:, 13:])], 0).tobytes() == found.tobytes()
+    assert stream.copy().step(x[:, 0]).tobytes() == stream.step(x[:, 0]).tobytes()
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic", "nearest"])
+def test_features_that_are_resized(mode):
+    build = Builder(x=(2, 3, None, 4))
+    y = build("Resize", "x", "", np.array([1, 1, 1, 2], f4), mode=mode)
+    z = build("ConvTranspose", y, random(3, 2, 1, 3), strides=(1, 2), output_padding=(0, 1))
+    same_bits(fl.Model(build.graph(z)), random(2, 3, 20, 4), axes=(2,), time=2)

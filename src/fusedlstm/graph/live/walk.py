@@ -17,6 +17,7 @@ from ..passes.constants import Folder
 from ..passes.convolution import edges_apart
 from .chunk import Chunk, State
 from .flow import Flow, Moved, Moving
+from .repeated import repeated
 
 _ROOM = 1 << 24  # bytes of constants that fixed inputs and the batch may make
 TIME = Dim.symbol("time")
@@ -130,7 +131,12 @@ class Walk:
         flows = [self.flows.get(name) if name else None for name in one.inputs]
         moving = [flow for flow in flows if flow is not None]
         if one.op in ("Shape", "Size") or (not moving and any(name in self._sizes for name in one.inputs)):
-            self._sizes.update(one.outputs)
+            same = None if one.inputs[0] in self._sizes and len(one.inputs) > 1 else repeated(self, one)
+            if same is None:
+                self._sizes.update(one.outputs)
+            else:
+                self.flows[one.outputs[0]], write = same
+                self.entries.append(Entry(one, write))
             return
         if not moving:
             self.entries.append(Entry(one, None))

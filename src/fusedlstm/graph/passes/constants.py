@@ -59,6 +59,7 @@ class Folder:
         self.known: dict[str, Array] = {**graph.constants, **values}
         self.types.update((name, TensorType(value.shape, value.dtype)) for name, value in values.items())
         self.values = values
+        self.never = _NEVER - {"fusedlstm.Dense"} if values else _NEVER  # what passes made of a product is one again
         self.symbolic: dict[str, Array] = {}  # arrays of sizes, some of them open
         self.alias: dict[str, str] = {}
         self.room = room
@@ -134,7 +135,7 @@ class Folder:
             self.sizes(one, shapes[0])
             return
         call = Call(one.attributes, shapes, dtypes, values, len(one.outputs))
-        if constant and one.op not in _NEVER and self.constant(one, entry, call):
+        if constant and one.op not in self.never and self.constant(one, entry, call):
             return
         if self.symbolic and self.of_sizes(one, values):
             return
