@@ -167,6 +167,50 @@ def test_steps_that_do_not_become_one_are_refused():
             model_of(lambda b, shape=shape: b("Relu", b("Reshape", bct(b, "x"), shape))).stream(2)
 
 
+BEHIND = {
+    "a layer": lambda x: L.LSTM(3, return_sequences=True)(x),
+    "a layer of another kind": lambda x: L.GRU(3, return_sequences=True)(L.Dense(4)(x)),
+    "the last step": lambda x: L.GlobalAveragePooling1D()(x),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_what_is_padded_before_a_layer_is_named(name):
+    model = layer(L.Conv1D(3, 3, padding="same", name="padded"), BEHIND[name])
+    with pytest.raises(ValueError, match=r"'padded\S*' comes before it: it is padded behind.*\"causal\" in Keras"):
+        model.stream(2, every_step=True)
+    strided = layer(L.Conv1D(3, 3, padding="same", name="padded"), L.Conv1D(3, 2, strides=2))
+    with pytest.raises(ValueError, match="put behind by .*'padded"):
+        strided.stream(2)
+
+
+EINSUMS = {
+    "a product of each step": ("btf,btf->bt", lambda b: b("Tanh", "x")),
+    "an outer one": ("btf,btg->tbfg", lambda b: b("Slice", "x", [1], [FAR], [2])),
+    "beside a delay": ("bft,bgt->bfgt", None),
+    "with a matrix": ("btf,fg->btg", lambda b: b.const(random(4, 3))),
+}
+
+
+@pytest.mark.parametrize("name", EINSUMS)
+def test_sums_over_features_of_steps(name):
+    equation, other = EINSUMS[name]
+    if other is None:
+        model = model_of(
+            lambda b: b("Einsum", conv(b, bct(b, "x")), b("Slice", bct(b, "x"), [2], [FAR], [2]), equation=equation)
+        )
+    else:
+        model = model_of(lambda b: b("Einsum", "x", other(b), equation=equation))
+    same_bits(model, random(2, 30, 4), time=1)
+
+
+@pytest.mark.parametrize("equation", ["btf,bsf->bts", "btf,btf->bf", "btf,gtf->btg"])
+def test_einsums_that_need_the_whole(equation):
+    other = (lambda b: b.const(random(2, 7, 4))) if "g" in equation else (lambda b: b("Tanh", "x"))
+    with pytest.raises(ValueError, match="Einsum node.*need the whole sequence"):
+        model_of(lambda b: b("Einsum", "x", other(b), equation=equation)).stream(2)
+
+
 def shifted(b, x="x", count=1):
     return b("Concat", np.ones((2, count, 4), f4), b("Slice", x, [0], [-count], [1]), axis=1)
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from .walk import Walk
 
 
+AHEAD = (
+    "it is padded behind the last step, so that outputs change when more steps come; a stream needs padding in front "
+    'alone ("causal" in Keras), or what is too much cut off at the end'
+)
+
+
 @dataclass(frozen=True)
 class Flow:
     """A tensor that grows with the input.
@@ -72,6 +78,19 @@ class Flow:
         return self.rate * (self.need // self.stride) + self.cut
 
     @property
+    def ended(self) -> Flow:
+        """The same, where later steps change none of those that are there.
+
+        Raises
+        ------
+        ValueError
+            They do; the message names what made them.
+        """
+        if self.tail:
+            raise ValueError(f"{'a node' if self.blame is None else self.blame.title} comes before it: {AHEAD}")
+        return self
+
+    @property
     def pace(self) -> tuple[int, ...]:
         """Two tensors of one pace have as many steps as each other, whatever the length of the input."""
         return self.stride, self.rate, self.need % self.stride, self.delay - self.tail
@@ -126,7 +145,10 @@ class Flow:
         """
         tail = self.tail + after
         if tail > 0 and step > 1:
-            raise ValueError("its last windows see steps that are put behind, and later ones come in their place")
+            whose = "" if after > 0 or self.blame is None else f" by {self.blame.title}"
+            raise ValueError(
+                f"its last windows see steps that are put behind{whose}, and later ones come in their place"
+            )
         if tail < 0:  # a step is there when so many more have come
             reach -= tail
         late = self.cut + reach - 1 - before  # steps that are there when the first window is

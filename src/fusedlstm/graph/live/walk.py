@@ -16,7 +16,7 @@ from ..passes import apply, settle
 from ..passes.constants import Folder
 from ..passes.convolution import edges_apart
 from .chunk import Chunk, State
-from .flow import Flow, Moved, Moving
+from .flow import AHEAD, Flow, Moved, Moving
 from .repeated import repeated
 
 _ROOM = 1 << 24  # bytes of constants that fixed inputs and the batch may make
@@ -207,12 +207,6 @@ class Walk:
             raise ValueError(f"stream: {flow.blame.title}: {AHEAD}")
         if not flow.last and flow.outer != 1:
             raise ValueError(f"stream: output {name!r}: expected an axis of steps, found one that rows share with them")
-
-
-AHEAD = (
-    "it is padded behind the last step, so that outputs change when more steps come; a stream needs padding in front "
-    'alone ("causal" in Keras), or what is too much cut off at the end'
-)
 
 
 def _latest(flows: list[Flow]) -> Flow:

@@ -44,12 +44,17 @@ def _gemm(moving: Moving) -> Moved:
 @goes("Einsum")
 def _einsum(moving: Moving) -> Moved:
     inputs, output = einsum_labels(moving.a["equation"], [len(shape) for shape in moving.shapes])
-    side = next(k for k, flow in enumerate(moving.flows) if flow is not None)
-    flow = moving.flow(side)
-    label = inputs[side][flow.axis]
-    if label not in output or sum(labels.count(label) for labels in inputs) > 1:
+    along = [None if flow is None else labels[flow.axis] for labels, flow in zip(inputs, moving.flows)]
+    found = {label for label in along if label is not None}
+    (label, *others) = found
+    if (
+        others
+        or label not in output
+        or any(labels.count(label) != (one is not None) for labels, one in zip(inputs, along))
+    ):
         raise ValueError("it sums over time, or has a value for each step: both need the whole sequence")
-    return Moved([flow.moved(output.index(label))])
+    axis = output.index(label)
+    return delayed(moving, *together(moving, [None if one is None else axis for one in along]))
 
 
 @goes("Gather")

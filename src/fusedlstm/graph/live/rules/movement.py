@@ -31,12 +31,10 @@ def latest(moving: Moving, flow: Flow, why: str = _LAST) -> Flow:
     """
     if not moving.walk.every_step:
         raise ValueError(f"{why}; stream(every_step=True) gives at every step what would come if it were the last")
-    if flow.tail:
-        raise ValueError("what comes before it is padded behind the last step, and a stream has none")
     # Where several steps come at once, or some are put in front, there is one result.
     start = max(flow.start, flow.first)
     need = start - (start - flow.need) % flow.stride
-    return replace(flow.alone, axis=-1, need=need, rate=1, cut=0, start=start)
+    return replace(flow.alone.ended, axis=-1, need=need, rate=1, cut=0, start=start)
 
 
 @goes("Transpose")

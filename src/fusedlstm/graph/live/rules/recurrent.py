@@ -32,10 +32,7 @@ def _along(moving: Moving, time: int, lengths: int) -> Flow:
     flow = moving.flow()
     if flow.axis != time:
         raise BatchError("expected time where the layer has it, found it where the layer has rows or features")
-    flow = flow.alone
-    if flow.tail:
-        raise ValueError("what comes before it is padded behind the last step, and a stream has none")
-    return flow
+    return flow.alone.ended
 
 
 class BatchError(ValueError):
