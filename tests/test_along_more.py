@@ -357,3 +357,32 @@ def test_features_that_are_resized(mode):
     y = build("Resize", "x", "", np.array([1, 1, 1, 2], f4), mode=mode)
     z = build("ConvTranspose", y, random(3, 2, 1, 3), strides=(1, 2), output_padding=(0, 1))
     same_bits(fl.Model(build.graph(z)), random(2, 3, 20, 4), axes=(2,), time=2)
+
+
+POOLED = {
+    "pairs": lambda b: lstm_node(b, b("Reshape", "x", [0, -1, 8]), features=8, layout=1)[0],
+    "padded behind a window": LATER["padded behind a window"],
+    "shifted by zeros": LATER["shifted by zeros"],
+    "padded and cut in one": LATER["padded and cut in one"],
+    "as many as there were": SIZES["as many as there were"],
+    "the last of a residual": SIZES["the last of a residual"],
+    "the edge": lambda b: b("Conv", b("Pad", bct(b, "x"), [0, 0, 2, 0, 0, 0], mode="edge"), random(5, 4, 3)),
+    "steps and features at once": SIZES["steps and features at once"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_pools_of_streams_that_began_at_other_times(name):
+    model, x = model_of(POOLED[name], (None, None, 4)), random(4, 24, 4)
+    pool, rng, at = fl.StreamPool(model), np.random.default_rng(0), [0] * 4
+    ids, made = [pool.open() for _ in x], [[] for _ in x]
+    while min(at) < 24:
+        which = [k for k in range(4) if at[k] < 24 and rng.random() < 0.6]
+        chunks = {ids[k]: x[k, at[k] : at[k] + int(rng.integers(1, 4))] for k in which}
+        for k, row in zip(which, pool.process(chunks).values() if chunks else ()):
+            made[k].append(row)
+            at[k] += len(chunks[ids[k]])
+    stream = model.stream()
+    axis = stream._along.axis(stream._walk.outputs[0]) - 1
+    for row, parts in zip(x, made):
+        assert np.concatenate(parts, axis).tobytes() == model(row[None]).tobytes()
