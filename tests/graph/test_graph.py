@@ -97,6 +97,7 @@ def test_dims():
     assert batch - batch == 0 and type(batch - batch) is int
     assert (batch * time + batch * 2) // (time + 2) == batch
     assert (time - 2) // 2 == (time - 2) // 2 != (time - 1) // 2
+    assert (time * 6) // 4 == (time * 3) // 2 and (time * 3) // 6 == time // 2 != time // 3
     assert not batch < 0 and not batch > 0
     assert str(batch * 4 - 2) == "4*batch - 2" and str(time // 2) == "((time)//2)"
     long = batch

@@ -5,7 +5,8 @@ import pytest
 from graphs import INT, Builder, ops, random, simplified
 
 from fusedlstm.graph import Graph, Value, evaluate, node
-from fusedlstm.graph.passes import simplify, single
+from fusedlstm.graph.dims import parsed
+from fusedlstm.graph.passes import fold, simplify, single
 
 
 def only(graph, *wanted, **sizes):
@@ -34,6 +35,54 @@ def test_sizes_that_are_open_are_kept_as_expressions():
     flat = b("Reshape", "x", np.array([0, -1]))
     found = simplified(b.graph(flat))
     assert str(found.types[flat].shape[1]) == "4*time"
+
+
+@pytest.mark.parametrize(
+    "op, first, second, size",
+    [
+        ("Add", -2, "time", "time - 2"),
+        ("Add", "time", -2, "time - 2"),
+        ("Sub", 2, "time", "-time + 2"),
+        ("Mul", 3, "time", "3*time"),
+        ("Mul", "batch", "time", "batch*time"),
+        ("Div", "time", 2, "time // 2"),
+        ("Mod", "time", 2, "time - time // 2 * 2"),
+    ],
+)
+def test_sizes_with_a_constant_on_either_side(op, first, second, size):
+    b = Builder(x=("batch", "time"))
+    shape = b("Shape", "x")
+    sizes = {name: b("Gather", shape, np.array([k])) for k, name in enumerate(("batch", "time"))}
+    made = b(op, *(sizes.get(one, np.array([one])) for one in (first, second)))
+    y = b("ConstantOfShape", made)
+    graph = fold(b.graph(y))
+    assert graph.types[y].shape[0] == parsed(size)
+
+
+@pytest.mark.parametrize(
+    "start, end, size",
+    [
+        (0, ("time", 0), "time"),
+        (2, ("time", -1), "time - 3"),
+        (("time", -4), 1 << 62, "4"),
+        (("-time", 3), 1 << 62, "time - 3"),
+        (0, ("time", 5), "time"),
+        (-(1 << 62), -2, "time - 2"),
+    ],
+)
+def test_slices_whose_ends_are_sizes(start, end, size):
+    b = Builder(x=("time", 3))
+    time = b("Gather", b("Shape", "x"), np.array([0]))
+
+    def place(one):
+        if isinstance(one, int):
+            return np.array([one])
+        return b("Add", b("Neg", time) if one[0] == "-time" else time, np.array([one[1]]))
+
+    y = b("Slice", "x", place(start), place(end), np.array([0]))
+    graph = b.graph(y)
+    assert str(fold(graph).types[y].shape[0]) == size
+    simplified(graph, time=7)
 
 
 def test_if_on_a_shape():
