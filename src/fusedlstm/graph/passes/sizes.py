@@ -17,6 +17,10 @@ def _meaning(one: Node, values: list[Array | None]) -> list[Array]:
     return compute(one, values)
 
 
+def _arithmetic(one: Node, values: list[Any]) -> list[Array]:
+    return compute(one, [value.astype(object) for value in values])  # a number may come before what is open
+
+
 def _cast(one: Node, values: list[Any]) -> list[Array] | None:
     return [values[0]] if one.attributes["to"] in (np.int32, np.int64) else None  # wide enough for any size
 
@@ -35,11 +39,12 @@ def _equal(one: Node, values: list[Any]) -> list[Array] | None:
 ON_SIZES: dict[str, Callable[[Node, list[Any]], list[Array] | None]] = {
     **dict.fromkeys(
         (
-            *("Add", "Sub", "Mul", "Div", "Concat", "Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape"),
-            *("Flatten", "Transpose", "ReduceProd", "Where", "Expand"),
+            *("Concat", "Gather", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose"),
+            *("ReduceProd", "Where", "Expand"),
         ),
         _meaning,
     ),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _arithmetic),
     "Cast": _cast,
     "Equal": _equal,
 }
