@@ -28,7 +28,7 @@ def counted(walk: Walk, node: Node) -> tuple[Flow, Callable[[Chunk], None]] | No
     flow = next((flow for name, flow in walk.flows.items() if _is_as_long(walk, name, flow, kind.shape[0])), None)
     if flow is None:
         return None
-    state = walk.state(f"{node.name or node.outputs[0]}.next", np.array([start], np.int64))
+    state = walk.state(node, "next", np.array([start], np.int64))
 
     def write(chunk: Chunk) -> None:
         count, name = chunk.new(flow), node.outputs[0]

@@ -88,7 +88,7 @@ def _scan(moving: Moving) -> Moved:
     shape = [1 if k == flow.axis else size for k, size in enumerate(moving.shapes[0])]
     real = moving.walk.graph.types[x].dtype.kind == "f"
     first = np.full(shape, int(product), np.float64 if real else np.int64).view(np.int64)
-    state = moving.walk.state(f"{moving.node.name or moving.node.outputs[0]}.total", first)
+    state = moving.walk.state(moving.node, "total", first)
     attributes = {"axis": flow.axis, "exclusive": moving.a["exclusive"], "product": int(product)}
 
     def write(chunk: Chunk) -> None:
