@@ -197,6 +197,29 @@ def test_numbers_of_steps(name):
     same_bits(_of(COUNTED[name]), random(2, 41, 4))
 
 
+UNFOLDED = {
+    "each step": lambda x: x.unfold(1, 4, 1),
+    "frames": lambda x: x.unfold(1, 4, 3),
+    "frames that overlap": lambda x: x.transpose(1, 2).unfold(-1, 6, 2).movedim(2, 1).flatten(2),
+    "one at a time": lambda x: x.unfold(1, 1, 2),
+}
+
+
+@pytest.mark.parametrize("name", UNFOLDED)
+def test_windows_of_steps_as_features(name):
+    torch = pytest.importorskip("torch")
+
+    class Windows(torch.nn.Module):
+        def forward(self, x):
+            return UNFOLDED[name](x)
+
+    x, sizes = random(2, 41, 3), {0: torch.export.Dim("rows"), 1: torch.export.Dim("time", min=8, max=999)}
+    module = Windows().eval()
+    model = fl.Model.from_torch(module, (torch.zeros(2, 12, 3),), dynamic_shapes={"x": sizes})
+    np.testing.assert_array_equal(model(x), module(torch.from_numpy(x)).numpy())
+    same_bits(model, x)
+
+
 REFUSED = {
     "sums from the end": (lambda b: b("CumSum", "x", np.array(1), reverse=1), "CumSum node.*backwards over time"),
     "halves": (
