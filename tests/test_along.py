@@ -214,7 +214,6 @@ REFUSED = {
     "turned round": (lambda: _of(lambda b: b("Slice", "x", [-1], [-FAR], [1], [-1])), "Slice node.*turns the steps round"),
     "the last five": (lambda: _of(lambda b: b("Slice", "x", [-5], [FAR], [1])), "Slice node.*where the sequence ends"),
     "the first": (lambda: _of(lambda b: b("Gather", "x", np.array(0), axis=1)), "Gather node.*some steps"),
-    "sum over time": (lambda: _of(lambda b: b("CumSum", "x", 1)), "CumSum node.*over time"),
     "steps turned into features": (lambda: _of(lambda b: b("Relu", b("Reshape", "x", [-1]))), "share|steps and other"),
     "how long it is": (
         lambda: _of(lambda b: b("Mul", "x", b("Cast", b("Size", "x"), to=np.dtype(f4)))),

@@ -35,11 +35,14 @@ void put(Model& model, const py::tuple& index, const py::tuple& updates, const p
                      reduction));
 }
 
-// how: axis, product, exclusive, reverse
-void scan(Model& model, const py::tuple& x, const py::tuple& y, const py::tuple& how) {
+// how: axis, product, exclusive, reverse; totals: None, or before and after
+void scan(Model& model, const py::tuple& x, const py::tuple& y, const py::tuple& how,
+          const std::optional<std::pair<py::tuple, py::tuple>>& totals) {
   if (how.size() != 4) throw std::invalid_argument("scan: expected 4 choices");
+  std::optional<ScanTotals> kept;
+  if (totals) kept = {model.tensor(totals->first, false), model.tensor(totals->second, true)};
   model.add(scan_step(model.tensor(x, false), model.tensor(y, true),
-                      {how[0].cast<std::size_t>(), how[1].cast<bool>(), how[2].cast<bool>(), how[3].cast<bool>()}));
+                      {how[0].cast<std::size_t>(), how[1].cast<bool>(), how[2].cast<bool>(), how[3].cast<bool>()}, kept));
 }
 
 void top(Model& model, const py::tuple& x, const py::tuple& values, const py::tuple& indices, std::size_t axis,

@@ -24,9 +24,12 @@ void expect(bool fits, const char* what) {
 template <class T>
 class Scanned : public Step {
  public:
-  Scanned(const Tensor& x, const Tensor& y, const Scan& scan) : x_(x), y_(y), scan_(scan) {
-    const View from = without(x, scan.axis), to = without(y, scan.axis);
-    walk_ = Walk<2>(to.shape, {&to, &from}, {sizeof(T), sizeof(T)});
+  Scanned(const Tensor& x, const Tensor& y, const Scan& scan, const std::optional<ScanTotals>& totals)
+      : x_(x), y_(y), scan_(scan), totals_(totals) {
+    const View from = without(x, scan.axis), to = without(y, scan.axis),
+               none = {0, 0, to.shape, std::vector<std::ptrdiff_t>(to.rank())};
+    const View before = totals ? View(totals->before) : none, after = totals ? View(totals->after) : none;
+    walk_ = Walk<4>(to.shape, {&to, &from, &before, &after}, {sizeof(T), sizeof(T), sizeof(Total), sizeof(Total)});
   }
 
   void run(const Memory& memory, State*) const override {
@@ -35,10 +38,16 @@ class Scanned : public Step {
     const std::ptrdiff_t last = scan_.reverse ? count - 1 : 0;
     char *to = y_.at<char>(memory) + last * to_step, *from = x_.at<char>(memory) + last * from_step;
     if (scan_.reverse) from_step = -from_step, to_step = -to_step;
-    if (count == 0) return;
-    walk_.each({to, from}, [&](const auto& at, std::ptrdiff_t lines, const auto& strides) {
-      for (std::ptrdiff_t i = 0; i < lines; ++i)
-        line(at[1] + i * strides[1], at[0] + i * strides[0], {from_step, to_step, count});
+    if (count == 0 && !totals_) return;
+    char *const before = totals_ ? totals_->before.template at<char>(memory) : nullptr,
+                *const after = totals_ ? totals_->after.template at<char>(memory) : nullptr;
+    walk_.each({to, from, before, after}, [&](const auto& at, std::ptrdiff_t lines, const auto& strides) {
+      for (std::ptrdiff_t i = 0; i < lines; ++i) {
+        Total total = scan_.product ? 1 : 0;
+        if (totals_) std::memcpy(&total, at[2] + i * strides[2], sizeof total);
+        total = line(at[1] + i * strides[1], at[0] + i * strides[0], total, {from_step, to_step, count});
+        if (totals_) std::memcpy(at[3] + i * strides[3], &total, sizeof total);
+      }
     });
   }
 
@@ -49,8 +58,7 @@ class Scanned : public Step {
   // Floats in double, rounded once; whole numbers wrap around.
   using Total = std::conditional_t<std::is_same_v<T, float>, double, std::uint64_t>;
 
-  void line(const char* from, char* to, const Steps& steps) const {
-    Total total = scan_.product ? 1 : 0;
+  Total line(const char* from, char* to, Total total, const Steps& steps) const {
     for (std::ptrdiff_t i = 0; i < steps.count; ++i) {
       T value;
       std::memcpy(&value, from + i * steps.from, sizeof(T));
@@ -59,11 +67,13 @@ class Scanned : public Step {
       const T made = static_cast<T>(scan_.exclusive ? before : total);
       std::memcpy(to + i * steps.to, &made, sizeof(T));
     }
+    return total;
   }
 
   Tensor x_, y_;
   Scan scan_;
-  Walk<2> walk_;
+  std::optional<ScanTotals> totals_;
+  Walk<4> walk_;
 };
 
 template <class T>
@@ -128,11 +138,16 @@ class Tops : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> scan_step(const Tensor& x, const Tensor& y, const Scan& scan) {
+std::unique_ptr<Step> scan_step(const Tensor& x, const Tensor& y, const Scan& scan,
+                                const std::optional<ScanTotals>& totals) {
   expect(x.shape == y.shape && x.element == y.element && scan.axis < x.rank(), "scan: expected tensors of one kind");
   expect(x.element != Element::boolean, "scan: expected numbers");
-  if (x.element == Element::float32) return std::make_unique<Scanned<float>>(x, y, scan);
-  return std::make_unique<Scanned<std::int64_t>>(x, y, scan);
+  if (totals)
+    for (const Tensor* one : {&totals->before, &totals->after})
+      expect(one->element == Element::int64 && one->shape == without(x, scan.axis).shape,
+             "scan: expected one total of each line");
+  if (x.element == Element::float32) return std::make_unique<Scanned<float>>(x, y, scan, totals);
+  return std::make_unique<Scanned<std::int64_t>>(x, y, scan, totals);
 }
 
 std::unique_ptr<Step> top_step(const Tensor& x, const Top& top) {

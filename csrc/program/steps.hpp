@@ -66,7 +66,12 @@ struct Scan {
   std::size_t axis;
   bool product, exclusive, reverse;
 };
-std::unique_ptr<Step> scan_step(const Tensor& x, const Tensor& y, const Scan& scan);
+// Totals of what came before, and with x: int64, for floats the bits of doubles; of x's shape with one place on the axis.
+struct ScanTotals {
+  Tensor before, after;
+};
+std::unique_ptr<Step> scan_step(const Tensor& x, const Tensor& y, const Scan& scan,
+                                const std::optional<ScanTotals>& totals = std::nullopt);
 // The first elements along an axis, the largest or the smallest first, and where they are; of equal ones the first.
 struct Top {
   Tensor values, indices;

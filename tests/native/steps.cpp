@@ -212,6 +212,9 @@ void moves(Trial& t) {
         [](const Tensors& a) { return turn_step(a[0], a[1], a[2]); });
   t.run({t.floats(shape, 1.0f), t.result(shape)},
         [&](const Tensors& a) { return scan_step(a[0], a[1], {t.random().from_to(0, 2), choice, false, true}); });
+  const Sizes line = {shape[0], 1, shape[2]};
+  t.run({t.floats(shape, 1.0f), t.result(shape), t.wholes(line, 0, 0), t.result(line, Element::int64)},
+        [&](const Tensors& a) { return scan_step(a[0], a[1], {1, choice, choice, false}, ScanTotals{a[2], a[3]}); });
   const Sizes top = {shape[0], shape[1], t.size(static_cast<std::size_t>(shape[2]))};
   t.run({t.floats(shape, 2.0f), t.result(top), t.result(top, Element::int64)},
         [&](const Tensors& a) { return top_step(a[0], {a[1], a[2], 2, choice}); });

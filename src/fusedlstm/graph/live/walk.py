@@ -18,6 +18,7 @@ from ..passes.convolution import edges_apart
 from .chunk import Chunk, State
 from .flow import AHEAD, Flow, Moved, Moving
 from .repeated import repeated
+from .rules.counting import counted
 
 _ROOM = 1 << 24  # bytes of constants that fixed inputs and the batch may make
 TIME = Dim.symbol("time")
@@ -61,8 +62,6 @@ class Walk:
         every_step: bool = False,
         rows: bool = False,
     ) -> None:
-        from . import rules  # noqa: F401  (enters how operators go)
-
         self.every_step, self.rows = every_step, rows
         self.inputs = {
             one.name: TensorType(shapes[one.name], one.dtype)  # type: ignore[arg-type]
@@ -101,7 +100,7 @@ class Walk:
         return bool(self.states)
 
     def merged(self, name: str) -> bool:
-        """Whether the first axis of a tensor is steps and rows, put together."""
+        """Whether steps and rows of a tensor, or of one that it is made of, were put together on one axis."""
         return name in self._merged
 
     def state(self, node: Node, what: str, initial: Array) -> State:
@@ -131,7 +130,11 @@ class Walk:
         flows = [self.flows.get(name) if name else None for name in one.inputs]
         moving = [flow for flow in flows if flow is not None]
         if one.op in ("Shape", "Size") or (not moving and any(name in self._sizes for name in one.inputs)):
-            same = None if one.inputs[0] in self._sizes and len(one.inputs) > 1 else repeated(self, one)
+            same = None
+            if one.op == "Range":
+                same = counted(self, one)
+            elif one.inputs[0] not in self._sizes or len(one.inputs) == 1:
+                same = repeated(self, one)
             if same is None:
                 self._sizes.update(one.outputs)
             else:
@@ -160,14 +163,14 @@ class Walk:
             if self.rows and (flow.pace, flow.tail) != (Flow(0).pace, 0):
                 raise ValueError("rows see each other")
             self.flows[name] = flow
-            if flow.axis == 0 and any(self._joins(one, flow, other) for other in one.inputs if other in self.flows):
+            if any(self._joins(one, flow, other) for other in one.inputs if other in self.flows):
                 self._merged.add(name)
         self.entries.append(Entry(one, moved.write))
 
     def _joins(self, one: Node, flow: Flow, name: str) -> bool:
         """Whether the steps of an input become rows beside others, or were."""
         before = self.flows[name]
-        moved = before.axis != 0 or (before.outer, before.inner) != (flow.outer, flow.inner)
+        moved = flow.axis < before.axis or (before.outer, before.inner) != (flow.outer, flow.inner)
         return self.merged(name) or (moved and one.op in ("Reshape", "Flatten"))
 
     def _moved(self, one: Node, flows: list[Flow | None]) -> Moved:

@@ -122,7 +122,17 @@ def _running(plan: Plan, node: Node) -> None:
         raise FormatError("an axis that is computed is not supported")
     y = plan.write(node.outputs[0], like=x)
     choices = (node.op == "CumProd", bool(node.attributes["exclusive"]), bool(node.attributes["reverse"]))
-    plan.emit("scan", x, y, (axis_of(int(axis.reshape(())), len(x.shape)), *choices))
+    plan.emit("scan", x, y, (axis_of(int(axis.reshape(())), len(x.shape)), *choices), None)
+    narrow(plan, node.outputs[0], y)
+
+
+@lowers("fusedlstm.Scan")
+def _scan(plan: Plan, node: Node) -> None:
+    (x, before), (_, kept), a = map(plan.read, node.inputs), plan.wanted(node, 2), node.attributes
+    y = plan.write(node.outputs[0], like=x)
+    after = plan.write(kept) if kept else plan.scratch("i", before.shape)
+    choices = (axis_of(a["axis"], len(x.shape)), bool(a["product"]), bool(a["exclusive"]), False)
+    plan.emit("scan", x, y, choices, (before, after))
     narrow(plan, node.outputs[0], y)
 
 

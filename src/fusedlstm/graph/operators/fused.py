@@ -21,9 +21,11 @@ from .operator import (
     Shape,
     TensorType,
     axes_of,
+    axis_of,
     differ,
     expect_rank,
     flag,
+    integer,
     integers,
     operator,
     same_types,
@@ -227,3 +229,23 @@ def _running(a: Attributes, x: Array, partial: Array, total: Array, count: Array
         partial = np.where(full, np.float32(_NEUTRAL.get(a["reduction"], 0)), partial)
     y = _RESULTS.get(a["reduction"], lambda total, count: total)(whole(), count)
     return [np.asarray(y).astype(x.dtype), partial, np.asarray(total).view(np.int64), np.asarray(count)]
+
+
+def _scan_rule(call: Call) -> list[TensorType]:
+    x, axis = call.shapes[0], axis_of(call.attributes["axis"], len(call.shapes[0]))
+    kept = (*x[:axis], 1, *x[axis + 1 :])
+    if call.dtypes[0].kind not in "fiu":
+        raise ValueError(f"expected numbers, found {call.dtypes[0]}")
+    if call.dtypes[1] != INT64 or len(call.shapes[1]) != len(kept) or any(map(differ, call.shapes[1], kept)):
+        raise ValueError(f"expected totals {kept} of int64, found {call.shapes[1]} of {call.dtypes[1]}")
+    return [TensorType(x, call.dtypes[0]), TensorType(kept, INT64)]
+
+
+@operator("fusedlstm.Scan", _scan_rule, 2, (1, 2), axis=integer(0), exclusive=flag(), product=flag())
+def _scan(a: Attributes, x: Array, total: Array) -> list[Array]:
+    """CumSum or CumProd that goes on from a total: a whole number, or the bits of a double."""
+    axis, wide = a["axis"], np.dtype(np.float64 if x.dtype.kind == "f" else np.int64)
+    terms = np.concatenate([total.view(wide), x.astype(wide)], axis)
+    found = (np.cumprod if a["product"] else np.cumsum)(terms, axis=axis, dtype=wide)
+    y, last = (np.delete(found, -1 if a["exclusive"] else 0, axis), found.take([-1], axis))
+    return [y.astype(x.dtype), np.ascontiguousarray(last).view(np.int64)]

@@ -78,7 +78,9 @@ def _range_rule(call: Call) -> list[TensorType]:
     if isinstance(delta, Dim) or delta == 0:
         raise ValueError(f"expected a step that is not 0, found {delta}")
     if isinstance(start, Dim) or isinstance(limit, Dim):
-        count: Size = limit - start if delta == 1 else Dim.unknown("range", str(start), str(limit), delta)
+        count: Size = (limit - start) // delta
+        if count * delta != limit - start:
+            count = Dim.unknown("range", str(start), str(limit), delta)
     else:
         count = max(math.ceil((limit - start) / delta), 0)
     return [TensorType((count,), same_types(call))]

@@ -25,7 +25,7 @@ _SMALL = 256  # elements that are computed without a look at what will come out
 _NEVER = frozenset(  # work that their sizes do not bound well, and that exporters do not leave to be done
     (
         *("LSTM", "GRU", "RNN", "fusedlstm.LSTM", "fusedlstm.ConvLSTM", "fusedlstm.Conv", "fusedlstm.Dense"),
-        *("fusedlstm.Running", "Attention", "Einsum", "Det"),
+        *("fusedlstm.Running", "fusedlstm.Scan", "Attention", "Einsum", "Det"),
         *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool", "Resize"),
     )
 )

@@ -130,7 +130,13 @@ def _split(draft: Draft, one: DraftNode) -> bool:
 
 
 def _neutral(draft: Draft, one: DraftNode) -> bool:
-    """x + 0, x - 0, x * 1, x / 1, x ** 1; whole numbers times 0."""
+    """x + 0, x - 0, x * 1, x / 1, x ** 1; whole numbers times 0. What one number fills beside x is that number."""
+    for at in (0, 1):
+        filled, kind = draft.made_by(one.inputs[at], "ConstantOfShape"), draft.types.get(one.inputs[1 - at])
+        if filled is not None and kind is not None and kind == draft.types.get(one.output):
+            fill = filled.attributes["value"]
+            number = np.zeros((), np.float32) if fill is None else fill.reshape(())
+            draft.rewire(one, at, draft.add_constant(number, one.output))
     places = (1, 0) if one.op in ("Add", "Mul") else (1,)
     for at in places:
         value, other = draft.constant(one.inputs[at]), one.inputs[1 - at]

@@ -46,6 +46,7 @@ ON_SIZES: dict[str, Callable[[Node, list[Any]], list[Array] | None]] = {
         ),
         _meaning,
     ),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Mod"), _arithmetic),
     "Cast": _cast,
     "Equal": _equal,
 }

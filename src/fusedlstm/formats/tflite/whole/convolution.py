@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ....errors import FormatError
 from ....graph.operators import Array
 from .call import Call
@@ -36,6 +34,10 @@ def _weights(call: Call, k: int) -> Array:
     return w
 
 
+def _times(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] * other[0], one[1] * other[1]
+
+
 def _four(call: Call, k: int) -> str:
     if call.rank(k) != 4:
         raise FormatError(f"expected an input of 4 dimensions, found {call.rank(k)}")
@@ -44,8 +46,12 @@ def _four(call: Call, k: int) -> str:
 
 @operator("CONV_2D", options=1, inputs=(2, 3))
 def _conv(call: Call) -> str:
+    return full(call, _four(call, 0))
+
+
+def full(call: Call, x: str, apart: tuple[int, int] = (1, 1)) -> str:
+    """A convolution of x with its channels first; its taps are so many times as far apart."""
     w = _weights(call, 1).transpose(0, 3, 1, 2)  # (out, height, width, in)
-    x = _four(call, 0)
     shape, groups = call.shape(x), 1
     if shape is not None and type(shape[1]) is int and w.shape[1]:
         groups, rest = divmod(shape[1], w.shape[1])
@@ -58,7 +64,7 @@ def _conv(call: Call) -> str:
         *([call.input(2)] if call.has(2) else []),
         auto_pad=padding(call, 0),
         strides=pair(call, "stride", 2, 1, 0),
-        dilations=pair(call, "dilation", 5, 4, 1),
+        dilations=_times(pair(call, "dilation", 5, 4, 1), apart),
         group=groups,
     )
     return call.activated(call.transpose(made, *LAST), 3)
@@ -66,8 +72,12 @@ def _conv(call: Call) -> str:
 
 @operator("DEPTHWISE_CONV_2D", options=2, inputs=(2, 3))
 def _depthwise(call: Call) -> str:
+    return depthwise(call, _four(call, 0))
+
+
+def depthwise(call: Call, x: str, apart: tuple[int, int] = (1, 1)) -> str:
+    """As `full`, of each channel alone."""
     w = _weights(call, 1).transpose(3, 0, 1, 2)  # (1, height, width, out)
-    x = _four(call, 0)
     channels = (call.shape(x) or call.graph.open_shape(call.index(0))[-1:] * 2)[1]
     if type(channels) is not int or channels < 1 or len(w) % channels:
         raise FormatError(f"expected channels that {len(w)} filters fit, found {channels}")
@@ -78,7 +88,7 @@ def _depthwise(call: Call) -> str:
         *([call.input(2)] if call.has(2) else []),
         auto_pad=padding(call, 0),
         strides=pair(call, "stride", 2, 1, 0),
-        dilations=pair(call, "dilation", 6, 5, 1),
+        dilations=_times(pair(call, "dilation", 6, 5, 1), apart),
         group=channels,
     )
     return call.activated(call.transpose(made, *LAST), 4)
@@ -134,61 +144,3 @@ def _depth_to_space(call: Call) -> str:
 def _space_to_depth(call: Call) -> str:
     made = call.op("SpaceToDepth", _four(call, 0), blocksize=int(call.option(0, "i", 0)))
     return call.transpose(made, *LAST)
-
-
-@operator("SPACE_TO_BATCH_ND", inputs=3)
-def _space_to_batch(call: Call) -> str:
-    """How dilated convolutions are written: pad, then each place modulo the block goes to the batch."""
-    x, block, pads = _blocks(call, "paddings")
-    rank, count = call.rank(0), len(block)
-    every = call.op("Pad", call.transpose(pads, 1, 0), call.int_list(0, 1, 0, rank - count - 1), mode="constant")
-    x = call.op("Pad", x, call.reshape(every, -1), mode="constant")
-    shape = call.op("Shape", x)
-    parts, axes = [_size(call, shape, 0)], [0]
-    for axis in range(count):
-        parts += [call.op("Div", _size(call, shape, 1 + axis), call.int_list(block[axis])), call.int_list(block[axis])]
-    parts += [_size(call, shape, axis) for axis in range(count + 1, rank)]
-    x = call.op("Reshape", x, call.op("Concat", *parts, axis=0))
-    axes = [*range(2, 2 * count + 1, 2), 0, *range(1, 2 * count, 2), *range(2 * count + 1, rank + count)]
-    x = call.transpose(x, *axes)
-    batch = call.op("Mul", parts[0], call.int_list(int(np.prod(block))))
-    return call.op(
-        "Reshape", x, call.op("Concat", batch, *parts[1 : 2 * count + 1 : 2], *parts[2 * count + 1 :], axis=0)
-    )
-
-
-@operator("BATCH_TO_SPACE_ND", inputs=3)
-def _batch_to_space(call: Call) -> str:
-    x, block, crops = _blocks(call, "crops")
-    rank, count = call.rank(0), len(block)
-    shape = call.op("Shape", x)
-    batch = call.op("Div", _size(call, shape, 0), call.int_list(int(np.prod(block))))
-    rest = [_size(call, shape, axis) for axis in range(1, rank)]
-    x = call.op("Reshape", x, call.op("Concat", *(call.int_list(one) for one in block), batch, *rest, axis=0))
-    axes = [count]
-    for axis in range(count):
-        axes += [count + 1 + axis, axis]
-    x = call.transpose(x, *axes, *range(2 * count + 1, rank + count))
-    whole = [call.op("Mul", rest[axis], call.int_list(block[axis])) for axis in range(count)]
-    x = call.op("Reshape", x, call.op("Concat", batch, *whole, *rest[count:], axis=0))
-    known = call.builder.constants.get(crops)
-    if known is not None and not known.any():
-        return x
-    starts, ends = (call.op("Gather", crops, call.constant(np.array(k, np.int64)), axis=1) for k in (0, 1))
-    stops = call.op("Sub", call.op("Concat", *whole, axis=0), ends)
-    return call.op("Slice", x, starts, stops, call.int_list(*range(1, 1 + count)))
-
-
-def _blocks(call: Call, what: str) -> tuple[str, tuple[int, ...], str]:
-    """What is put into blocks, their sizes, and before and behind each axis how much is added or taken."""
-    block, known, rank = call.ints(1, "block"), call.value(2), call.rank(0)
-    shape = call.graph.shape(call.index(2))
-    if len(block) > rank - 1 or min(block, default=0) < 1 or tuple(shape) != (len(block), 2):
-        raise FormatError(f"expected block and {what} of {rank - 1} axes at most, found {block} and {shape}")
-    if known is not None and known.min() < 0:
-        raise FormatError(f"{what}: expected none below 0, found {known.tolist()}")
-    return call.input(0), block, call.int64(2)
-
-
-def _size(call: Call, shape: str, axis: int) -> str:
-    return call.op("Gather", shape, call.int_list(axis), axis=0)

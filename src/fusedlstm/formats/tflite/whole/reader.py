@@ -13,6 +13,7 @@ from ....graph.graph import Graph, Node, Value
 from .. import graph as file
 from ..graph import CUSTOM, Model, Operator
 from . import (
+    blocks,
     convolution,
     elementwise,
     indexing,
@@ -36,7 +37,7 @@ from .scope import Scope
 __all__ = ["FAMILIES", "Reader", "read_graph"]
 
 FAMILIES = (
-    *(convolution, elementwise, indexing, lists, loops, matrix, movement, normalisation, pooling, recurrent),
+    *(blocks, convolution, elementwise, indexing, lists, loops, matrix, movement, normalisation, pooling, recurrent),
     *(reductions, resizing, shapes, variables),
 )
 _INTEGERS = ("INT8", "UINT8", "INT16", "INT4")

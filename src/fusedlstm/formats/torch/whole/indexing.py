@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from ....errors import FormatError
+from ....graph.dims import Dim
 from .call import BOOL, INT64, Call
 from .parts import FAR
 from .promotion import given
 from .registry import operator
 from .schema import Ref
+
+_MOST_SLID = 256  # nodes that windows along a free axis become
 
 
 @operator("embedding.default")
@@ -203,6 +206,8 @@ def _unfold(call: Call) -> str:
     x = call.tensor("self")
     axis = call.axis(call.whole("dimension"), call.rank(x))
     size, step, known = call.whole("size"), call.whole("step"), call.shape(x)[axis]
+    if isinstance(known, Dim):
+        return _slid(call, x, axis, size, step)
     if type(known) is not int or not 0 < size <= known or step < 1:
         raise FormatError(f"expected windows of 1 to {known} places, found {size} and a step of {step}")
     count = (known - size) // step + 1
@@ -213,6 +218,21 @@ def _unfold(call: Call) -> str:
     made = call.op("Gather", x, call.constant(places), axis=axis)
     rank = call.rank(x) + 1
     return call.transpose(made, *(k for k in range(rank) if k != axis + 1), axis + 1)
+
+
+def _slid(call: Call, x: str, axis: int, size: int, step: int) -> str:
+    """The same where the axis is free: of each place in a window all of them."""
+    if not 0 < size <= _MOST_SLID or step < 1:
+        raise FormatError(
+            f"expected windows of 1 to {_MOST_SLID} places of a free axis, found {size}, a step of {step}"
+        )
+    parts = []
+    for k in range(size):
+        stop = k + 1 - size if k < size - 1 else FAR
+        limits = [call.constant(np.array([one], np.int64)) for one in (k, stop, axis, step)]
+        place = call.op("Slice", x, *limits)
+        parts.append(call.op("Unsqueeze", place, call.constant(np.array([call.rank(x)], np.int64))))
+    return call.op("Concat", *parts, axis=call.rank(x))
 
 
 @operator("as_strided.default")

@@ -159,8 +159,7 @@ def _top(moving: Moving) -> Moved:
     )
 
 
-@goes("CumSum", "CumProd", "Trilu")
-def _scan(moving: Moving) -> Moved:
+@goes("Trilu")
+def _triangle(moving: Moving) -> Moved:
     rank = len(moving.shapes[0])
-    axes = (rank - 2, rank - 1) if moving.node.op == "Trilu" else axes_of(moving.ints(1) or [0], rank)
-    return Moved([beside(moving, axes, moving.node.op)])
+    return Moved([beside(moving, (rank - 2, rank - 1), moving.node.op)])

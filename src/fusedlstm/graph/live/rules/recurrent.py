@@ -17,12 +17,20 @@ from .movement import latest
 _BACKWARDS = "it runs backwards, or in both directions, and needs the end of the sequence before its first output"
 
 
-def _of_rows(moving: Moving, axes: Sequence[int | None], made: Sequence[int]) -> Moved:
-    """Each row alone: `axes` are those of rows of x, the states and the lengths, `made` those of what comes out."""
-    for flow, axis in zip(moving.flows, axes):
-        if flow is not None and (flow.axis != axis or (flow.outer, flow.inner) != (1, 1)):
+def _of_rows(moving: Moving, axes: Sequence[int | None], made: Sequence[int]) -> Moved | None:
+    """Each row alone: `axes` are those of rows of x, the states and the lengths, `made` those of what comes out.
+
+    None where rows are not what goes along.
+    """
+    first, walk = moving.flows[0], moving.walk
+    if not walk.rows and (first is None or first.axis != axes[0] or not walk.merged(moving.node.inputs[0])):
+        return None
+    for flow, axis, name in zip(moving.flows, axes, moving.node.inputs):
+        if axis is not None and name and (flow is None or first is None or flow.moved(0) != first.moved(0)):
+            raise ValueError("it has states or lengths for a fixed number of rows, and steps are rows of it")
+        if flow is not None and flow.axis != axis:
             raise ValueError("rows see each other")
-    first = next(flow for flow in moving.flows if flow is not None)
+    assert first is not None
     return Moved([first.moved(axis) for axis in made][: len(moving.node.outputs)])
 
 
@@ -53,9 +61,9 @@ def _first(moving: Moving, index: int, shape: tuple[int, ...]) -> Array:
 @goes("fusedlstm.LSTM")
 def _lstm(moving: Moving) -> Moved:
     weights: LSTMWeights = moving.a["weights"]
-    if moving.walk.rows:
-        of_x, of_y = (0 if moving.a[f"{side}_batch_first"] else 1 for side in "xy")
-        return _of_rows(moving, (of_x, 1, 1, 0), (of_y, 1, 1))
+    of_x, of_y = (0 if moving.a[f"{side}_batch_first"] else 1 for side in "xy")
+    if alone := _of_rows(moving, (of_x, 1, 1, 0), (of_y, 1, 1)):
+        return alone
     flow = _along(moving, 1 if moving.a["x_batch_first"] else 0, 3)
     if weights.bidirectional or weights.reverse:
         raise ValueError(_BACKWARDS)
@@ -122,8 +130,8 @@ def _apart(weights: LSTMWeights) -> list[LSTMWeights]:
 
 @goes("fusedlstm.ConvLSTM")
 def _conv_lstm(moving: Moving) -> Moved:
-    if moving.walk.rows:
-        return _of_rows(moving, (0, None, None, None, 0, 0), (0, 0, 0))
+    if alone := _of_rows(moving, (0, None, None, None, 0, 0), (0, 0, 0)):
+        return alone
     flow = _along(moving, 1, len(moving.node.inputs))
     whole, *ends = moving.made  # of all steps, and of the last one
     shape = (moving.shapes[0][0], *whole[2:]) if whole else next(filter(None, ends))
@@ -150,9 +158,9 @@ def _conv_lstm(moving: Moving) -> Moved:
 @goes("GRU", "RNN")
 def _gru(moving: Moving) -> Moved:
     a, layout = moving.a, moving.a["layout"]
-    if moving.walk.rows:
-        rows = 0 if layout else 1
-        return _of_rows(moving, (rows, None, None, None, 0, rows), (0 if layout else 2, rows))
+    rows = 0 if layout else 1
+    if alone := _of_rows(moving, (rows, None, None, None, 0, rows), (0 if layout else 2, rows)):
+        return alone
     flow = _along(moving, 1 if layout else 0, 4)
     if a["direction"] != "forward":
         raise ValueError(_BACKWARDS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...graph import node
 from ...operators.fused import RUNNING, nothing_yet
 from ...operators.operator import axes_of, axis_of
@@ -72,3 +74,27 @@ def _running(moving: Moving, reduction: str, axes: Sequence[int], keepdims: int)
             chunk.keep(state, here)
 
     return Moved([made], write)
+
+
+@goes("CumSum", "CumProd")
+def _scan(moving: Moving) -> Moved:
+    """Over time the total so far is kept, as wide as the engine has it."""
+    flow, (axis, *_) = moving.flow(), moving.ints(1) or [0]
+    if axis_of(axis, len(moving.shapes[0])) != flow.axis:
+        return Moved([flow])
+    if moving.a["reverse"]:
+        raise ValueError("it goes backwards over time, and needs the end of the sequence first")
+    flow, product, (x, *_) = flow.alone, moving.node.op == "CumProd", moving.node.inputs
+    shape = [1 if k == flow.axis else size for k, size in enumerate(moving.shapes[0])]
+    real = moving.walk.graph.types[x].dtype.kind == "f"
+    first = np.full(shape, int(product), np.float64 if real else np.int64).view(np.int64)
+    state = moving.walk.state(moving.node, "total", first)
+    attributes = {"axis": flow.axis, "exclusive": moving.a["exclusive"], "product": int(product)}
+
+    def write(chunk: Chunk) -> None:
+        total, made = chunk.state(state), chunk.fresh(f"{state.name}'")
+        outputs = [moving.node.outputs[0], made]
+        chunk.nodes.append(node("fusedlstm.Scan", [chunk.name(x), total], outputs, moving.node.name, **attributes))
+        chunk.keep(state, made)
+
+    return Moved([flow], write)
