@@ -238,3 +238,13 @@ def test_what_cannot_be_is_refused_by_name(name):
     make, words = REFUSED[name]
     with pytest.raises(ValueError, match=words):
         _of(make).stream(2, time=1)
+
+
+def test_rows_of_a_pool_that_step_alone():
+    pooled(_of(COUNTED["a table"]), random(3, 12, 4), time=1)
+    x = start = keras.Input((3, None, 1))
+    model = fl.Model.from_keras(keras.Model(start, L.TimeDistributed(L.Conv1D(4, 3, padding="causal"))(x)))
+    x, pool = random(2, 3, 9, 1), fl.StreamPool(model, time=2)
+    ids = [pool.open(), pool.open()]
+    made = np.stack([pool.step(ids, x[:, :, at]) for at in range(9)], 2)
+    assert made.tobytes() == model(x).tobytes()

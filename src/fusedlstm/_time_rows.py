@@ -42,7 +42,7 @@ class TimeRows(ModelRows):
         self.outputs = len(one.walk.outputs)
         together = self._together(model, one)
         two = Along(model, 2, *self._options) if together else one
-        if two.states.keys() != one.states.keys():
+        if together and not _apart(one, two):
             together, two = False, one
         self._alongs[2] = two
         names = (*one.free, *one.walk.outputs)
@@ -218,6 +218,16 @@ class TimeRows(ModelRows):
 def _rows(one: tuple[int, ...], two: tuple[int, ...]) -> int | None:
     """The axis that has as many elements as there are rows."""
     return next((axis for axis, pair in enumerate(zip(one, two)) if pair[0] != pair[1]), None)
+
+
+def _apart(one: Along, two: Along) -> bool:
+    """Whether what one row and two rows keep and make has rows on an axis of their own."""
+    if two.states.keys() != one.states.keys():
+        return False
+    names = (*one.free, *one.walk.outputs)
+    pairs = [(value.shape, two.states[name].shape) for name, value in one.states.items()]
+    pairs += [(one.shape(name, 1), two.shape(name, 1)) for name in names]
+    return all([pair for pair in zip(*shapes) if pair[0] != pair[1]] == [(1, 2)] for shapes in pairs)
 
 
 def _alone(shape: tuple[int, ...], time: int) -> int | None:

@@ -16,9 +16,9 @@ from ..passes import apply, settle
 from ..passes.constants import Folder
 from ..passes.convolution import edges_apart
 from .chunk import Chunk, State
+from .counting import counted
 from .flow import AHEAD, Flow, Moved, Moving
 from .repeated import repeated
-from .rules.counting import counted
 
 _ROOM = 1 << 24  # bytes of constants that fixed inputs and the batch may make
 TIME = Dim.symbol("time")
@@ -62,6 +62,8 @@ class Walk:
         every_step: bool = False,
         rows: bool = False,
     ) -> None:
+        from . import rules  # noqa: F401  (enters how operators go)
+
         self.every_step, self.rows = every_step, rows
         self.inputs = {
             one.name: TensorType(shapes[one.name], one.dtype)  # type: ignore[arg-type]

@@ -136,7 +136,8 @@ def _neutral(draft: Draft, one: DraftNode) -> bool:
         if filled is not None and kind is not None and kind == draft.types.get(one.output):
             fill = filled.attributes["value"]
             number = np.zeros((), np.float32) if fill is None else fill.reshape(())
-            draft.rewire(one, at, draft.add_constant(number, one.output))
+            if one.op != "Mul" or number:  # states of zeros are told by their shape
+                draft.rewire(one, at, draft.add_constant(number, one.output))
     places = (1, 0) if one.op in ("Add", "Mul") else (1,)
     for at in places:
         value, other = draft.constant(one.inputs[at]), one.inputs[1 - at]

@@ -46,7 +46,6 @@ ON_SIZES: dict[str, Callable[[Node, list[Any]], list[Array] | None]] = {
         ),
         _meaning,
     ),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Mod"), _arithmetic),
     "Cast": _cast,
     "Equal": _equal,
 }

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...graph import Node
-from ..chunk import Chunk
-from ..flow import Flow
+from ..graph import Node
+from .chunk import Chunk
+from .flow import Flow
 
 if TYPE_CHECKING:
-    from ..walk import Walk
+    from .walk import Walk
 
 
 def counted(walk: Walk, node: Node) -> tuple[Flow, Callable[[Chunk], None]] | None:
