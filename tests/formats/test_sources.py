@@ -322,6 +322,7 @@ def tar(path, *names):
 
 def test_words(tmp_path):
     import gzip
+    import zlib
 
     table = b"\x00" * 60 + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
     for name, content, words in (
@@ -356,6 +357,7 @@ def test_words(tmp_path):
         ("m.mlmodel", b"\x08\x04\x12\x05hello", "a Core ML model"),
         ("a.npy", b"\x93NUMPY\x01\x00", "NumPy arrays without names"),
         ("a.params", b"\x12\x01" + bytes(20), "parameters of MXNet"),
+        ("a.joblib", zlib.compress(b"x" * 100), r"zlib compressed, as joblib.dump.*pickle.dump\(joblib.load\(path\)"),
         ("a.yaml", b"a: 1", "settings, which hold no weights"),
         ("a.bin", b"\x01\x02\x03", "unknown content starting with"),
         ("a.pt", b"", "an empty file"),
@@ -363,6 +365,48 @@ def test_words(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(fl.FormatError, match=f"expected a weights file .*, found .*{words}"):
             fl.LSTM.load(tmp_path / name)
+
+
+def test_what_joblib_writes(tmp_path):
+    """A pickle with the bytes of arrays between its opcodes."""
+    head = b"\x80\x04}\x8c\x01w\x8c\x13joblib.numpy_pickle\x8c\x11NumpyArrayWrapper\x93)\x81"
+    (tmp_path / "a.joblib").write_bytes(head + b"\x0b" + b"\xff" * 11 + bytes(64) + b"s.")
+    with pytest.raises(fl.FormatError, match=r"found what joblib.dump writes, .*pickle.dump\(joblib.load\(path\)"):
+        fl.LSTM.load(tmp_path / "a.joblib")
+
+
+def test_the_advice_for_joblib(tmp_path, monkeypatch):
+    """The line, run."""
+    joblib = pytest.importorskip("joblib")
+    arrays = {
+        f"rnn.{name}_l0": np.ones(shape, np.float32) for name, shape in (("weight_ih", (8, 3)), ("weight_hh", (8, 2)))
+    }
+    arrays |= {f"rnn.bias_{one}_l0": np.ones(8, np.float32) for one in ("ih", "hh")}
+    monkeypatch.chdir(tmp_path)
+    for compress in (0, 3):
+        joblib.dump(arrays, "a.joblib", compress=compress)
+        with pytest.raises(fl.FormatError, match="joblib") as caught:
+            fl.LSTM.load("a.joblib")
+        line = str(caught.value).split("where it was made: ")[1]
+        exec(line, {"pickle": __import__("pickle"), "joblib": joblib, "path": "a.joblib"})
+        assert fl.LSTM.load("weights.pkl", batch_first=True).hidden_size == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            {"class_name": "Sequential", "config": {"layers": []}},
+            r'architecture of a Keras .*LSTM.load\("weights.h5", config=',
+        ),
+        ({"weightsManifest": [], "modelTopology": {}}, "a model of TensorFlow.js; .*tensorflowjs_converter"),
+    ],
+)
+def test_json_without_weights(content, words, tmp_path):
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    for load in (fl.LSTM.load, fl.Model.load):
+        with pytest.raises(fl.FormatError, match=words):
+            load(tmp_path / "model.json")
 
 
 def test_the_prefix_of_a_checkpoint(tmp_path):

@@ -140,6 +140,8 @@ def test_shapes_that_depend_on_values():
     b = Builder(x=(4,))
     with pytest.raises(FormatError, match="NonZero node .*: its shape depends on values"):
         specialise(b.graph(b("NonZero", "x")), {"x": (4,)})
+    with pytest.raises(FormatError, match="NonZero node .*: expected an input with axes, found one number"):
+        specialise(b.graph(b("NonZero", np.float32(2))), {"x": (4,)})
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,14 @@ def test_what_is_known_once_shapes_are():
     )
 
 
+@pytest.mark.parametrize("ratio", [False, True])
+def test_a_mask_that_nothing_takes(ratio):
+    rng = np.random.default_rng(0)
+    graph = Lying(rng)
+    y, _ = graph.builder("Dropout", graph.input(floats(rng, 3, 4)), *[np.float32(0.5)] * ratio, outputs=2)
+    graph.check(graph.builder("Tanh", y))
+
+
 def test_a_mask_that_drops_nothing():
     rng = np.random.default_rng(0)
     graph = Lying(rng)

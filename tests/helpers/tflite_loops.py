@@ -76,10 +76,11 @@ def step(graph, kind, weights, x, h, c):
     return mul(of("LOGISTIC", o), of("TANH", new_c)), new_c
 
 
-def loop(kind, weights, *, batch=2, time=5, collect="list", last=False):
+def loop(kind, weights, *, batch=2, time=5, collect="list", last=False, carried_one=False):
     """A model of one layer: x (batch, time, features) to every step (time, batch, units), or to the last (1, ...).
 
-    How outputs are collected: in a "list" of Flex, by "concatenation", or by "update".
+    How outputs are collected: in a "list" of Flex, by "concatenation", or by "update". `carried_one` takes what the
+    counters grow by through the loop.
     """
     file = File()
     main, condition, body = file.main, file.subgraph("condition"), file.subgraph("body")
@@ -99,6 +100,9 @@ def loop(kind, weights, *, batch=2, time=5, collect="list", last=False):
     carried = [zero, zero, store, *[state] * count, turned]
     kinds = ["int32", "int32", VARIANT if collect == "list" else "float32", *["float32"] * (count + 1)]
     shapes = [(), (), () if collect == "list" else held, *[(batch, units)] * count, (time, batch, features)]
+    if carried_one:
+        carried.append(main.constant(np.array(1, np.int32)))
+        kinds, shapes = [*kinds, "int32"], [*shapes, ()]
     made = [main.tensor(shape, dtype) for shape, dtype in zip(shapes, kinds)]
     main.put("WHILE", carried, made, (93, {0: ("i", 1), 1: ("i", 2)}))
     stacked = made[2]
@@ -110,8 +114,8 @@ def loop(kind, weights, *, batch=2, time=5, collect="list", last=False):
     most = condition.constant(np.array(time, np.int32))
     less = [condition.op("LESS", [condition.inputs[k], most], (), dtype="bool") for k in (0, 1)]
     condition.outputs = [condition.op("LOGICAL_AND", less, (), dtype="bool")]
-    one = body.constant(np.array(1, np.int32))
     inputs = body.inputs
+    one = inputs.pop() if carried_one else body.constant(np.array(1, np.int32))
     following = [body.op("ADD", [inputs[k], one], (), options=(11, {}), dtype="int32") for k in (0, 1)]
     now = body.op("GATHER", [inputs[-1], inputs[1]], (batch, features), options=(23, {}))
     states = step(body, kind, weights, now, inputs[3], inputs[4] if count == 2 else -1)
@@ -124,6 +128,9 @@ def loop(kind, weights, *, batch=2, time=5, collect="list", last=False):
     else:
         store = _placed(body, inputs, following, states[0], held, collect)
     body.outputs = [*following, store, *states, inputs[-1]]
+    if carried_one:
+        body.inputs.append(one)
+        body.outputs.append(one)
     return file
 
 

@@ -51,6 +51,11 @@ _HEADS = (
     ),
     (rb"(?s).{4}ORTM", "a model in ONNX Runtime's own format (.ort); load the .onnx file that it was made from"),
     (rb"\x12\x01\x00\x00\x00\x00\x00\x00\x00{8}", "parameters of MXNet; save them by their names with numpy.savez"),
+    (
+        rb"x[\x01\x5e\x9c\xda]",
+        "data that zlib compressed, as joblib.dump(..., compress=...) does; where it was made: "
+        'pickle.dump(joblib.load(path), open("weights.pkl", "wb"))',
+    ),
     (rb"GGUF", "a GGUF file, which holds no LSTM"),
 )
 # By how its name ends, where its bytes do not tell.

@@ -57,6 +57,15 @@ def test_loops_of_an_lstm(collect, last):
         agrees(file, [x], *model(x))
 
 
+def test_a_loop_that_carries_what_it_counts_by():
+    weights, x = cell("lstm", 3, 4), random(2, 5, 3)
+    file = loop("lstm", weights, collect="update", carried_one=True)
+    model = fl.Model.load(file.bytes())
+    assert [one.op for one in model.simplified.nodes if one.op in ("Loop", "fusedlstm.LSTM")] == ["fusedlstm.LSTM"]
+    close(model(x)[0], run("lstm", weights, x).swapaxes(0, 1))
+    agrees(file, [x], *model(x))
+
+
 @pytest.mark.parametrize("kind", ["gru", "rnn"])
 @pytest.mark.parametrize("collect", ["list", "concatenation"])
 @pytest.mark.parametrize("last", [False, True])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_files import LITERT, File, agrees, random
+from tflite_files import LITERT, File, agrees, litert, random
 
 import fusedlstm as fl
 from fusedlstm.formats.tflite.whole.registry import OPERATORS
@@ -252,6 +252,23 @@ def test_conv(same, stride, dilation):
     check("CONV_2D", [x, (w,), (b,)], np.maximum(y, 0), options=options)
 
 
+@pytest.mark.parametrize("open_", [False, True])
+def test_grouped_conv(open_):
+    """Groups follow from the channels, of inputs whose shape is computed as well."""
+    x, w = random(2, 7, 6, 4), random(6, 3, 2, 2, seed=2)
+    file = File()
+    main = file.main
+    before = main.input(x.shape)
+    if open_:
+        before = main.op("RESHAPE", [before, main.input((4,), "int32")], x.shape)
+    parts = [windows(x[..., 2 * k : 2 * k + 2], (3, 2), (1, 1), (1, 1), True) for k in range(2)]
+    y = [np.einsum("nijhwc,ohwc->nijo", part, w[3 * k : 3 * k + 3]) for k, part in enumerate(parts)]
+    options, bias = window_options("CONV_2D", True, (1, 1)), main.constant(np.zeros(6, np.float32))
+    main.outputs = [main.op("CONV_2D", [before, main.constant(w), bias], (2, 7, 6, 6), options=options)]
+    given = [x, np.array(x.shape, np.int32)] if open_ else [x]
+    agrees(file, given, np.concatenate(y, -1), check=not open_)
+
+
 @pytest.mark.parametrize(("same", "stride", "dilation"), [one_ for one_ in WINDOWS if one_[1][0] == one_[1][1]])
 def test_depthwise(same, stride, dilation):
     x, w, b = random(2, 7, 6, 3), random(1, 3, 2, 6, seed=2), random(6, seed=3)
@@ -410,6 +427,27 @@ def test_rows():
     table = random(9, 4)
     tokens = np.array([3, 8, 0], np.int32)
     check("EMBEDDING_LOOKUP", [tokens, (table,)], table[tokens])
+
+
+@pytest.mark.parametrize("kind", ["GATHER", "EMBEDDING_LOOKUP"])
+def test_rows_are_counted_from_the_front(kind):
+    """LiteRT refuses what NumPy counts from the back."""
+    table, tokens = random(9, 4), np.array([3, -1], np.int32)
+    both = [(table,), tokens] if kind == "GATHER" else [tokens, (table,)]
+    options = (23, {}) if kind == "GATHER" else None
+    file, _ = one(kind, both, (2, 4), options=options)
+    model = fl.Model.load(file.bytes())
+    np.testing.assert_array_equal(model(np.abs(tokens)), table[[3, 1]])
+    with pytest.raises(ValueError, match="out of range"):
+        model(tokens)
+    if LITERT:
+        with pytest.raises(RuntimeError):
+            litert(file.bytes(), [tokens])
+    file, _ = one(
+        kind, [(value,) if isinstance(value, np.ndarray) else value for value in both], (2, 4), options=options
+    )
+    with pytest.raises(fl.FormatError, match="expected indices from 0, found -1"):
+        fl.Model.load(file.bytes())()
     hot = np.where(np.arange(4) == tokens[:, None] % 4, np.float32(2), np.float32(-1))
     given = [tokens % 4, (np.array(4, np.int32),), (np.float32(2),), (np.float32(-1),)]
     check("ONE_HOT", given, hot, options=(61, {0: ("i", -1)}))

@@ -185,7 +185,8 @@ def test_what_pickles_of_others_are(tmp_path, unknown):
     for dotted, words in (
         ("keras.src.models.functional.Functional", r"a pickled Keras model .*\.save\(\"model\.keras\"\)"),
         ("flax.core.frozen_dict.FrozenDict", r"a pickled object of JAX .*LSTM\.from_flax\(pickle\.load"),
-        ("sklearn.pipeline.Pipeline", "an object of an unknown class"),
+        ("sklearn.pipeline.Pipeline", r"an object of an unknown class .*numpy\.savez\(path, \*\*arrays\)"),
+        ("torch.nn.modules.rnn.LSTM", r"an object of an unknown class .*torch\.save\(model\.state_dict\(\), path\)"),
     ):
         (tmp_path / "a.pkl").write_bytes(pickle.dumps(unknown(dotted)()))
         with pytest.raises(fl.FormatError, match=words):

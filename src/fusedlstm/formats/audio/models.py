@@ -33,6 +33,16 @@ NAME = "JSON model"
 MAX_BYTES = 64 << 20
 """A model of 2 million parameters takes about 40 MB of text, and a few times as much when it is parsed."""
 
+_ARCHITECTURE = (
+    "expected weights, found the architecture of a Keras model alone (model.to_json()); load its weights with it: "
+    'fusedlstm.LSTM.load("weights.h5", config="model.json"), or put both together in Keras: model = '
+    'keras.models.model_from_json(text), model.load_weights("weights.h5"), model.save("model.keras")'
+)
+_TENSORFLOW_JS = (
+    "expected a weights file, found a model of TensorFlow.js; load the file that it was converted from, or convert it: "
+    "tensorflowjs_converter --input_format tfjs_layers_model --output_format keras model.json model.h5"
+)
+
 
 def read(source: Source) -> Contents | None:
     """Every LSTM in the file: by module path, or RTNeural's by ``lstm``, ``lstm_1``, … in its order."""
@@ -71,6 +81,10 @@ def _lstms(model: dict[str, Any], ignore: tuple[str, ...]) -> dict[str, Reader]:
             return _state_dict(model.get("model_data"), state_dict, ignore)
         case _ if any(re.search(r"(?:^|\.)weight_[ih]h(?:_|$)", name) for name in model):
             return _state_dict({}, model, ignore)
+        case {"class_name": _, "config": _}:
+            raise FormatError(_ARCHITECTURE)
+        case {"modelTopology": _} | {"weightsManifest": _}:
+            raise FormatError(_TENSORFLOW_JS)
     raise FormatError(
         "expected a model of RTNeural (in_shape, layers), GuitarML (state_dict) or NAM (architecture, config, "
         f"weights), found a JSON object with {', '.join(map(repr, list(model)[:8])) or 'nothing in it'}"

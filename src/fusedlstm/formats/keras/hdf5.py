@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...errors import FormatError
 from ...weights import LSTMWeights
 from ..containers.hdf5 import Hdf5, opened
 from ..containers.source import Source
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from ...graph import Graph
 
 NAME = "Keras HDF5 file"
+_KERAS1 = (
+    "expected a model of Keras 2 or 3, found one of Keras {}, whose layers have other names and options; its LSTMs "
+    "alone are read (LSTM.load), or save it again: load it in Keras 2.0 to 2.2, then model.save(new_path)"
+)
 
 
 def read(source: Source) -> Contents | None:
@@ -46,6 +51,8 @@ def read(source: Source) -> Contents | None:
         from .model.weights import Named
         from .model.whole import read_graph
 
+        if (version or "").partition(".")[0] == "1":
+            raise FormatError(_KERAS1.format(version))
         return read_graph(model, version, Named.of_file(variables, root), outputs)
 
     return replace(found, graph=graph, pieces={LSTMWeights: Pieces(lambda: graph(None, False))})

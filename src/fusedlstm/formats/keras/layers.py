@@ -132,7 +132,9 @@ def class_name(item: Any) -> str:
 
 
 def name_of(item: dict[str, Any]) -> str:
-    """What a layer is called."""
+    """What a layer is called; TensorFlow 2.0 to 2.3 calls operators otherwise than their nodes."""
+    if is_class(item, "TensorFlowOpLayer"):
+        return str(item.get("name", config_of(item).get("name")))
     return str(config_of(item).get("name", item.get("name")))
 
 

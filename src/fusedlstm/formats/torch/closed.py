@@ -7,6 +7,11 @@ from typing import Any, NamedTuple
 from ..containers.pickle import Box
 from .objects import RESAVE
 
+_ARRAYS = (
+    "if weights are in it, save them alone where it was made: numpy.savez(path, **arrays) with their names, or "
+    "torch.save(model.state_dict(), path) of a PyTorch model"
+)
+
 
 class Place(NamedTuple):
     """An object of a class that is known by name alone, and the keys under which it lies."""
@@ -43,4 +48,5 @@ def words(place: Place) -> str:
             f"an object of an unknown class ({kind!r}), not opened because that runs code; where that class can be "
             f"imported: torch.save(dict(torch.load(path, weights_only=False){keys}), new_path)"
         )
-    return f"an object of an unknown class ({kind!r}), not opened because that runs code; {RESAVE}"
+    way = RESAVE if room == "torch" else _ARRAYS
+    return f"an object of an unknown class ({kind!r}), not opened because that runs code; {way}"

@@ -26,7 +26,7 @@ def reshaped(plan: Plan, x: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _reshape(plan: Plan, node: Node) -> None:
     if node.outputs[0]:
         plan.alias(node.outputs[0], reshaped(plan, plan.read(node.inputs[0]), plan.shape(node.outputs[0])))
-    for name in filter(None, node.outputs[1:]):  # Dropout's mask: nothing is dropped
+    for name in filter(None, plan.wanted(node, 2)[1:]):  # Dropout's mask: nothing is dropped
         plan.alias(name, plan.constant(np.ones((1,) * len(plan.shape(name)), np.bool_)).broadcast(plan.shape(name)))
 
 

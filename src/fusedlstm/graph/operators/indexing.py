@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import FormatError
 from ...weights.precision import rounded_matrix
 from ..dims import Dim, Size
 from .operator import Array, Attributes, Call, TensorType, UnknownError, axis_of, integer, operator, same, text
@@ -163,6 +164,8 @@ def _data_dependent(call: Call) -> list[TensorType]:
 
 @operator("NonZero", _data_dependent, shape_inputs=(0,))
 def _non_zero(a: Attributes, x: Array) -> Array:
+    if not x.ndim:
+        raise FormatError("expected an input with axes, found one number, of which ONNX and its runtime differ")
     return np.array(np.nonzero(x), np.int64).reshape(x.ndim, -1)
 
 

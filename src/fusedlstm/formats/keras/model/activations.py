@@ -7,7 +7,7 @@ from typing import Any
 
 from ....errors import FormatError
 from ..layers import class_name, is_class
-from .call import FLOAT32, Call, Tensor, number
+from .call import BOOL, FLOAT32, Call, Tensor, number
 from .registry import LAYERS, Made, layer
 
 Function = Callable[[Call, str], str]
@@ -164,11 +164,26 @@ def _thresholded(call: Call) -> Made:
     return call.op("ThresholdedRelu", _float(call), alpha=call.number("theta", 1.0))
 
 
+_FAR = -1e9  # what masked scores become
+
+
 @layer("Softmax", carries=True)
 def _softmax(call: Call) -> Made:
-    if call.mask:
+    x, axes = _float(call), call.value("axis", -1)
+    if not call.mask:
+        return softmax(call, x, axes)
+    if call.arguments.get("mask") is None:
         raise FormatError("expected an input without a mask, found one")
-    return softmax(call, _float(call), call.value("axis", -1))
+    if call.rank(call.mask) > call.rank(x):
+        raise FormatError(f"mask: expected at most {call.rank(x)} dimensions, found {call.shape(call.mask)}")
+    given = call.mask
+    if not call.keras3 and not call.flag("robust_masking", False):
+        valid = call.cast(given, FLOAT32)
+        far = call.op("Mul", call.op("Sub", call.scalar(1.0, x), valid), call.scalar(_FAR, x))
+        return softmax(call, call.op("Add", x, far), axes)
+    valid = given if call.dtype(given) == BOOL else call.op("Greater", call.cast(given, FLOAT32), call.scalar(0.5, x))
+    y = softmax(call, call.op("Where", valid, x, call.scalar(_FAR, x)), axes)
+    return call.op("Where", valid, y, call.scalar(0.0, y)) if call.keras3 else y
 
 
 def softmax(call: Call, x: str, axes: Any) -> str:

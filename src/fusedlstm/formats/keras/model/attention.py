@@ -119,9 +119,8 @@ def _multi_head(call: Call) -> Made:
 
 def _asked(call: Call) -> tuple[Tensor, Tensor, Tensor]:
     """What asks, what is asked, and by what it is found."""
-    given: list[Any] = [*call.positional[:3], None, None, None][:3]
-    given = [call.arguments.get(name, one) for name, one in zip(("query", "value", "key"), given)]
-    query, value, key = given[0], given[1], given[1] if given[2] is None else given[2]
+    given: list[Any] = [call.arguments.get(name) for name in ("query", "value", "key")]
+    query, value, key = next(iter(call.positional), given[0]), given[1], given[1] if given[2] is None else given[2]
     if not all(isinstance(one, Tensor) for one in (query, value, key)):
         raise FormatError("expected query and value, found something else")
     return query, value, key
@@ -175,25 +174,24 @@ def _output(call: Call, x: str, width: int) -> str:
 def _head_masks(call: Call, query: Tensor, value: Tensor, key: Tensor, scores: str) -> list[str]:
     """All that says which scores count, each to be broadcast to (batch, heads, asking, asked)."""
 
-    def of(name: str, one: Tensor) -> str:
+    def of(name: str, otherwise: str) -> str:
         given = call.arguments.get(name)
-        mask = given.name if isinstance(given, Tensor) else one.mask
+        if given is not None and not isinstance(given, Tensor):
+            raise FormatError(f"{name}: expected a tensor of the model, found {str(given)[:80]!r}")
+        mask = given.name if given else otherwise
         return call.cast(mask, BOOL) if mask else ""
 
     found = []
-    if asking := of("query_mask", query):
-        found.append(call.unsqueeze(asking, 1, 3))
-    if asked := of("value_mask", value):
+    of("query_mask", "")  # Keras takes the query's own instead
+    if query.mask:
+        found.append(call.unsqueeze(call.cast(query.mask, BOOL), 1, 3))
+    if asked := of("value_mask", value.mask):
         found.append(call.unsqueeze(asked, 1, 2))
-    if key != value and (by := of("key_mask", key)):
+    if by := of("key_mask", key.mask if key != value else ""):
         found.append(call.unsqueeze(by, 1, 2))
-    given = call.arguments.get("attention_mask")
-    if isinstance(given, Tensor):
-        mask = call.cast(given.name, BOOL)
+    if mask := of("attention_mask", ""):
         call.expect_rank(mask, 2, 3, 4)
         found.append(call.unsqueeze(mask, 1) if call.rank(mask) == 3 else mask)
-    elif given is not None:
-        raise FormatError("attention_mask: expected a tensor of the model, found something else")
     if _said(call, "use_causal_mask"):
         found.append(_causal(call, scores))
     return found

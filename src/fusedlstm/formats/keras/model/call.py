@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 REQUIRED: Any = object()
+_MOST = 64  # constants in one argument
 INT32, INT64, FLOAT32, BOOL = (np.dtype(name) for name in ("int32", "int64", "float32", "bool"))
 
 
@@ -112,19 +113,28 @@ class Call:
     @property
     def mask(self) -> str:
         """The mask of the first input, or the one that the call is given."""
-        given = self.arguments.get("mask")
-        if isinstance(given, Tensor):
-            return given.name
-        if isinstance(given, (list, tuple)) and given and isinstance(given[0], Tensor):
-            return given[0].name
-        return self.inputs[0].mask if self.inputs else ""
+        return next(iter(self.masks()), "")
 
     def masks(self) -> list[str]:
-        """The mask of each input."""
+        """The mask of each input, or what the call is given."""
         given = self.arguments.get("mask")
-        if isinstance(given, (list, tuple)):
-            return [one.name if isinstance(one, Tensor) else "" for one in given]
-        return [one.mask for one in self.inputs]
+        if given is None:
+            return [one.mask for one in self.inputs]
+        found = self.several("mask", given, 2 if len(self.inputs) > 1 else None)
+        return [one.name if one else "" for one in found]
+
+    def several(self, what: str, given: Any, rank: int | None) -> list[Tensor | None]:
+        """Tensors of an argument, each of `rank` dimensions if given: Keras 2 adds an axis for several constants."""
+        found: list[Tensor | None] = []
+        for one in given if isinstance(given, (list, tuple)) else [given]:
+            if one is not None and not isinstance(one, Tensor):
+                raise FormatError(f"{what}: expected tensors of the model, found {str(one)[:80]!r}")
+            array = self.graph.constants.get(one.name) if one else None
+            if array is not None and rank is not None and array.ndim == rank + 1 and len(array) <= _MOST:
+                found += [Tensor(self.constant(part)) for part in array]
+            else:
+                found.append(one)
+        return found
 
     def with_(self, **changes: Any) -> Call:
         """The same with other parts."""

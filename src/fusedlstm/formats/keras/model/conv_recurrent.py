@@ -14,7 +14,7 @@ from ..layers import config_of
 from .activations import activated
 from .call import FLOAT32, Call, Held, Tensor
 from .pooling import channels_first
-from .recurrent import flat, merged
+from .recurrent import initial, merged
 from .registry import Made, layer
 
 _MOST_STEPS = 256
@@ -28,8 +28,7 @@ def _conv_lstm(call: Call) -> Made:
         raise FormatError("expected a layer without masks that keeps no state, found stateful=True or a mask")
     x = call.cast(call.inputs[0].name, FLOAT32)
     call.expect_rank(x, rank + 3)
-    given = call.arguments.get("initial_state")
-    first = flat(given) if given is not None else list(call.inputs[1:])
+    first = initial(call, rank + 2)
     if len(first) not in (0, 2):
         raise FormatError(f"initial_state: expected h and c, found {len(first)} tensors")
     run = _whole if rank < _MANY else _by_steps

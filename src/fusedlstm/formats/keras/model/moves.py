@@ -9,7 +9,7 @@ import numpy as np
 
 from ....errors import FormatError
 from .call import FLOAT32, Call, Tensor, whole
-from .operators import argument, axes_of, common_type, dtype_of, first
+from .operators import argument, axes_of, common_type, dtype_of, first, tensor
 from .registry import Made, operator
 
 _FAR = 1 << 62
@@ -125,6 +125,18 @@ def _move(call: Call) -> Made:
     return call.transpose(x, *order)
 
 
+@operator("Pad", "tf.pad")
+def _pad(call: Call) -> Made:
+    x, pairs = first(call), np.asarray(argument(call, 1, "pad_width", "paddings"))
+    mode, value = argument(call, 2, "mode", default="constant"), argument(call, 3, "constant_values")
+    if pairs.shape != (call.rank(x), 2) or pairs.dtype.kind not in "iu" or pairs.min(initial=0) < 0:
+        raise FormatError(f"paddings: expected two numbers for each of {call.rank(x)} axes, found {str(pairs)[:80]}")
+    if not isinstance(mode, str) or mode.lower() not in ("constant", "reflect"):
+        raise FormatError(f"mode: expected constant or reflect, found {str(mode)[:80]!r}")
+    more = [] if value is None else [tensor(call, value, x)]
+    return call.op("Pad", x, call.ints(*pairs.T.reshape(-1).tolist()), *more, mode=mode.lower())
+
+
 @operator("Reshape", "tf.reshape")
 def _reshape(call: Call) -> Made:
     x, shape = first(call), argument(call, 1, "newshape", "shape")
@@ -149,9 +161,9 @@ def _flip(call: Call) -> Made:
 def several(call: Call) -> list[str]:
     """Tensors of one type that an operator puts together."""
     given = argument(call, 0, "xs", "values", "inputs", "arrays", "x")
-    if not isinstance(given, (list, tuple)) or not given or not all(isinstance(one, Tensor) for one in given):
+    if not isinstance(given, (list, tuple)) or not any(isinstance(one, Tensor) for one in given):
         raise FormatError("expected a list of tensors, found something else")
-    names = [one.name for one in given]
+    names = [tensor(call, one) for one in given]
     target = call.dtype(names[0])
     for one in names[1:]:
         target = common_type(target, call.dtype(one)) if call.dtype(one) != target else target
@@ -234,7 +246,7 @@ def _identity(call: Call) -> Made:
 @operator("Einsum", "tf.einsum")
 def _einsum(call: Call) -> Made:
     equation = call.config.get("subscripts", argument(call, 0, "equation"))
-    names = [one.name for one in call.positional if isinstance(one, Tensor)]
+    names = [tensor(call, one) for one in call.positional if not isinstance(one, str)]
     if not isinstance(equation, str) or not names:
         raise FormatError(f"expected an equation and tensors, found {str(equation)[:80]!r}")
     return call.op("Einsum", *(call.cast(one, FLOAT32) for one in names), equation=equation)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ....errors import FormatError
-from .constants import constant_of
+from .constants import array_of, constant_of
 
 _TENSOR = "__keras_tensor__"
 _CONSTANT = "_CONSTANT_VALUE"
@@ -132,7 +132,7 @@ def _older(node: Any, layers: Collection[str]) -> Invocation:
                 raise FormatError(f"inbound_nodes: expected arguments by name, found {str(more)[:80]!r}")
             kwargs.update({key: _reference(one, layers) for key, one in more.items()})
             if value[0] == _CONSTANT and len(value) > 2:
-                return _reference(value[2], layers)
+                return array_of(value[2]) if isinstance(value[2], list) else value[2]
             if (found := _history(value)) is None:
                 raise FormatError(f"inbound_nodes: expected a tensor of the model, found {str(value)[:80]!r}")
             return found
@@ -152,7 +152,7 @@ def _reference(value: Any, layers: Collection[str]) -> Any:
             if found is not None and found.layer in layers:
                 return found
             if value[0] == _CONSTANT and len(value) > 2:
-                return _reference(value[2], layers)
+                return array_of(value[2]) if isinstance(value[2], list) else value[2]
         return [_reference(one, layers) for one in value]
     if isinstance(value, dict):
         if "class_name" in value and "config" in value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....errors import FormatError
 from .call import BOOL, FLOAT32, Call
 from .registry import Made, layer
 
@@ -53,6 +54,8 @@ def _global(call: Call) -> Made:
 
 def _masked_mean(call: Call, x: str, axis: int, keep: int) -> str:
     """Over the valid steps."""
+    if not call.keras3 and call.dtype(call.mask) == FLOAT32:  # which Keras 2 takes as weights
+        raise FormatError("mask: expected booleans, found numbers")
     valid = call.unsqueeze(call.cast(call.mask, BOOL), 3 - axis)
     over = call.ints(axis)
     total = call.op("ReduceSum", call.op("Where", valid, x, call.scalar(0.0, x)), over, keepdims=keep)

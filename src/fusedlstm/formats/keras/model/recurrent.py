@@ -175,12 +175,7 @@ def _given(call: Call, ways: Sequence[Sequence[Cell]]) -> tuple[str, str, list[l
         raise FormatError("expected a sequence, found no input")
     x = call.cast(call.inputs[0].name, FLOAT32)
     call.expect_rank(x, 3)
-    given = call.arguments.get("initial_state")
-    first = [one.name for one in call.inputs[1:]]
-    if given is not None:
-        first = [one.name for one in flat(given)]
-    elif not first and len(call.positional) > 1:
-        first = [one.name for one in flat(list(call.positional[1:]))]
+    first = [one.name for one in initial(call, 2)]
     wanted, passed = [STATES[cell.kind] for cells in ways for cell in cells], bool(first)
     if not first and _stateful(call):
         first = _states(call, ways)
@@ -197,6 +192,14 @@ def _given(call: Call, ways: Sequence[Sequence[Cell]]) -> tuple[str, str, list[l
     # Keras 3 looks for masks where a call has one tensor alone; what comes out carries the mask all the same.
     mask = "" if call.keras3 and passed and call.arguments.get("mask") is None else call.mask
     return x, call.cast(mask, BOOL) if mask else "", states
+
+
+def initial(call: Call, rank: int) -> list[Tensor]:
+    """The states that a call starts from, each of `rank` dimensions; none where it says none."""
+    given = call.arguments.get("initial_state")
+    if given is None:
+        return list(call.inputs[1:])
+    return [one for one in call.several("initial_state", flat(given), rank) if one]
 
 
 def flat(tree: Any) -> list[Tensor]:

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....errors import FormatError
-from ..layers import children, config_of
+from ..layers import children, config_of, stacked
 
-BY_POSITION = frozenset(("MultiHeadAttention", "LSTM", "GRU", "SimpleRNN", "RNN", "CuDNNLSTM", "Bidirectional"))
-"""Layers whose further arguments are understood without their names."""
-
-_TRAINED = ("Dropout", "Noise", "BatchNormalization")
+_TRAINED = ("Dropout", "Noise", "BatchNormalization", "Random")
 
 _TEXT = (
     "it takes text, and this library numbers: look words up before, and save the model from the numbers on (a model "
@@ -28,7 +25,6 @@ _WORDS = {
     "TorchModuleWrapper": _CODE,
     "JaxLayer": _CODE,
     "FlaxLayer": _CODE,
-    "TensorFlowOpLayer": "operators of TensorFlow 2.0 to 2.3 are not supported; save the model again with a newer one",
 }
 
 
@@ -50,7 +46,14 @@ def expect_inference(item: Mapping[str, Any], arguments: Mapping[str, Any]) -> N
     """
     if arguments.get("training") in (None, False, 0):
         return
+    if _is_trained(item):
+        raise FormatError("training: expected a model at inference, found a call with training=True")
+
+
+def _is_trained(item: Mapping[str, Any]) -> bool:
+    """Whether a layer, its cell or a cell of that may do otherwise in training."""
     config = config_of(item)
     drops = any(config.get(key) not in (None, 0, 0.0) for key in ("dropout", "recurrent_dropout", "layer"))
     if drops or children(dict(item)) or any(one in str(item.get("class_name")) for one in _TRAINED):
-        raise FormatError("training: expected a model at inference, found a call with training=True")
+        return True
+    return any(_is_trained(one) for one in stacked(config.get("cell")) if isinstance(one, dict))

@@ -20,25 +20,28 @@ from . import (
     merging,
     moves,
     normalisation,
+    op_layers,
     operators,
     pooling,
     recurrent,
     shapes,
     wrappers,
 )
+from .arguments import Arguments, applied, named
 from .call import INT64, Call, Held, Tensor
 from .functional import Functional, is_model
 from .inputs import input_of, sequential_input
 from .nodes import ends
-from .refused import BY_POSITION, expect_inference, reason
+from .refused import expect_inference, reason
 from .registry import LAYERS, OPERATORS, Entry
 from .weights import Weights
 
 __all__ = ["FAMILIES", "Reader", "read_graph"]
 
 FAMILIES = [activations, attention, conv_recurrent, convolution, core, merging, moves, normalisation]
-FAMILIES += [operators, pooling, recurrent, shapes, wrappers]
+FAMILIES += [op_layers, operators, pooling, recurrent, shapes, wrappers]
 """Where layers and operators are entered."""
+_LENT = "mask: expected an input that the masked model alone takes, found another layer that does"
 
 
 def read_graph(item: Any, version: str | None, weights: Weights, outputs: Sequence[str] | None = None) -> Graph:
@@ -117,6 +120,8 @@ class Reader:
         self.refused: set[str] = set()
         self.version = version
         self._outputs: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+        self._lent: set[str] = set()
         self._calls = 0
         self._depth = 0
 
@@ -163,28 +168,55 @@ class Reader:
         self._calls += 1
         if self._calls > MAX_NODES:
             raise TooManyError(f"expected at most {MAX_NODES} calls of layers, found more")
-        inputs = list(_tensors(args[:1]))
         everything = [*_tensors(args), *_tensors([arguments])]
         try:
+            args, arguments = named(item, args, arguments)
             expect_inference(item, arguments)
             gone = [one for one in everything if one.name in self.refused]
             if gone:  # what depends on a layer that is refused
                 found = [Tensor(self.graph.add("Identity", [gone[0].name], f"{name}.gone")[0])]
                 self.refused.add(found[0].name)
-            elif is_model(item):
-                found = self.model(item, held.weights, f"{name}/", list(_tensors(args)), held.memory)
             else:
-                entry, kind = self._entry(item)
-                if len(args) > 1 and kind in LAYERS and kind not in BY_POSITION and OPERATORS.get(kind) is not entry:
-                    raise FormatError(f"expected one argument by position, found {len(args)}")
-                call = Call(self, name, kind, config_of(item), self.version, held, inputs, arguments, args)
-                found = entry(call)
+                found = self._called(item, held, name, args, arguments)
         except TooManyError:
             raise
         except FormatError as error:
             found = [Tensor(self._refuse(item, name, everything, str(error)))]
         self._name(name, found)
         return found
+
+    def _called(
+        self, item: dict[str, Any], held: Held, name: str, args: Sequence[Any], arguments: Mapping[str, Any]
+    ) -> list[Tensor]:
+        entry, kind = (None, class_name(item)) if is_model(item) else self._entry(item)
+        if entry is None or OPERATORS.get(kind) is not entry:  # operators tell numbers from tensors by themselves
+            args, arguments = applied(args, arguments, lambda value: self.graph.constant(value, f"{name}.constant"))
+            self._expect_unmasked(args)
+        given, inputs = Arguments(arguments), list(_tensors(args[:1]))
+        call = Call(self, name, kind, config_of(item), self.version, held, inputs, given, args)
+        found = self._nested(item, call) if entry is None else entry(call)
+        given.expect_read()
+        return found
+
+    def _nested(self, item: dict[str, Any], call: Call) -> list[Tensor]:
+        """The outputs of a model inside, whose inputs are masked as its call says."""
+        masks, names = call.masks(), [one.name for one in call.inputs]
+        if len(masks) != len(names):
+            raise FormatError(f"mask: expected {len(names)}, one for each input, found {len(masks)}")
+        lent = [one.name for one, mask in zip(call.inputs, masks) if mask and not one.mask]
+        if any(self._taken[one] > 1 for one in lent):
+            raise FormatError(_LENT)
+        inputs = [Tensor(one, mask) for one, mask in zip(names, masks)]
+        found = self.model(item, call.held.weights, f"{call.name}/", inputs, call.held.memory)
+        self._lent.update(lent)
+        return found
+
+    def _expect_unmasked(self, args: Sequence[Any]) -> None:
+        """Refuse an input that a masked model was given: Keras leaves the mask on it, for all that take it."""
+        for one in _tensors(args):
+            if one.name in self._lent:
+                raise FormatError(_LENT)
+            self._taken[one.name] += 1
 
     def _entry(self, item: dict[str, Any]) -> tuple[Entry, str]:
         """Who writes a layer, and what kind it is called."""

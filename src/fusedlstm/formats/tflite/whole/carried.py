@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ....graph.operators import Array
 from ..graph import Graph
 from .call import Call
 from .collected import Collected, collected
@@ -66,12 +67,18 @@ class Loop:
         if first is None or first.size != 1 or first.dtype.kind != "i" or one is None or name_of(one.code) != "ADD":
             return None
         others = [index for index in one.inputs if index != start]
-        if len(one.inputs) != 2 or len(others) != 1 or others[0] < 0 or not body.has_data(others[0]):
-            return None
-        step = body.stored(others[0])
-        if step.dtype.kind != "i" or step.size != 1 or step.item() < 1:
+        step = self._known(others[0]) if len(one.inputs) == 2 and len(others) == 1 else None
+        if step is None or step.dtype.kind != "i" or step.size != 1 or step.item() < 1:
             return None
         return Counter(int(first.reshape(-1)[0]), int(step.item()), first.dtype)
+
+    def _known(self, index: int) -> Array | None:
+        """What a tensor of a turn is in each: stored there, or carried through as it is."""
+        body = self.body
+        if index >= 0 and body.has_data(index):
+            return body.stored(index)
+        places = [k for k, start in enumerate(body.ordered_inputs) if start == index == body.ordered_outputs[k]]
+        return self.call.value(places[0]) if places else None
 
     def last_of(self, index: int) -> tuple[int, int] | None:
         """Of what a turn makes the state whose new value it is, views aside."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ....errors import FormatError
 from ....graph.operators import Array
 from .call import Call
@@ -44,6 +46,12 @@ def _four(call: Call, k: int) -> str:
     return call.transpose(call.input(k), *FIRST)
 
 
+def _channels(call: Call, x: str) -> Any:
+    """How many the first input has, which is x with its channels first; as the file says, where no shape follows."""
+    known = call.shape(x)
+    return known[1] if known is not None and type(known[1]) is int else call.graph.open_shape(call.index(0))[-1]
+
+
 @operator("CONV_2D", options=1, inputs=(2, 3))
 def _conv(call: Call) -> str:
     return full(call, _four(call, 0))
@@ -52,11 +60,11 @@ def _conv(call: Call) -> str:
 def full(call: Call, x: str, apart: tuple[int, int] = (1, 1)) -> str:
     """A convolution of x with its channels first; its taps are so many times as far apart."""
     w = _weights(call, 1).transpose(0, 3, 1, 2)  # (out, height, width, in)
-    shape, groups = call.shape(x), 1
-    if shape is not None and type(shape[1]) is int and w.shape[1]:
-        groups, rest = divmod(shape[1], w.shape[1])
+    channels, groups = _channels(call, x), 1
+    if type(channels) is int and w.shape[1]:
+        groups, rest = divmod(channels, w.shape[1])
         if rest or not groups:
-            raise FormatError(f"expected weights for {shape[1]} channels, found {w.shape[1]}")
+            raise FormatError(f"expected weights for {channels} channels, found {w.shape[1]}")
     made = call.op(
         "Conv",
         x,
@@ -78,7 +86,7 @@ def _depthwise(call: Call) -> str:
 def depthwise(call: Call, x: str, apart: tuple[int, int] = (1, 1)) -> str:
     """As `full`, of each channel alone."""
     w = _weights(call, 1).transpose(3, 0, 1, 2)  # (1, height, width, out)
-    channels = (call.shape(x) or call.graph.open_shape(call.index(0))[-1:] * 2)[1]
+    channels = _channels(call, x)
     if type(channels) is not int or channels < 1 or len(w) % channels:
         raise FormatError(f"expected channels that {len(w)} filters fit, found {channels}")
     made = call.op(

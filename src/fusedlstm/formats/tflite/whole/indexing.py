@@ -9,6 +9,7 @@ from .call import Call
 from .registry import operator
 
 _FAR = 1 << 31
+_OUT = (1 << 31) - 1
 
 
 @operator("SLICE", inputs=3)
@@ -129,11 +130,12 @@ def _computed(
 def _gather(call: Call) -> str:
     rank, batch = call.rank(0), int(call.option(1, "i", 0))
     axis = call.axis(int(call.option(0, "i", 0)), rank)
+    places = _from_front(call, 1)
     if batch == 0:
-        return call.op("Gather", call.input(0), call.input(1), axis=axis)
+        return call.op("Gather", call.input(0), places, axis=axis)
     if batch < 0 or axis != batch or batch >= call.rank(1) + 1:
         raise FormatError(f"expected the axis behind {batch} axes of the batch, found axis {axis}")
-    indices = call.unsqueeze(call.input(1), call.rank(1))
+    indices = call.unsqueeze(places, call.rank(1))
     return call.op("GatherND", call.input(0), indices, batch_dims=batch)
 
 
@@ -144,7 +146,19 @@ def _gather_nd(call: Call) -> str:
 
 @operator("EMBEDDING_LOOKUP", inputs=2)
 def _embedding(call: Call) -> str:
-    return call.op("Gather", call.input(1), call.input(0), axis=0)
+    return call.op("Gather", call.input(1), _from_front(call, 0), axis=0)
+
+
+def _from_front(call: Call, k: int) -> str:
+    """Places of which none is counted from the back: those below 0 are out of range here, and not in the graph."""
+    known, name = call.value(k), call.input(k)
+    if known is not None:
+        if known.size and known.min() < 0:
+            raise FormatError(f"expected indices from 0, found {known.min()}")
+        return name
+    if call.scope.depth:  # loops pick by their counter
+        return name
+    return call.op("Where", call.op("Less", name, call.like(k, 0)), call.like(k, _OUT), name)
 
 
 @operator("ONE_HOT", options=61, inputs=4)
