@@ -92,7 +92,9 @@ def test_a_fixed_number_of_steps_stays_refused():
     for ends in (([0], [5]), ([-5], [FAR])):
         with pytest.raises(ValueError, match="Slice node.*where the sequence ends"):
             model_of(lambda b, ends=ends: b("Slice", "x", *ends, [1])).stream(2)
-    with pytest.raises(ValueError, match="Slice node.*where the sequence ends"):  # the last three
+    with pytest.raises(
+        ValueError, match="Slice node.*(the steps along one axis|the sequence ends)"
+    ):  # the last three, or fewer
         model_of(lambda b: b("Slice", "x", computed(b, "Sub", steps_of(b), 3), [FAR], [1])).stream(2)
     with pytest.raises(ValueError, match="Slice node.*counted from the end"):  # of two steps this is one, not none
         model_of(lambda b: b("Slice", "x", [0], computed(b, "Sub", steps_of(b), 3), [1])).stream(2)
@@ -386,3 +388,54 @@ def test_pools_of_streams_that_began_at_other_times(name):
     axis = stream._along.axis(stream._walk.outputs[0]) - 1
     for row, parts in zip(x, made):
         assert np.concatenate(parts, axis).tobytes() == model(row[None]).tobytes()
+
+
+@pytest.mark.parametrize(
+    "kernel, stride, pads", [(1, 2, 0), (2, 2, 1), (3, 3, 1), (4, 4, 2), (8, 8, 2), (2, 3, 0), (1, 4, 0)]
+)
+def test_steps_whose_last_outputs_are_cut_come_with_the_next(kernel, stride, pads):
+    build = Builder(x=(1, 3, None))
+    w = random(3, 4, kernel)
+    model = fl.Model(build.graph(build("ConvTranspose", "x", w, strides=(stride,), pads=(pads, pads))))
+    same_bits(model, random(1, 3, 17), axes=(2,))
+    torch = pytest.importorskip("torch")
+    x = random(1, 3, 17)
+    wanted = torch.nn.functional.conv_transpose1d(*map(torch.tensor, (x, w)), stride=stride, padding=pads).numpy()
+    np.testing.assert_allclose(model.stream().process(x), wanted, atol=1e-5)
+
+
+AFTER = {
+    "norm": lambda b, y: b("LayerNormalization", y, random(4), random(4), axis=-1),
+    "functions": lambda b, y: b("Tanh", b("Exp", b("Sigmoid", y))),
+    "softmax": lambda b, y: b("Softmax", y, axis=-1),
+    "sums": lambda b, y: b("Erf", b("ReduceMean", y, np.array([2]), keepdims=1)),
+    "product": lambda b, y: b("MatMul", random(3, 4), b("Transpose", y, perm=(0, 2, 1))),
+}
+
+
+@pytest.mark.parametrize("name", AFTER)
+@pytest.mark.parametrize("how", ["steps in front", "numbers of steps"])
+def test_what_is_known_before_has_the_engine_s_bits(name, how):
+    """A first chunk of steps in front alone, and positions, which whole calls know before they run."""
+    build = Builder(x=(1, None, 4))
+    if how == "steps in front":
+        y = build("Concat", random(1, 1, 4), build("Slice", "x", [0], [-1], [1]), axis=1)
+    else:
+        count = build("Gather", build("Shape", "x"), np.array(1), axis=0)
+        steps = build("Cast", build("Range", np.array(0), count, np.array(1)), to=np.dtype(np.float32))
+        y = build("Mul", build("Unsqueeze", steps, [0, 2]), random(1, 1, 4))
+    made = AFTER[name](build, y)
+    other = build("Transpose", "x", perm=(0, 2, 1)) if name == "product" else "x"
+    both = build("Concat", made, other, axis=1 if name == "product" else 2)
+    same_bits(fl.Model(build.graph(both)), random(1, 30, 4))
+
+
+def test_sums_whose_first_ones_nobody_takes():
+    build = Builder(x=(1, None, 4))
+    model, x = fl.Model(build.graph(build("Slice", build("CumSum", "x", 1), [3], [1 << 40], [1]))), random(1, 12, 4)
+    same_bits(model, x)
+    pool = fl.StreamPool(model)
+    one = pool.open()
+    made = [pool.step([one], x[:, at])[0] for at in range(12)]
+    assert all(row is None for row in made[:3])
+    assert np.concatenate(made[3:]).tobytes() == model(x).tobytes()

@@ -243,13 +243,20 @@ class Along:
         chunk = Chunk(self.walk, before, count)
         graph = chunk.graph()
         try:
-            program, _ = plan(specialise(graph, {one.name: one.shape or () for one in graph.inputs}), self.packed)
+            shapes = {one.name: one.shape or () for one in graph.inputs}
+            program, _ = plan(specialise(graph, shapes, few=0), self.packed)
         except FormatError as error:
             raise ValueError(str(error)) from error
         inputs = [one.name for one in graph.inputs]
         places = itertools.count()
         made = tuple(next(places) if chunk.new(self.flow(name)) else None for name in self.walk.outputs)
         first = next(places)
+        for name, place in zip(self.walk.outputs, made):
+            found, wanted = program.shape(len(inputs) + place) if place is not None else (), self.shape(name, 0)
+            if place is not None and not self.flow(name).last:
+                wanted = self.shape(name, chunk.new(self.flow(name)))
+                if found != wanted:
+                    raise ValueError(f"stream: output {name!r}: expected {wanted} from these steps, found {found}")
         states = tuple(
             (inputs.index(name), first + k, self.walk.states.index(state))
             for k, (state, (name, _)) in enumerate(chunk.kept.items())

@@ -15,7 +15,9 @@ from .turns import unrolled
 _ROOM = 1 << 20  # bytes of constants that the shapes of one call may make; the rest is computed when it runs
 
 
-def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Array] | None = None) -> Graph:
+def specialise(
+    graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Array] | None = None, few: int = 1
+) -> Graph:
     """The graph for given shapes.
 
     Parameters
@@ -26,6 +28,9 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
         The shape of each input.
     values : dict, optional
         Inputs whose values are known as well: those that `deciding_inputs` names. They are inputs no more.
+    few : int
+        Elements of inputs up to which functions of floats are computed here. More of them are the engine's, whose last
+        bit may be another: positions have the same bits in a stream, where they are not known before.
 
     Returns
     -------
@@ -39,13 +44,13 @@ def specialise(graph: Graph, shapes: Mapping[str, Sequence[int]], values: Mappin
     """
     values = values or {}
     inputs = input_types(graph, shapes, values)
-    found = Folder(graph, inputs, values, _ROOM).run()
+    found = Folder(graph, inputs, values, _ROOM, few).run()
     written = found
     for _ in range(MAX_DEPTH):  # loops inside loops
         before, written = written, unrolled(written)
         if written is before:
             break
-        written = Folder(written, inputs, {}, _ROOM).run()
+        written = Folder(written, inputs, {}, _ROOM, few).run()
     if written is not found or any(one.op == "If" for one in graph.nodes):  # bodies and branches became part of it
         found = settle(written)
     types = {**inputs, **found.types}  # of inputs that nothing takes any more as well

@@ -128,12 +128,13 @@ def _running(plan: Plan, node: Node) -> None:
 
 @lowers("fusedlstm.Scan")
 def _scan(plan: Plan, node: Node) -> None:
-    (x, before), (_, kept), a = map(plan.read, node.inputs), plan.wanted(node, 2), node.attributes
-    y = plan.write(node.outputs[0], like=x)
+    (x, before), (made, kept), a = map(plan.read, node.inputs), plan.wanted(node, 2), node.attributes
+    y = plan.write(made, like=x) if made else plan.scratch(x.element, x.shape)
     after = plan.write(kept) if kept else plan.scratch("i", before.shape)
     choices = (axis_of(a["axis"], len(x.shape)), bool(a["product"]), bool(a["exclusive"]), False)
     plan.emit("scan", x, y, choices, (before, after))
-    narrow(plan, node.outputs[0], y)
+    if made:
+        narrow(plan, made, y)
 
 
 @lowers("TopK")

@@ -50,8 +50,8 @@ def sliced(size: Size, start: Size, end: Size, step: int) -> Size:
     if step > 0:
         if (start, end) == (0, 1) or (start == -1 and end >= FAR):
             return 1
-        if step == 1 and isinstance(start, Dim) and type(size - start) is int and (end == size or end >= FAR):
-            return max(size - start, 0)
+        if step == 1 and isinstance(start, Dim) and size - start == 1 and (end == size or end >= FAR):
+            return 1  # the last one; of more there may be fewer
         left_out = cuts(size, start, end)
         if left_out is not None:
             return (size - sum(left_out) + step - 1) // step

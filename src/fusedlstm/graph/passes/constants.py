@@ -17,19 +17,12 @@ from ..evaluate import compute
 from ..graph import MAX_ELEMENTS, Graph, Node, Value, check_shape, prune
 from ..operators import OPERATORS, Array, Call, TensorType, UnknownError
 from ..operators.operator import BOOL, INT64
+from .kinds import EXACT, NEVER
 from .sizes import ON_SIZES
 
 _FACTOR, _LEAST = 16, 1 << 26  # bytes that folding may make: so many times the constants, or so many
 _WORK = 1 << 30  # multiplications that folding may do
-_SMALL = 256  # elements that are computed without a look at what will come out
-_NEVER = frozenset(  # work that their sizes do not bound well, and that exporters do not leave to be done
-    (
-        *("LSTM", "GRU", "RNN", "fusedlstm.LSTM", "fusedlstm.ConvLSTM", "fusedlstm.Conv", "fusedlstm.Dense"),
-        *("fusedlstm.Running", "fusedlstm.Scan", "Attention", "Einsum", "Det"),
-        *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "MaxPool", "AveragePool", "LpPool", "Resize"),
-    )
-)
-_TWICE = 3  # loops inside loops whose shapes are tried out
+_SMALL, _TWICE = 256, 3  # elements that are computed without a look at what will come out; loops inside loops to try
 
 
 def fold(graph: Graph) -> Graph:
@@ -51,18 +44,27 @@ class Folder:
         Inputs whose values are known; they become constants.
     room : int
         Bytes that may be made.
+    few : float
+        Elements of inputs up to which functions of floats that the engine may round otherwise are computed.
     """
 
-    def __init__(self, graph: Graph, inputs: Mapping[str, TensorType], values: Mapping[str, Array], room: int) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: Mapping[str, TensorType],
+        values: Mapping[str, Array],
+        room: int,
+        few: float = math.inf,
+    ) -> None:
         self.graph = graph
         self.types: dict[str, TensorType] = {**graph.constant_types(), **inputs}
         self.known: dict[str, Array] = {**graph.constants, **values}
         self.types.update((name, TensorType(value.shape, value.dtype)) for name, value in values.items())
         self.values = values
-        self.never = _NEVER - {"fusedlstm.Dense"} if values else _NEVER  # what passes made of a product is one again
+        self.never = NEVER - {"fusedlstm.Dense"} if values else NEVER  # what passes made of a product is one again
         self.symbolic: dict[str, Array] = {}  # arrays of sizes, some of them open
         self.alias: dict[str, str] = {}
-        self.room = room
+        self.room, self.few = room, few
         self.work = _WORK
         self.depth = 0
         self.nodes: list[Node] = []
@@ -167,6 +169,9 @@ class Folder:
 
     def constant(self, one: Node, entry: Any, call: Call) -> bool:
         """Compute a node all of whose inputs are known, if there is room for its outputs."""
+        floats = [value.size for value in call.values if value is not None and value.dtype.kind == "f"]
+        if one.op not in EXACT and max(floats, default=0) > self.few:
+            return False
         size = sum(value.size for value in call.values if value is not None)
         if size > _SMALL or entry.shape_inputs:
             try:

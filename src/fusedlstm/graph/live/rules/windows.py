@@ -94,7 +94,8 @@ def _spreads(moving: Moving) -> Moved:
     reach = [d * (size - 1) + 1 for d, size in zip(dilations, kernel)]
     before, stride = begin[k], strides[k]
     tail = out[k] - (stride * _LONG - before)
-    flow, past = flow.alone, (reach[k] - 1) // stride
+    flow, early = flow.alone, min(tail, 0)  # outputs that are missing at the end come with the next steps
+    past = max((reach[k] - 1 - early) // stride, -(early // stride))
     made = flow.faster(stride, before, tail)
     made = replace(made, blame=node if tail > 0 else flow.blame)
     more = [o + b + e - (s * (x - 1) + r) for o, b, e, s, x, r in zip(out, begin, end, strides, sizes, reach)]
