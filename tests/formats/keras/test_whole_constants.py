@@ -189,3 +189,64 @@ def test_weights_of_steps_are_no_mask():
     model = made(keras2, lambda lib, x: lib.layers.GlobalAveragePooling1D()(x, mask=tf.constant(np.abs(C[..., 0]))))
     with pytest.raises(fl.FormatError, match="mask: expected booleans"):
         fl.Model.from_keras(model)(C)
+
+
+def embedded():
+    t = keras.Input((STEPS,), batch_size=BATCH, dtype="int32")
+    return t, keras.layers.Embedding(5, FEATURES, mask_zero=True)(t)
+
+
+def inner():
+    return keras.Sequential([keras.Input((STEPS, FEATURES)), keras.layers.LSTM(FEATURES, return_sequences=True)])
+
+
+def test_a_mask_of_values_beside_that_of_the_keys():
+    t, e = embedded()
+    for given in ((e, e, e), (e, e)):
+        y = keras.layers.MultiHeadAttention(2, 3)(*given, value_mask=np.ones((BATCH, STEPS), bool))
+        model, x = randomized(keras.Model(t, y)), np.random.default_rng(0).integers(0, 5, (BATCH, STEPS))
+        wanted = keras.ops.convert_to_numpy(model(x))
+        np.testing.assert_allclose(fl.Model.from_keras(model)(x), wanted, atol=2e-5)
+
+
+def behind(x, what):
+    y = inner()(x, mask=M)
+    if what == "value":
+        return keras.layers.MultiHeadAttention(2, 3)(keras.layers.Dense(FEATURES)(y), x)
+    if what == "key":
+        return keras.layers.MultiHeadAttention(2, 3)(y, y, key=x)
+    return keras.layers.LSTM(4)(keras.layers.Add()([y, x]))
+
+
+@pytest.mark.parametrize("what", ["value", "key", "sum"])
+@pytest.mark.parametrize("own", [False, True])
+def test_a_mask_that_stays_on_what_another_layer_takes_is_refused(what, own):
+    t, x = embedded() if own else (None, keras.Input((STEPS, FEATURES), batch_size=BATCH))
+    model = keras.Model(x if t is None else t, behind(x, what))
+    with pytest.raises(fl.FormatError, match="that the masked model alone takes"):
+        fl.Model.from_keras(model)
+
+
+def test_one_row_of_a_mask_for_all_is_refused():
+    x = keras.Input((STEPS, FEATURES))
+    with pytest.raises(fl.FormatError, match="mask: expected a row for each of the input's, found one for all"):
+        fl.Model.from_keras(keras.Model(x, keras.layers.LSTM(3)(x, mask=M[:1])))
+
+
+def test_numbers_beside_truths_stay_numbers():
+    x = keras.Input((STEPS, FEATURES), batch_size=BATCH)
+    given = normal(BATCH, STEPS, FEATURES, seed=3)
+    for build in (lambda: keras.ops.where(x > 0, x > 1, 5), lambda: keras.ops.equal(x > 0, 2)):
+        model = keras.Model(x, build())
+        wanted, found = keras.ops.convert_to_numpy(model(given)), fl.Model.from_keras(model)(given)
+        assert np.array_equal(found, wanted) and found.dtype.kind == wanted.dtype.kind
+
+
+@pytest.mark.parametrize("dtype, found", [("int32", [1, 2, 3]), ("float16", [1.75, 2.25, 3]), (None, [1.75, 2.25, 3])])
+def test_arrays_of_configurations_have_their_type(dtype, found):
+    from fusedlstm.formats.keras.model.constants import array_of
+
+    assert array_of([1.75, 2.25, 3], dtype).tolist() == found
+    for wrong in ("complex64", "string", ["x"]):
+        with pytest.raises(fl.FormatError, match="expected an array of numbers"):
+            array_of([1.0], wrong)

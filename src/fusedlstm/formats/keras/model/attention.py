@@ -187,7 +187,7 @@ def _head_masks(call: Call, query: Tensor, value: Tensor, key: Tensor, scores: s
         found.append(call.unsqueeze(call.cast(query.mask, BOOL), 1, 3))
     if asked := of("value_mask", value.mask):
         found.append(call.unsqueeze(asked, 1, 2))
-    if by := of("key_mask", key.mask if key != value else ""):
+    if by := of("key_mask", key.mask if isinstance(call.arguments.get("key"), Tensor) else ""):
         found.append(call.unsqueeze(by, 1, 2))
     if mask := of("attention_mask", ""):
         call.expect_rank(mask, 2, 3, 4)

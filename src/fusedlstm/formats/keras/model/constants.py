@@ -39,6 +39,9 @@ def constant_of(item: Mapping[str, Any]) -> tuple[str, Any]:
     raise FormatError(f"expected a plain value, found an object of class {str(kind)[:80]!r}")
 
 
+_DTYPES = ("float", "bfloat", "int", "uint", "bool")
+
+
 def array_of(value: Any, dtype: Any = None) -> Any:
     """An array of numbers that JSON holds as lists."""
     try:
@@ -47,9 +50,13 @@ def array_of(value: Any, dtype: Any = None) -> Any:
         raise FormatError(f"expected an array of numbers, found {str(value)[:80]!r}") from error
     if array.dtype.kind not in "fiub" or array.size > _MOST:
         raise FormatError(f"expected an array of numbers, found {str(value)[:80]!r}")
-    if array.dtype.kind == "f" or (isinstance(dtype, str) and dtype.startswith(("float", "bfloat"))):
-        return array.astype(np.float32)
-    return array.astype(np.bool_ if array.dtype.kind == "b" else np.int64)
+    if dtype is not None and not (isinstance(dtype, str) and dtype.startswith(_DTYPES)):
+        raise FormatError(f"expected an array of numbers, found one of {str(dtype)[:80]!r}")
+    kind = array.dtype.kind if dtype is None else "b" if dtype == "bool" else "i" if "int" in dtype else "f"
+    if kind == "i" and array.dtype.kind == "f" and not np.all(np.abs(array) < 2.0**63):
+        raise FormatError(f"expected whole numbers, found {str(value)[:80]!r}")
+    with np.errstate(over="ignore"):
+        return array.astype({"f": np.float32, "b": np.bool_}.get(kind, np.int64))
 
 
 def _slice(parts: Any) -> slice:

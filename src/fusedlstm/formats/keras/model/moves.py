@@ -9,6 +9,7 @@ import numpy as np
 
 from ....errors import FormatError
 from .call import FLOAT32, Call, Tensor, whole
+from .constants import array_of
 from .operators import argument, axes_of, common_type, dtype_of, first, tensor
 from .registry import Made, operator
 
@@ -127,7 +128,7 @@ def _move(call: Call) -> Made:
 
 @operator("Pad", "tf.pad")
 def _pad(call: Call) -> Made:
-    x, pairs = first(call), np.asarray(argument(call, 1, "pad_width", "paddings"))
+    x, pairs = first(call), np.asarray(array_of(argument(call, 1, "pad_width", "paddings")))
     mode, value = argument(call, 2, "mode", default="constant"), argument(call, 3, "constant_values")
     if pairs.shape != (call.rank(x), 2) or pairs.dtype.kind not in "iu" or pairs.min(initial=0) < 0:
         raise FormatError(f"paddings: expected two numbers for each of {call.rank(x)} axes, found {str(pairs)[:80]}")

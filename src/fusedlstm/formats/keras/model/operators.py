@@ -36,6 +36,8 @@ def tensor(call: Call, value: Any, like: str = "") -> str:
     kind = call.dtype(like) if like else array.dtype
     if array.dtype.kind == "f" and kind.kind != "f":
         kind = FLOAT32
+    elif kind.kind == "b" and array.dtype.kind != "b":  # a number beside truths stays one
+        kind = INT64
     return call.constant(array.astype(kind))
 
 

@@ -29,8 +29,10 @@ class Masked:
     valid: str
 
 
-def _masked(call: Call, mask: str) -> Masked:
-    time = call.expect_rank(mask, 2)[1]
+def _masked(call: Call, mask: str, x: str) -> Masked:
+    rows, time = call.expect_rank(mask, 2)
+    if rows == 1 and call.shape(x)[0] != 1:
+        raise FormatError("mask: expected a row for each of the input's, found one for all")
     numbers = call.cast(mask, INT64)
     lengths = call.cast(call.op("ReduceSum", numbers, call.ints(1), keepdims=0), INT32)
     names = call.ops("TopK", [call.cast(mask, FLOAT32), call.size(mask, 1)], 2, axis=1)
@@ -64,7 +66,7 @@ def _recurrent(call: Call) -> Made:
     x, mask, states = _given(call, [cells])
     if call.flag("go_backwards", False):
         x, mask = (call.flip(one, 1) if one else "" for one in (x, mask))
-    masked = _masked(call, mask) if mask else None
+    masked = _masked(call, mask, x) if mask else None
     x = _front(call, x, masked) if masked else x
     lengths, finals = masked.lengths if masked else "", []
     for k, cell in enumerate(cells):
@@ -100,7 +102,7 @@ def _bidirectional(call: Call) -> Made:
         for name, one in (("forward", forward), ("backward", backward))
     ]
     x, mask, states = _given(call, ways)
-    masked = _masked(call, mask) if mask else None
+    masked = _masked(call, mask, x) if mask else None
     if masked and configuration.flag(forward, "unroll"):
         _refuse_zeros()
     x = _front(call, x, masked) if masked else x

@@ -191,7 +191,7 @@ class Reader:
         entry, kind = (None, class_name(item)) if is_model(item) else self._entry(item)
         if entry is None or OPERATORS.get(kind) is not entry:  # operators tell numbers from tensors by themselves
             args, arguments = applied(args, arguments, lambda value: self.graph.constant(value, f"{name}.constant"))
-            self._expect_unmasked(args)
+            self._expect_unmasked([args, arguments])
         given, inputs = Arguments(arguments), list(_tensors(args[:1]))
         call = Call(self, name, kind, config_of(item), self.version, held, inputs, given, args)
         found = self._nested(item, call) if entry is None else entry(call)
@@ -203,7 +203,7 @@ class Reader:
         masks, names = call.masks(), [one.name for one in call.inputs]
         if len(masks) != len(names):
             raise FormatError(f"mask: expected {len(names)}, one for each input, found {len(masks)}")
-        lent = [one.name for one, mask in zip(call.inputs, masks) if mask and not one.mask]
+        lent = [one.name for one, mask in zip(call.inputs, masks) if mask and mask != one.mask]
         if any(self._taken[one] > 1 for one in lent):
             raise FormatError(_LENT)
         inputs = [Tensor(one, mask) for one, mask in zip(names, masks)]
