@@ -203,7 +203,9 @@ class Reader:
         masks, names = call.masks(), [one.name for one in call.inputs]
         if len(masks) != len(names):
             raise FormatError(f"mask: expected {len(names)}, one for each input, found {len(masks)}")
-        lent = [one.name for one, mask in zip(call.inputs, masks) if mask and mask != one.mask]
+        # That of an input which has one comes by another name where Keras hands it on; a constant is another one.
+        given = self.graph.constants
+        lent = [one.name for one, mask in zip(call.inputs, masks) if mask and (not one.mask or mask in given)]
         if any(self._taken[one] > 1 for one in lent):
             raise FormatError(_LENT)
         inputs = [Tensor(one, mask) for one, mask in zip(names, masks)]
