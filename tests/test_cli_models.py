@@ -396,24 +396,14 @@ def test_whole_numbers_are_some_that_the_model_has_a_use_for(tmp_path):
 
 def test_sizes_that_the_model_does_not_run_with(tmp_path):
     """Windows of a convolution longer than 20 steps take 100; where nothing fits the error says what was made up."""
-    kernel = numpy_helper.from_array(np.ones((1, 2, 50), np.float32), "kernel")
-    path = small(
-        tmp_path / "b.onnx",
-        [helper.make_node("Conv", ["x", "kernel"], ["y"])],
-        [("x", FLOAT, ["b", 2, "t"])],
-        ["y"],
-        [kernel],
-    )
-    assert Feeds(fl.Model.load(path), []).next()["x"].shape == (1, 2, 100)
-    kernel = numpy_helper.from_array(np.ones((1, 2, 500), np.float32), "kernel")
-    path = small(
-        tmp_path / "b.onnx",
-        [helper.make_node("Conv", ["x", "kernel"], ["y"])],
-        [("x", FLOAT, ["b", 2, "t"])],
-        ["y"],
-        [kernel],
-    )
-    assert "made up x as f32[1, 2, 1]" in invoke("check", path, "--dtype", "int8", code=1)
+
+    def windows(steps):
+        kernel = numpy_helper.from_array(np.ones((1, 2, steps), np.float32), "kernel")
+        nodes = [helper.make_node("Conv", ["x", "kernel"], ["y"])]
+        return small(tmp_path / f"{steps}.onnx", nodes, [("x", FLOAT, ["b", 2, "t"])], ["y"], [kernel])
+
+    assert Feeds(fl.Model.load(windows(50)), []).next()["x"].shape == (1, 2, 100)
+    assert "made up x as f32[1, 2, 1]" in invoke("check", windows(500), "--dtype", "int8", code=1)
 
 
 def test_long_names_are_whole_where_there_is_no_terminal(tmp_path):

@@ -278,5 +278,4 @@ void bind_live(py::module_& module) {
       .def("set_forms", &LiveModel::set_forms, py::arg("forms"), "The shapes that steps come and go in.")
       .def("handle", &LiveModel::handle, "The address that capi.h takes; valid while this object lives.")
       .def("take_over", &LiveModel::take_over, "It may step from now on, and no other program of the stream.");
-  bind_stepping(module);
 }

@@ -196,6 +196,7 @@ void bind_program(py::module_& module) {
   bind_gru(module, model);
   bind_call(module);
   bind_live(module);
+  bind_stepping(module);
   bind_batch(module);
   bind_data_steps(module, model);
   bind_row_steps(model);

@@ -25,7 +25,7 @@ def counted(walk: Walk, node: Node) -> tuple[Flow, Callable[[Chunk], None]] | No
     if walk.rows or kind is None or any(one is None or one.item() != int(one.item()) for one in ends):
         return None
     start, step = (int(one.item()) for one in ends)  # type: ignore[union-attr]
-    flow = next((flow for name, flow in walk.flows.items() if _is_as_long(walk, name, flow, kind.shape[0])), None)
+    flow = walk.as_long(kind.shape[0])
     if flow is None:
         return None
     state = walk.state(node, "next", np.array([start], np.int64))
@@ -42,9 +42,3 @@ def counted(walk: Walk, node: Node) -> tuple[Flow, Callable[[Chunk], None]] | No
         chunk.put(name, chunk.add("Cast", [made], name, to=kind.dtype) if kind.dtype != np.int64 else made)
 
     return flow.moved(0), write
-
-
-def _is_as_long(walk: Walk, name: str, flow: Flow, size: object) -> bool:
-    kind = walk.inputs.get(name) or walk.graph.types.get(name)
-    alone = not flow.last and not flow.tail and (flow.outer, flow.inner) == (1, 1)
-    return alone and kind is not None and kind.shape[flow.axis] == size

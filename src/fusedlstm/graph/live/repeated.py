@@ -29,16 +29,10 @@ def repeated(walk: Walk, one: Node) -> tuple[Flow, Callable[[Chunk], None]] | No
     if len(axes) != 1 or not like or like[axes[0]] != 1:
         return None
     (axis,) = axes
-    found = [
-        flow.alone
-        for other, flow in walk.flows.items()
-        if (flow.outer, flow.tail, flow.last) == (1, 0, False)
-        and other in types
-        and types[other].shape[flow.axis] == kind.shape[axis]
-    ]
-    if not found:
+    flow = walk.as_long(kind.shape[axis])
+    if flow is None:
         return None
-    made = replace(min(found, key=lambda flow: flow.start), axis=axis, blame=None)
+    made = replace(flow, axis=axis, blame=None)
 
     def write(chunk: Chunk) -> None:
         if not chunk.new(made):

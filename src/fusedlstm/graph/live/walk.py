@@ -120,6 +120,18 @@ class Walk:
         self.states.append(found)
         return found
 
+    def as_long(self, size: object) -> Flow | None:
+        """How a tensor goes that has `size` steps, whatever the length of the input; the one that is there first."""
+        types = {**self.graph.types, **self.inputs}
+        found = [
+            flow.alone
+            for name, flow in self.flows.items()
+            if (flow.outer, flow.tail, flow.last) == (1, 0, False)
+            and name in types
+            and types[name].shape[flow.axis] == size
+        ]
+        return min(found, key=lambda flow: flow.start, default=None)
+
     def key(self, before: int, count: int) -> tuple[int, ...]:
         """Chunks of one key have one graph."""
         made = [one.settled(before + count) - one.settled(before) for one in self._distinct]
